@@ -1,0 +1,5 @@
+//! The command line client.
+
+fn main() -> std::process::ExitCode {
+    omg::cli::main()
+}

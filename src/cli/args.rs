@@ -1,0 +1,300 @@
+//! The command line's grammar; completions and manual pages come from it too.
+
+use std::path::PathBuf;
+
+use anstream::ColorChoice;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::package::SearchMode;
+
+/// Below every verb's help: what `--json` prints and how omg ends.
+const EXIT_CODES: &str = "\
+Exit codes: 0 success, 1 not found, 2 invalid request, 3 internal error, 4 network error, 5 not
+authorised, 130 interrupted.
+
+Environment:
+  OMG_SOCKET_PATH  socket of the daemon, instead of every other way to it
+  OMG_DAEMON       the omgd to start when neither a socket nor a session bus leads to one
+  NO_COLOR         no colours when set";
+
+const ROWS_JSON: &str = "\
+--json prints one object a line: name, version, arch, repository, summary, flags (an array of:
+installed, explicit, upgradable, security, orphan, held, foreign, essential, phased, residual,
+broken, foreign-arch), download_size (bytes, 0: unknown).
+
+In a pipe each line has the columns name, version, repository and summary, separated by tabs and
+never cut. Names of another architecture than the machine's own are followed by a colon and that
+architecture.";
+
+const UPDATES_JSON: &str = "\
+--json prints one object a line: name, from, to, arch, repository, summary, flags (as in `omg
+list`), size (bytes to download, 0: unknown).
+
+In a pipe each line has the columns name, from, to, repository, size in bytes, and `security` or
+`-`, separated by tabs.";
+
+const INFO_JSON: &str = "\
+--json prints one object for each package, on a line of its own: name, architecture, version,
+installed, candidate, repository, summary, description, flags, download_size, installed_size
+(bytes), section, priority, homepage, maintainer, source, depends, pre_depends, recommends,
+suggests, enhances, conflicts, breaks, replaces, provides (arrays), pin {version, priority},
+fields {name: value}, versions [{version, architecture, priority, installed, candidate,
+repository, sources [{priority, description}], download_size, installed_size, summary,
+description, fields}]. What is not known is absent.";
+
+const WHY_JSON: &str = "\
+--json prints one object: name, explicit, installed (true or false), chain (from an explicitly
+installed package to this one: [{from, kind, to}]; empty: the package is explicitly installed, or
+nothing needs it).";
+
+const STATUS_JSON: &str = "\
+--json prints one object: backend, daemon_version, pid, uptime (seconds), generation, packages,
+installed, explicit, upgradable, security, orphans, foreign, held, phased, residual, broken,
+vulnerabilities (absent: not known), runtimes [{name, version}], last_refresh, snapshot_created
+(Unix seconds), snapshot_bytes, restart_required, restart_packages, lock_holder {pid, command}
+(absent: none), errors, data_dir, store.";
+
+const DOCTOR_JSON: &str = "\
+--json prints one object a line: check, state (ok, warn or fail), detail, advice (absent: none).
+A failed check makes the exit code 3.";
+
+const DAEMON_JSON: &str = "\
+--json prints one object: running; and when it runs: pid, route, version, uptime (seconds),
+resident_bytes, proportional_bytes.";
+
+const METRICS_JSON: &str = "\
+--json prints one object: requests, failures {method: count}, latency_micros {method: {p50, p99,
+max}}, search_cache_hits, search_cache_misses, details_cache_hits, details_cache_misses,
+cached_searches, cached_details, snapshot_bytes, resident_bytes, last_rebuild_millis, rebuilds,
+fingerprint_checks, worker_runs, last_worker_run (Unix seconds, absent: never).";
+
+/// One fast tool for system packages and language runtimes.
+#[derive(Debug, Parser)]
+#[command(name = "omg", version, after_help = EXIT_CODES)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Print JSON: one object, or one object a line.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print no headings and no more than is needed: of packages only their names, of the status only its errors.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// When to use colours.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: When,
+    /// Reach the daemon through this socket and in no other way.
+    #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+impl From<When> for ColorChoice {
+    fn from(when: When) -> Self {
+        match when {
+            When::Auto => Self::Auto,
+            When::Always => Self::Always,
+            When::Never => Self::Never,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Find packages by name and summary.
+    #[command(visible_alias = "s", after_long_help = ROWS_JSON)]
+    Search(Search),
+    /// Show what is known about packages.
+    #[command(after_long_help = INFO_JSON)]
+    Info(Info),
+    /// List packages; without conditions the installed ones.
+    #[command(after_long_help = ROWS_JSON)]
+    List(List),
+    /// List the packages that were asked for, not installed as dependencies.
+    #[command(after_long_help = ROWS_JSON)]
+    Explicit(Limit),
+    /// List the available upgrades.
+    #[command(after_long_help = UPDATES_JSON)]
+    Outdated(Limit),
+    /// Show the state of packages, runtimes and the daemon.
+    #[command(after_long_help = STATUS_JSON)]
+    Status,
+    /// Show why a package is installed.
+    #[command(after_long_help = WHY_JSON)]
+    Why(Why),
+    /// Check that everything omg needs works, and say what to do where it does not.
+    #[command(after_long_help = DOCTOR_JSON)]
+    Doctor,
+    /// Look at the daemon, or stop it.
+    Daemon {
+        #[command(subcommand)]
+        action: DaemonAction,
+    },
+    /// Show the daemon's counters.
+    #[command(after_long_help = METRICS_JSON)]
+    Metrics,
+    /// Manage the daemon's cached answers.
+    Cache {
+        #[command(subcommand)]
+        action: CacheAction,
+    },
+    /// Print the completion script of a shell.
+    ///
+    /// bash: put it into ~/.local/share/bash-completion/completions/omg; zsh: as _omg into a folder of $fpath; fish:
+    /// into ~/.config/fish/completions/omg.fish.
+    Completions { shell: Shell },
+    /// Print the package names that start with a prefix, for completion scripts.
+    #[command(hide = true)]
+    Complete {
+        #[arg(default_value = "", value_hint = ValueHint::Other)]
+        prefix: String,
+    },
+    /// Print the manual page, or write all pages into a folder.
+    #[command(hide = true)]
+    Man {
+        /// Folder for omg.1 and one page for each verb.
+        #[arg(long, value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Search {
+    /// What to look for; every term must match.
+    ///
+    /// The shells complete arguments that have no hint of their own with package names.
+    #[arg(required = true, value_name = "TERMS")]
+    pub terms: Vec<String>,
+    /// How terms match: fuzzy (letters in order), substring (as apt-cache search) or exact (whole names).
+    #[arg(
+        long,
+        value_hint = ValueHint::Other,
+        default_value = SearchMode::default().as_str(),
+        value_parser = PossibleValuesParser::new(["fuzzy", "substring", "exact"])
+            .try_map(|word| SearchMode::parse(&word).ok_or("no such mode")),
+    )]
+    pub mode: SearchMode,
+    /// Short for --mode substring.
+    #[arg(long, conflicts_with = "mode")]
+    pub substring: bool,
+    /// Short for --mode exact.
+    #[arg(long, conflicts_with_all = ["mode", "substring"])]
+    pub exact: bool,
+    /// Search long descriptions too.
+    #[arg(short, long)]
+    pub descriptions: bool,
+    /// Only what is installed.
+    #[arg(long)]
+    pub installed: bool,
+    /// At most so many packages; 0 for all.
+    #[arg(long, value_name = "N", default_value_t = 100, value_hint = ValueHint::Other)]
+    pub limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct Info {
+    /// Package names, each with or without :architecture.
+    #[arg(required = true, value_name = "NAMES")]
+    pub names: Vec<String>,
+    /// Every field of the record, and every version with where it comes from.
+    #[arg(short, long)]
+    pub all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// Installed packages.
+    #[arg(long)]
+    pub installed: bool,
+    /// Packages that were asked for.
+    #[arg(long)]
+    pub explicit: bool,
+    /// Packages with a newer candidate.
+    #[arg(long)]
+    pub upgradable: bool,
+    /// Dependencies that nothing needs any more.
+    #[arg(long)]
+    pub orphans: bool,
+    /// Packages whose upgrades are held back.
+    #[arg(long)]
+    pub held: bool,
+    /// Installed packages that no repository offers.
+    #[arg(long)]
+    pub foreign: bool,
+    /// Packages of this repository: bookworm/main, bookworm or main.
+    #[arg(long, value_name = "R", value_hint = ValueHint::Other)]
+    pub repo: Option<String>,
+    #[command(flatten)]
+    pub limit: Limit,
+}
+
+#[derive(Debug, Args)]
+pub struct Limit {
+    /// At most so many packages; 0 for all.
+    #[arg(long, value_name = "N", default_value_t = 0, value_hint = ValueHint::Other)]
+    pub limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct Why {
+    /// Package name, with or without :architecture.
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum DaemonAction {
+    /// Say whether the daemon runs, without starting it. Not running: exit code 1.
+    #[command(after_long_help = DAEMON_JSON)]
+    Status,
+    /// Stop the daemon; the next call starts it again.
+    Stop,
+    /// Show the daemon's log.
+    Logs,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum CacheAction {
+    /// Drop the cached answers.
+    Clear,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_may_follow_the_verb_and_s_is_search() {
+        let cli = Cli::try_parse_from(["omg", "s", "--exact", "a", "b", "--json", "--limit", "0"]).expect("valid");
+        let Verb::Search(search) = cli.verb else { panic!("s is search") };
+        assert!(cli.global.json && search.exact);
+        assert_eq!((search.terms, search.limit), (vec!["a".to_owned(), "b".to_owned()], 0));
+    }
+}

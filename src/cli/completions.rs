@@ -1,0 +1,75 @@
+//! `omg completions`: scripts from the grammar, with the daemon's package names
+
+use clap_complete::Shell as Generator;
+
+use super::args::Shell;
+use super::output::Output;
+use super::{Failure, command};
+
+/// Wraps the generated function: arguments of the verbs that take package names are answered by the daemon.
+const BASH: &str = r#"
+_omg_packages() {
+    local word verb= skip=
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        if [[ -n $skip ]]; then
+            skip=
+            continue
+        fi
+        case $word in
+            --socket|--color) skip=1 ;;
+            -*) ;;
+            *) verb=$word; break ;;
+        esac
+    done
+    case $verb in
+        search|s|info|why)
+            case "$2 $3" in
+                -*|*' --mode'|*' --limit'|*' --color'|*' --socket') ;;
+                *)
+                    compopt +o bashdefault +o default 2>/dev/null
+                    mapfile -t COMPREPLY < <(command omg complete -- "$2" 2>/dev/null)
+                    return 0
+                    ;;
+            esac
+            ;;
+    esac
+    _omg "$@"
+}
+
+complete -F _omg_packages -o bashdefault -o default omg
+"#;
+
+/// Arguments without a hint of their own are package names, which zsh's generator sends to `_default`.
+const ZSH: &str = r#"
+_omg_packages() {
+    local -a names
+    names=(${(f)"$(command omg complete -- "$PREFIX" 2>/dev/null)"})
+    compadd -a names
+}
+"#;
+
+const FISH: &str = r#"
+for verb in search s info why
+    complete -c omg -n "__fish_omg_using_subcommand $verb" -f -a '(command omg complete -- (commandline -ct) 2>/dev/null)'
+end
+"#;
+
+pub fn run(shell: Shell, out: &mut Output) -> Result<(), Failure> {
+    let script = match shell {
+        Shell::Bash => generate(Generator::Bash)? + BASH,
+        Shell::Zsh => {
+            let script = generate(Generator::Zsh)?.replace(":_default'", ":_omg_packages'");
+            let (first, rest) = script.split_once('\n').unwrap_or((&script, ""));
+            format!("{first}\n{ZSH}{rest}")
+        }
+        Shell::Fish => generate(Generator::Fish)? + FISH,
+    };
+    out.file(script.as_bytes());
+    Ok(())
+}
+
+fn generate(shell: Generator) -> Result<String, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(), "omg", &mut script);
+    String::from_utf8(script).map_err(|error| Failure::Internal(error.to_string()))
+}

@@ -1,0 +1,387 @@
+//! `omg doctor`
+
+use std::fs::Metadata;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::Failure;
+use super::output::format::{age, ago, bytes, count, duration};
+use super::output::{BAD, DIM, GOOD, NAME, Output, WARN};
+use crate::config::{self, Paths};
+use crate::dbus::client::{Client, ConnectOptions, Route, find_program, is_listened_to};
+use crate::dbus::names::{BUS_NAME, SERVICE_UNIT};
+use crate::dbus::reply::Status;
+
+/// Package lists older than this may hide upgrades.
+const LISTS_STALE_DAYS: u64 = 14;
+/// The timer renews the status file far more often.
+const STATUS_FILE_STALE_DAYS: u64 = 1;
+/// The end of `Store` in the status of a daemon that runs beside another one.
+const STORE_IN_USE: &str = "is in use by another process";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// One finding; a line of `--json`.
+#[derive(Debug, Serialize)]
+struct Check {
+    check: &'static str,
+    state: State,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<String>,
+}
+
+impl Check {
+    fn ok(check: &'static str, detail: impl Into<String>) -> Self {
+        Self { check, state: State::Ok, detail: detail.into(), advice: None }
+    }
+
+    fn warn(check: &'static str, detail: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { check, state: State::Warn, detail: detail.into(), advice: Some(advice.into()) }
+    }
+
+    fn fail(check: &'static str, detail: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { check, state: State::Fail, detail: detail.into(), advice: Some(advice.into()) }
+    }
+}
+
+/// Prints every check; fails when one of them does.
+pub async fn run(options: &ConnectOptions, out: &mut Output) -> Result<(), Failure> {
+    let mut checks = vec![configuration()];
+    let status = daemon(options, &mut checks).await;
+    checks.push(socket(options));
+    checks.push(helper());
+    checks.extend(status.iter().flat_map(from_status));
+    checks.push(status_file());
+    checks.push(units());
+    let failed = checks.iter().any(|check| check.state == State::Fail);
+    for check in &checks {
+        print(check, out);
+    }
+    if failed { Err(Failure::Reported(3)) } else { Ok(()) }
+}
+
+fn print(check: &Check, out: &mut Output) {
+    if out.is_json() {
+        out.json(check);
+        return;
+    }
+    if out.quiet() && check.state == State::Ok {
+        return;
+    }
+    match check.state {
+        State::Ok => out.styled(GOOD, "ok  "),
+        State::Warn => out.styled(WARN, "warn"),
+        State::Fail => out.styled(BAD, "fail"),
+    }
+    out.blanks(2);
+    out.styled(NAME, check.check);
+    out.text(": ");
+    out.line(&check.detail);
+    if let Some(advice) = &check.advice {
+        out.blanks(6);
+        out.styled(DIM, advice);
+        out.newline();
+    }
+}
+
+/// Read here too: a daemon that does not run for its configuration cannot tell.
+fn configuration() -> Check {
+    let Some(path) = Paths::from_process().config_file else {
+        return Check::ok("configuration", "there is no home to look for it; everything has its default");
+    };
+    let shown = path.display();
+    match config::load(Some(&path)) {
+        Ok(_) if path.exists() => Check::ok("configuration", shown.to_string()),
+        Ok(_) => Check::ok("configuration", format!("{shown} does not exist; everything has its default")),
+        Err(error) => {
+            let problems = error.to_string().replace('\n', "; ");
+            Check::fail("configuration", problems, "correct the file: omgd does not start with it")
+        }
+    }
+}
+
+async fn daemon(options: &ConnectOptions, checks: &mut Vec<Check>) -> Option<Status> {
+    const ADVICE: &str = "install omgd beside omg, or start it: systemctl --user start omgd.socket";
+    let mut client = match Client::connect(options).await {
+        Ok(client) => client,
+        Err(error) => {
+            checks.push(Check::fail("daemon", error.to_string(), ADVICE));
+            return None;
+        }
+    };
+    let status = client.status().await;
+    let route = client.route().clone();
+    client.close().await;
+    match status {
+        Ok(status) => {
+            let detail = format!("omgd {} reached by {route}, process {}", status.daemon_version, status.pid);
+            checks.push(match route {
+                Route::Private(_) => Check::warn(
+                    "daemon",
+                    detail,
+                    "every command starts its own daemon, which is slow: enable the shared one with \
+                     `systemctl --user enable --now omgd.socket`",
+                ),
+                Route::Socket(_) | Route::SessionBus => Check::ok("daemon", detail),
+            });
+            let own = env!("CARGO_PKG_VERSION");
+            if status.daemon_version != own {
+                let detail = format!("omgd is {}, omg is {own}", status.daemon_version);
+                checks.push(Check::warn("version", detail, "end the older daemon: omg daemon stop"));
+            }
+            Some(status)
+        }
+        Err(error) => {
+            checks.push(Check::fail("daemon", format!("{route}: {error}"), "look at its log: omg daemon logs"));
+            None
+        }
+    }
+}
+
+fn socket(options: &ConnectOptions) -> Check {
+    let path = options.socket_path();
+    let shown = path.display();
+    match path.symlink_metadata() {
+        Ok(metadata) => socket_file(&path, &metadata),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && options.socket.is_none() => {
+            Check::ok("socket", format!("{shown} does not exist; the session bus or a private daemon serves"))
+        }
+        Err(error) => Check::fail("socket", format!("{shown}: {error}"), "check --socket and OMG_SOCKET_PATH"),
+    }
+}
+
+fn socket_file(path: &Path, metadata: &Metadata) -> Check {
+    const ADVICE: &str = "remove it and restart the daemon: omg daemon stop";
+    let shown = path.display();
+    let mode = metadata.mode() & 0o777;
+    if !metadata.file_type().is_socket() {
+        return Check::fail("socket", format!("{shown} is not a socket"), ADVICE);
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Check::fail("socket", format!("{shown} belongs to uid {}", metadata.uid()), ADVICE);
+    }
+    if mode & 0o077 != 0 {
+        return Check::fail("socket", format!("{shown} has mode {mode:04o}, others can reach it"), ADVICE);
+    }
+    if !is_listened_to(path) {
+        return Check::warn(
+            "socket",
+            format!("nobody listens on {shown}"),
+            "start the daemon's socket: systemctl --user restart omgd.socket, or remove the file",
+        );
+    }
+    Check::ok("socket", format!("{shown} is ours, mode {mode:04o}"))
+}
+
+fn helper() -> Check {
+    match find_program("omg-helper", None) {
+        Some(path) => Check::ok("helper", path.display().to_string()),
+        None => Check::fail(
+            "helper",
+            "omg-helper is neither beside omg, nor in PATH, nor in ../libexec",
+            "install it: without it the package lists cannot be read",
+        ),
+    }
+}
+
+fn from_status(status: &Status) -> Vec<Check> {
+    let mut checks = Vec::new();
+    checks.push(match status.backend.as_str() {
+        "" | "none" => Check::fail(
+            "backend",
+            "none can be used on this system",
+            "omg-helper must be built for this distribution (feature debian or arch), or set backend in config.toml",
+        ),
+        backend => Check::ok("backend", backend),
+    });
+    checks.push(match (status.snapshot_created, status.packages) {
+        (Some(created), packages @ 1..) => {
+            let size = status.snapshot_bytes.map_or(String::new(), |size| format!(", {}", bytes(size)));
+            Check::ok("index", format!("{} packages, built {}{size}", count(packages), ago(created)))
+        }
+        _ => Check::fail("index", "there is no index of the packages", "look at the daemon's log: omg daemon logs"),
+    });
+    if let Some(time) = status.last_refresh {
+        let detail = format!("fetched {}", ago(time));
+        checks.push(if age(time).as_secs() > LISTS_STALE_DAYS * 86_400 {
+            Check::warn("package lists", detail, "fetch them anew: sudo apt-get update")
+        } else {
+            Check::ok("package lists", detail)
+        });
+    }
+    checks.push(match &status.lock_holder {
+        None => Check::ok("lock", "nobody holds it"),
+        Some(holder) => Check::warn(
+            "lock",
+            format!("held by {} (process {})", holder.command, holder.pid),
+            "packages cannot be changed until it ends",
+        ),
+    });
+    checks.push(match status.store.as_str() {
+        "ok" => Check::ok("store", status.data_dir.clone()),
+        "" => Check::warn("store", "its state is not known", "end the older daemon: omg daemon stop"),
+        problem if problem.ends_with(STORE_IN_USE) => {
+            Check::warn("store", problem, "another omgd keeps it; this one serves without what is stored")
+        }
+        problem => Check::fail("store", problem, format!("check the free space and the owner of {}", status.data_dir)),
+    });
+    checks.push(match status.broken {
+        0 => Check::ok("packages", "none is broken"),
+        broken => Check::fail(
+            "packages",
+            format!("{} are unpacked or half-installed", count(broken)),
+            "repair them: sudo dpkg --configure -a && sudo apt-get -f install",
+        ),
+    });
+    if status.restart_required {
+        let packages = status.restart_packages.join(", ");
+        checks.push(Check::warn("restart", format!("required {packages}").trim_end(), "restart the machine"));
+    }
+    let errors = status.errors.iter();
+    checks.extend(errors.map(|error| Check::fail("error", error, "look at the daemon's log: omg daemon logs")));
+    checks
+}
+
+/// The prompt reads this file; only its age is looked at.
+fn status_file() -> Check {
+    const ADVICE: &str = "the prompt shows nothing or old figures: systemctl --user enable --now omg-status.timer";
+    let path = Paths::from_process().status_file;
+    let shown = path.display();
+    let modified = match path.metadata().and_then(|metadata| metadata.modified()) {
+        Ok(modified) => modified,
+        Err(error) => return Check::warn("status file", format!("{shown}: {error}"), ADVICE),
+    };
+    let seconds = modified.elapsed().unwrap_or_default().as_secs();
+    let detail = format!("{shown} was written {} ago", duration(seconds));
+    if seconds > STATUS_FILE_STALE_DAYS * 86_400 {
+        Check::warn("status file", detail, ADVICE)
+    } else {
+        Check::ok("status file", detail)
+    }
+}
+
+fn units() -> Check {
+    let configured = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
+    let system = ["/etc/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user", "/lib/systemd/user"];
+    let unit_dirs: Vec<PathBuf> = [configured, data_home()]
+        .into_iter()
+        .flatten()
+        .map(|dir| dir.join("systemd/user"))
+        .chain(system.into_iter().map(PathBuf::from))
+        .collect();
+    let data_dirs = std::env::var_os("XDG_DATA_DIRS").filter(|dirs| !dirs.is_empty());
+    let data_dirs = data_dirs.unwrap_or_else(|| "/usr/local/share:/usr/share".into());
+    let service_dirs: Vec<PathBuf> = data_home()
+        .into_iter()
+        .chain(std::env::split_paths(&data_dirs))
+        .map(|dir| dir.join("dbus-1/services"))
+        .collect();
+    let bus_file = format!("{BUS_NAME}.service");
+    let wanted = [(SERVICE_UNIT, &unit_dirs), ("omgd.socket", &unit_dirs), (bus_file.as_str(), &service_dirs)];
+    let missing: Vec<_> = wanted
+        .into_iter()
+        .filter(|(name, dirs)| !dirs.iter().any(|dir| dir.join(name).exists()))
+        .map(|(name, _)| name)
+        .collect();
+    if missing.is_empty() {
+        return Check::ok("units", format!("{SERVICE_UNIT}, omgd.socket and the D-Bus service file are installed"));
+    }
+    Check::warn(
+        "units",
+        format!("not installed: {}", missing.join(", ")),
+        "the daemon is not started on demand: install them with make install or make install-user",
+    )
+}
+
+fn data_home() -> Option<PathBuf> {
+    absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+}
+
+/// The folder that the variable names; relative ones are to be ignored (XDG Base Directory specification).
+fn absolute(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn states(status: &Status) -> Vec<(&'static str, State)> {
+        from_status(status).iter().map(|check| (check.check, check.state)).collect()
+    }
+
+    #[test]
+    fn a_healthy_daemon_passes() {
+        let status = Status {
+            backend: "apt".into(),
+            packages: 5,
+            snapshot_created: Some(1),
+            store: "ok".into(),
+            ..Status::default()
+        };
+        assert!(states(&status).iter().all(|(_, state)| *state == State::Ok));
+    }
+
+    #[test]
+    fn every_trouble_is_named_with_advice() {
+        let status = Status {
+            store: "database is newer".into(),
+            broken: 2,
+            last_refresh: Some(1),
+            errors: vec!["helper failed".into()],
+            ..Status::default()
+        };
+        let checks = from_status(&status);
+        assert!(checks.iter().all(|check| check.state == State::Ok || check.advice.is_some()));
+        assert_eq!(
+            states(&status),
+            [
+                ("backend", State::Fail),
+                ("index", State::Fail),
+                ("package lists", State::Warn),
+                ("lock", State::Ok),
+                ("store", State::Fail),
+                ("packages", State::Fail),
+                ("error", State::Fail),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_store_that_another_daemon_keeps_is_no_failure() {
+        let store = format!("/x/cache.redb {STORE_IN_USE}");
+        let checks = from_status(&Status { store, ..Status::default() });
+        assert_eq!(checks.iter().find(|check| check.check == "store").map(|check| check.state), Some(State::Warn));
+    }
+
+    #[test]
+    fn a_socket_file_without_a_listener_is_a_warning() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("omg.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("bound"));
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&path, private).expect("chmod");
+        assert_eq!(socket_file(&path, &path.symlink_metadata().expect("exists")).state, State::Warn);
+    }
+
+    #[test]
+    fn a_socket_that_others_can_reach_fails() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("omg.sock");
+        let _listener = std::os::unix::net::UnixListener::bind(&path).expect("bound");
+        for (mode, state) in [(0o600, State::Ok), (0o666, State::Fail)] {
+            let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(&path, permissions).expect("chmod");
+            assert_eq!(socket_file(&path, &path.symlink_metadata().expect("exists")).state, state);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The command line.
+//!
+//! One file for each verb; [`args`] is the grammar, [`output`] everything that is printed. A verb that asks the
+//! daemon makes one call; the answer is printed and the process ends.
+
+mod args;
+mod cache;
+mod complete;
+mod completions;
+mod daemon;
+mod doctor;
+mod failure;
+mod info;
+mod list;
+mod man;
+mod metrics;
+pub mod output;
+mod rows;
+mod search;
+mod status;
+mod updates;
+mod why;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::dbus::client::{Client, ConnectOptions};
+use args::{CacheAction, Cli, DaemonAction, Verb};
+pub use failure::Failure;
+use output::{BAD, Output};
+
+/// The grammar of the command line, for completions and manual pages.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the command that the process was started with and returns its exit code.
+pub fn main() -> ExitCode {
+    let Cli { global, verb } = Cli::parse();
+    let mut out = Output::new(global.json, global.quiet, global.color.into());
+    let options = ConnectOptions::from_env(global.socket);
+    let result = run(verb, &options, &mut out);
+    let written = out.finish().map_err(Failure::Output);
+    match result.and(written) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(text) = failure.text() {
+                out.note(BAD, &text);
+            }
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Failure> {
+    match verb {
+        Verb::Search(search) => ask(options, async |client| search::run(client, search, out).await),
+        Verb::Info(info) => ask(options, async |client| info::run(client, &info, out).await),
+        Verb::List(list) => ask(options, async |client| list::run(client, list, out).await),
+        Verb::Explicit(limit) => ask(options, async |client| list::explicit(client, &limit, out).await),
+        Verb::Outdated(limit) => ask(options, async |client| updates::run(client, &limit, out).await),
+        Verb::Status => ask(options, async |client| status::run(client, out).await),
+        Verb::Why(why) => ask(options, async |client| why::run(client, why, out).await),
+        Verb::Metrics => ask(options, async |client| metrics::run(client, out).await),
+        Verb::Cache { action: CacheAction::Clear } => ask(options, async |client| cache::clear(client, out).await),
+        Verb::Complete { prefix } => complete::run(options, &prefix, out),
+        Verb::Doctor => runtime()?.block_on(doctor::run(options, out)),
+        Verb::Daemon { action: DaemonAction::Status } => runtime()?.block_on(daemon::status(options, out)),
+        Verb::Daemon { action: DaemonAction::Stop } => runtime()?.block_on(daemon::stop(options, out)),
+        Verb::Daemon { action: DaemonAction::Logs } => daemon::logs(out),
+        Verb::Completions { shell } => completions::run(shell, out),
+        Verb::Man { dir } => man::run(dir.as_deref(), out),
+    }
+}
+
+/// One connection for one verb. A single thread does: starting more would cost more than the call.
+fn ask(options: &ConnectOptions, verb: impl AsyncFnOnce(&mut Client) -> Result<(), Failure>) -> Result<(), Failure> {
+    runtime()?.block_on(async {
+        let mut client = Client::connect(options).await?;
+        let result = verb(&mut client).await;
+        client.close().await;
+        result
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|error| Failure::Internal(format!("cannot start the event loop: {error}")))
+}

@@ -1,0 +1,213 @@
+//! Tables for a terminal.
+
+use std::borrow::Cow;
+
+use anstyle::Style;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+use super::Output;
+use super::escape::escape;
+
+/// Between columns.
+const GAP: usize = 2;
+/// No column is made narrower than this while another is wider.
+const MIN_WIDTH: usize = 8;
+
+/// One cell: what it says and how it looks.
+#[derive(Debug, Clone)]
+pub struct Cell<'a> {
+    text: Cow<'a, str>,
+    width: usize,
+    style: Style,
+}
+
+impl<'a> Cell<'a> {
+    pub fn new(text: &'a str) -> Self {
+        Self::of(escape(text))
+    }
+
+    fn of(text: Cow<'a, str>) -> Self {
+        Self { width: text.width(), text, style: Style::new() }
+    }
+
+    #[must_use]
+    pub fn styled(self, style: Style) -> Self {
+        Self { style, ..self }
+    }
+}
+
+impl From<String> for Cell<'_> {
+    fn from(text: String) -> Self {
+        Self::of(Cow::Owned(escape(&text).into_owned()))
+    }
+}
+
+/// Rows of `N` columns. The last column gives way first when the terminal is too narrow.
+#[derive(Debug)]
+pub struct Table<'a, const N: usize> {
+    titles: [&'static str; N],
+    rows: Vec<[Cell<'a>; N]>,
+}
+
+impl<'a, const N: usize> Table<'a, N> {
+    pub fn new(titles: [&'static str; N]) -> Self {
+        Self { titles, rows: Vec::new() }
+    }
+
+    pub fn push(&mut self, row: [Cell<'a>; N]) {
+        self.rows.push(row);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Prints the rows below their titles (without them when `quiet`); a column that is empty in every row is left out.
+    pub fn print(&self, out: &mut Output) {
+        let mut widths = [0; N];
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.width);
+            }
+        }
+        let headings = !out.quiet();
+        for (width, title) in widths.iter_mut().zip(self.titles) {
+            if headings && *width > 0 {
+                *width = (*width).max(title.width());
+            }
+        }
+        fit(&mut widths, out.width());
+        if headings && !self.is_empty() {
+            let heading = Style::new().bold();
+            print_row(out, &widths, self.titles.map(|title| Cell::new(title).styled(heading)).each_ref());
+        }
+        for row in &self.rows {
+            print_row(out, &widths, row.each_ref());
+        }
+    }
+}
+
+/// Narrows columns until the row fits: the last one first, then always the widest; the first one, which says what the
+/// row is about, gives way when the others have little left.
+fn fit<const N: usize>(widths: &mut [usize; N], terminal: usize) {
+    let columns = widths.iter().filter(|width| **width > 0).count();
+    let used = widths.iter().sum::<usize>() + GAP * columns.saturating_sub(1);
+    let mut excess = used.saturating_sub(terminal);
+    if let Some(last) = widths.last_mut() {
+        let cut = excess.min(last.saturating_sub(2 * MIN_WIDTH));
+        *last -= cut;
+        excess -= cut;
+    }
+    for (kept, floor) in [(1, MIN_WIDTH), (1, MIN_WIDTH / 2), (0, 1)] {
+        while excess > 0 {
+            let Some(widest) = widths.iter_mut().skip(kept).max().filter(|width| **width > floor) else { break };
+            *widest -= 1;
+            excess -= 1;
+        }
+    }
+}
+
+fn print_row<const N: usize>(out: &mut Output, widths: &[usize; N], row: [&Cell<'_>; N]) {
+    // Blanks are only printed once something follows them.
+    let mut blanks = 0;
+    let mut first = true;
+    for (&width, cell) in widths.iter().zip(row) {
+        if width == 0 {
+            continue;
+        }
+        if !first {
+            blanks += GAP;
+        }
+        first = false;
+        if cell.text.is_empty() {
+            blanks += width;
+            continue;
+        }
+        out.blanks(blanks);
+        let (text, shown) = truncate(&cell.text, cell.width, width);
+        out.styled(cell.style, &text);
+        blanks = width.saturating_sub(shown);
+    }
+    out.newline();
+}
+
+/// The text cut to `width` columns with `…` at the end, and the width it then has.
+fn truncate(text: &str, text_width: usize, width: usize) -> (Cow<'_, str>, usize) {
+    if text_width <= width {
+        return (Cow::Borrowed(text), text_width);
+    }
+    let mut cut = String::with_capacity(text.len());
+    let mut used = 0;
+    for character in text.chars() {
+        used += character.width().unwrap_or(0);
+        if used >= width {
+            break;
+        }
+        cut.push(character);
+    }
+    // A sequence can be wider than its characters one by one.
+    while cut.width() >= width && cut.pop().is_some() {}
+    cut.truncate(cut.trim_end().len());
+    cut.push('…');
+    let shown = cut.width();
+    (Cow::Owned(cut), shown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(width: usize, rows: &[[&str; 3]]) -> Vec<String> {
+        let mut out = Output::for_test(width);
+        let mut table = Table::new(["NAME", "VERSION", "SUMMARY"]);
+        for row in rows {
+            table.push(row.map(Cell::new));
+        }
+        table.print(&mut out);
+        out.into_text().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn columns_line_up_and_the_summary_gives_way() {
+        let rows = [["curl", "7.88.1-10", "command line tool for URLs"], ["libcurl4", "7.88.1", "a library"]];
+        assert_eq!(
+            printed(40, &rows),
+            [
+                "NAME      VERSION    SUMMARY",
+                "curl      7.88.1-10  command line tool…",
+                "libcurl4  7.88.1     a library",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_line_fits_every_width() {
+        let rows = [
+            [
+                "linux-image-6.1.0-44-rt-amd64-dbg",
+                "1:6.1.164-1+really6.1.0~bpo12+1",
+                "Linux kernel 東京東京東京東京 👩‍👩‍👧‍👦☺️☺️☺️",
+            ],
+            ["a", "1", "b"],
+            ["\u{1b}]0;title\u{7}", "\u{202e}", "x\ty"],
+        ];
+        for width in 7..140 {
+            for line in printed(width, &rows) {
+                assert!(line.width() <= width, "{width}: {line}");
+                assert!(!line.contains(char::is_control));
+                assert_eq!(line.trim_end(), line);
+            }
+        }
+    }
+
+    #[test]
+    fn wide_characters_count_twice() {
+        assert_eq!(truncate("東京東京", 8, 6), ("東京…".into(), 5));
+        assert_eq!(truncate("東京", 4, 4), ("東京".into(), 4));
+    }
+
+    #[test]
+    fn a_column_without_content_is_left_out() {
+        assert_eq!(printed(40, &[["a", "", "b"]]), ["NAME  SUMMARY", "a     b"]);
+    }
+}

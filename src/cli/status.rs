@@ -1,0 +1,119 @@
+//! `omg status`
+
+use anstyle::Style;
+use unicode_width::UnicodeWidthStr;
+
+use super::Failure;
+use super::output::format::{ago, bytes, count, duration};
+use super::output::{BAD, GOOD, NAME, Output, WARN};
+use crate::dbus::client::Client;
+use crate::dbus::reply::Status;
+
+pub async fn run(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
+    let status = client.status().await?;
+    if out.is_json() {
+        out.json(&status);
+        return Ok(());
+    }
+    if !out.quiet() {
+        let rows = summary(&status);
+        print_pairs(rows.iter().map(|(key, value, style)| (*key, value.as_str(), *style)), out);
+    }
+    for error in &status.errors {
+        out.styled(BAD, "error: ");
+        out.line(error);
+    }
+    Ok(())
+}
+
+fn summary(status: &Status) -> Vec<(&'static str, String, Style)> {
+    let plain = Style::new();
+    let mut rows = vec![(
+        "Packages",
+        format!(
+            "{} known, {} installed, {} explicit",
+            count(status.packages),
+            count(status.installed),
+            count(status.explicit)
+        ),
+        plain,
+    )];
+    rows.push(match (status.upgradable, status.security) {
+        (0, _) => ("Upgrades", "none".into(), GOOD),
+        (updates, 0) => ("Upgrades", count(updates), WARN),
+        (updates, security) => {
+            ("Upgrades", format!("{}, {} with security fixes", count(updates), count(security)), BAD)
+        }
+    });
+    let counts = [
+        ("Orphans", status.orphans, plain),
+        ("Foreign", status.foreign, plain),
+        ("Held", status.held, plain),
+        ("Phased", status.phased, plain),
+        ("Residual", status.residual, plain),
+        ("Broken", status.broken, BAD),
+        ("Vulnerable", status.vulnerabilities.unwrap_or_default(), BAD),
+    ];
+    rows.extend(counts.into_iter().filter(|row| row.1 > 0).map(|(key, number, style)| (key, count(number), style)));
+    if !status.runtimes.is_empty() {
+        let runtimes: Vec<_> =
+            status.runtimes.iter().map(|runtime| format!("{} {}", runtime.name, runtime.version)).collect();
+        rows.push(("Runtimes", runtimes.join(", "), plain));
+    }
+    if let Some(time) = status.last_refresh {
+        rows.push(("Lists", format!("fetched {}", ago(time)), plain));
+    }
+    if let Some(created) = status.snapshot_created {
+        let size = status.snapshot_bytes.map_or(String::new(), |size| format!(", {}", bytes(size)));
+        rows.push(("Index", format!("built {}{size}", ago(created)), plain));
+    }
+    if let Some(holder) = &status.lock_holder {
+        rows.push(("Lock", format!("held by {} (process {})", holder.command, holder.pid), WARN));
+    }
+    if status.restart_required {
+        let packages = &status.restart_packages;
+        let why = if packages.is_empty() { String::new() } else { format!(" for {}", packages.join(", ")) };
+        rows.push(("Restart", format!("required{why}"), WARN));
+    }
+    let daemon = format!(
+        "omgd {} ({}), process {}, up {}",
+        status.daemon_version,
+        status.backend,
+        status.pid,
+        duration(status.uptime)
+    );
+    rows.push(("Daemon", daemon, plain));
+    rows
+}
+
+/// Prints keys and values in two columns on a terminal, as `key<TAB>value` elsewhere.
+pub fn print_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str, Style)> + Clone, out: &mut Output) {
+    if !out.is_terminal() {
+        for (key, value, _) in pairs {
+            out.columns(&[key, value]);
+        }
+        return;
+    }
+    let width = pairs.clone().map(|(key, ..)| key.width()).max().unwrap_or_default();
+    for (key, value, style) in pairs {
+        out.styled(NAME, key);
+        out.blanks(width.saturating_sub(key.width()) + 2);
+        out.styled(style, value);
+        out.newline();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_zero_or_unknown_is_not_mentioned() {
+        let status = Status { packages: 63_440, installed: 512, upgradable: 3, security: 1, ..Status::default() };
+        let rows = summary(&status);
+        let keys: Vec<_> = rows.iter().map(|row| row.0).collect();
+        assert_eq!(keys, ["Packages", "Upgrades", "Daemon"]);
+        assert_eq!(rows[0].1, "63,440 known, 512 installed, 0 explicit");
+        assert_eq!(rows[1].1, "3, 1 with security fixes");
+    }
+}

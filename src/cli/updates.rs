@@ -1,0 +1,78 @@
+//! `omg outdated`
+
+use super::args::Limit;
+use super::output::{BAD, Cell, DIM, GOOD, NAME, Output, Table, format};
+use super::{Failure, rows};
+use crate::dbus::client::Client;
+use crate::package::{Flags, UpdateRow};
+
+pub async fn run(client: &mut Client, limit: &Limit, out: &mut Output) -> Result<(), Failure> {
+    let mut updates = client.updates().await?;
+    let limit = usize::try_from(limit.limit).unwrap_or(usize::MAX);
+    let cut = limit != 0 && updates.len() > limit;
+    if cut {
+        updates.truncate(limit);
+    }
+    if out.is_terminal() && !out.quiet() && !out.is_json() {
+        print_table(&updates, out);
+    } else {
+        for update in &updates {
+            print_line(update, out);
+        }
+    }
+    if cut {
+        rows::note_cut(updates.len(), out);
+    }
+    Ok(())
+}
+
+fn print_line(update: &UpdateRow, out: &mut Output) {
+    let name = rows::display_name(&update.name, &update.arch, update.flags);
+    if out.is_json() {
+        out.json(update);
+    } else if out.quiet() {
+        out.line(&name);
+    } else {
+        let size = update.size.to_string();
+        let security = if update.flags.contains(Flags::SECURITY) { "security" } else { "-" };
+        out.columns(&[&name, &update.from, &update.to, &update.repository, &size, security]);
+    }
+}
+
+fn print_table(updates: &[UpdateRow], out: &mut Output) {
+    if updates.is_empty() {
+        out.styled(GOOD, "everything is up to date");
+        out.newline();
+        return;
+    }
+    let mut table = Table::new(["NAME", "FROM", "TO", "REPOSITORY", "SIZE", ""]);
+    let mut size = 0u64;
+    for update in updates {
+        let name = rows::display_name(&update.name, &update.arch, update.flags);
+        let remark = [(Flags::SECURITY, "security"), (Flags::HELD, "held"), (Flags::PHASED, "phased")]
+            .into_iter()
+            .find(|(flag, _)| update.flags.contains(*flag));
+        let (remark, style) = match remark {
+            Some((Flags::SECURITY, word)) => (word, BAD),
+            Some((_, word)) => (word, DIM),
+            None => ("", DIM),
+        };
+        size = size.saturating_add(update.size);
+        table.push([
+            Cell::from(name.into_owned()).styled(NAME),
+            Cell::new(&update.from).styled(DIM),
+            Cell::from(format!("→ {}", update.to)),
+            Cell::new(&update.repository).styled(DIM),
+            Cell::from(if update.size == 0 { String::new() } else { format::bytes(update.size) }),
+            Cell::new(remark).styled(style),
+        ]);
+    }
+    table.print(out);
+    let security = updates.iter().filter(|update| update.flags.contains(Flags::SECURITY)).count();
+    let mut total = format!("{} upgrades, {} to download", updates.len(), format::bytes(size));
+    if security > 0 {
+        total.push_str(&format!(", {security} with security fixes"));
+    }
+    out.styled(DIM, &total);
+    out.newline();
+}

@@ -1,0 +1,62 @@
+//! The configuration file, in three steps, each with its own type:
+//!
+//! 1. [`ConfigFile`]: the bytes, bounded, with the positions of lines;
+//! 2. [`Inputs`]: what the file sets, by key, of the right type and with its place in the file, not judged yet;
+//! 3. [`Settings`]: every setting with a valid value, defaults filled in.
+//!
+//! The file is untrusted input. Whatever is wrong with it is reported at once, each problem with its line, column and
+//! key; a key that is not known is a problem too.
+//!
+//! # `$XDG_CONFIG_HOME/omg/config.toml`
+//!
+//! | key | value | default |
+//! |---|---|---|
+//! | `backend` | `"auto"`, `"apt"`, `"alpm"` or `"none"` | `"auto"`: by os-release |
+//! | `data-dir` | absolute path | see [`Paths`] |
+//! | `helper` | absolute path of `omg-helper` | beside the daemon, then where it was installed |
+//! | `helper-timeout` | seconds after which a helper that has not finished is ended, 1 to 3600 | 120 |
+//! | `idle-timeout` | seconds without a call after which the daemon ends, 0 for never, at most 604800 | 300 |
+//! | `worker-interval` | seconds between two looks at the package system, 10 to 86400 | 300 |
+//! | `status-max-age` | seconds after which the prompt calls the status file stale, 60 to 31536000 | 86400 |
+//! | `cache.searches` | answers to searches kept in memory, 0 to 100000 | 256 |
+//! | `cache.search-bytes` | bytes that they may take, 0 to 268435456 | 1048576 |
+//! | `cache.details` | details of packages kept in memory, 0 to 100000 | 256 |
+//! | `cache.details-bytes` | bytes that they may take, 0 to 268435456 | 524288 |
+//! | `apt.root` | absolute path, given to apt as `Dir` | the machine's own |
+//! | `apt.options` | array of `"Key=Value"`, given to apt like its `-o`, at most 256 | none |
+//!
+//! `apt.root` and `apt.options` are for reading package data as the user; nothing that runs as root sees them.
+
+mod file;
+mod inputs;
+mod paths;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+pub use file::{ConfigError, ConfigFile, Located, MAX_BYTES, Problem};
+pub use inputs::{AptInputs, CacheInputs, Inputs};
+pub use paths::{Paths, SocketOrigin};
+pub use settings::{AptSettings, Backend, CacheSettings, Settings};
+
+use std::path::Path;
+
+/// Reads the configuration file at `path`. With none there, or no path, everything has its default.
+///
+/// # Errors
+/// When the file cannot be read, is larger than [`MAX_BYTES`] or something in it is not valid.
+pub fn load(path: Option<&Path>) -> Result<Settings, ConfigError> {
+    match path.map(ConfigFile::read).transpose()?.flatten() {
+        Some(file) => parse(&file),
+        None => Ok(Settings::default()),
+    }
+}
+
+/// The settings that a file makes.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] with everything that is wrong.
+pub fn parse(file: &ConfigFile) -> Result<Settings, ConfigError> {
+    let inputs = Inputs::parse(file)?;
+    Settings::validate(inputs).map_err(|problems| file.invalid(problems))
+}

@@ -1,0 +1,125 @@
+//! The session bus.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use zbus::fdo::{RequestNameFlags, RequestNameReply};
+use zbus::object_server::SignalEmitter;
+use zbus::{Connection, connection};
+
+use crate::dbus::activity::Activity;
+use crate::dbus::manager::Manager;
+use crate::dbus::names::{BUS_NAME, PATH};
+use crate::engine::Engine;
+
+/// A bus that has not answered by then is treated as not there.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Why the daemon cannot serve on the bus.
+#[derive(Debug, Error)]
+pub enum BusError {
+    #[error("another omgd owns {BUS_NAME}; `omg daemon status` tells which")]
+    NameTaken,
+    #[error("cannot claim {BUS_NAME} on the session bus: {0}")]
+    Claim(zbus::Error),
+}
+
+/// The daemon's connection with the session bus.
+#[derive(Debug)]
+pub(super) struct Bus {
+    connection: Connection,
+    signals: JoinHandle<()>,
+}
+
+impl Bus {
+    /// Serves on the session bus; `None` where there is none. Objects are served before the name is claimed: whoever
+    /// started the daemon with a call finds them. While another daemon has the name, `queue` waits behind it instead of
+    /// failing: a daemon that was started for its socket has clients to serve meanwhile.
+    pub(super) async fn connect(
+        engine: &Arc<Engine>,
+        activity: &Activity,
+        queue: bool,
+    ) -> Result<Option<Self>, BusError> {
+        if !is_there() {
+            return Ok(None);
+        }
+        let manager = Manager::new(Arc::clone(engine), activity.clone(), "bus".to_owned());
+        let building = connection::Builder::session().serve_at(PATH, manager.clone()).build();
+        let connection = match timeout(CONNECT, building).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => {
+                tracing::warn!("no session bus: {error}");
+                return Ok(None);
+            }
+            Err(_) => {
+                tracing::warn!("no session bus: it did not answer within {} s", CONNECT.as_secs());
+                return Ok(None);
+            }
+        };
+        let flags = if queue { RequestNameFlags::empty() } else { RequestNameFlags::DO_NOT_QUEUE };
+        match connection.request_name_with_flags(BUS_NAME, flags).await {
+            Ok(RequestNameReply::PrimaryOwner | RequestNameReply::AlreadyOwner) => {}
+            Ok(RequestNameReply::InQueue) => {
+                tracing::warn!("another omgd owns {BUS_NAME}; until it ends, this one serves its socket");
+            }
+            Ok(_) | Err(zbus::Error::NameTaken) => return Err(BusError::NameTaken),
+            Err(error) => return Err(BusError::Claim(error)),
+        }
+        let signals = tokio::spawn(send_signals(connection.clone(), manager, Arc::clone(engine)));
+        Ok(Some(Self { connection, signals }))
+    }
+
+    /// Waits until the bus is gone.
+    pub(super) async fn closed(&self) {
+        self.connection.closed().await;
+    }
+
+    /// Gives up the name: calls from now on start the next daemon. Those that came before are all being handled when
+    /// this returns: the daemon's own call of itself has travelled behind them.
+    pub(super) async fn release(&self) {
+        if let Err(error) = self.connection.release_name(BUS_NAME).await {
+            tracing::debug!("the name was not released: {error}");
+            return;
+        }
+        if let Some(own) = self.connection.unique_name().cloned() {
+            let ping =
+                self.connection.call_method(Some(own.as_ref()), PATH, Some("org.freedesktop.DBus.Peer"), "Ping", &());
+            if let Err(error) = ping.await {
+                tracing::debug!("the last calls may not have been handled: {error}");
+            }
+        }
+    }
+
+    /// Sends what is still to be sent and closes.
+    pub(super) async fn shutdown(self) {
+        self.signals.abort();
+        let _ = self.signals.await;
+        self.connection.graceful_shutdown().await;
+    }
+}
+
+/// Whether the environment names a session bus, or the user's bus is where systemd puts it.
+fn is_there() -> bool {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    set("DBUS_SESSION_BUS_ADDRESS").is_some()
+        || set("XDG_RUNTIME_DIR").is_some_and(|folder| std::path::Path::new(&folder).join("bus").exists())
+}
+
+async fn send_signals(connection: Connection, manager: Manager, engine: Arc<Engine>) {
+    let mut changes = engine.changes();
+    let Ok(emitter) = SignalEmitter::new(&connection, PATH) else { return };
+    loop {
+        match changes.recv().await {
+            Ok(change) => {
+                if let Err(error) = manager.announce(&emitter, change).await {
+                    tracing::debug!("signals were not sent: {error}");
+                }
+            }
+            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Checks what callers send: sizes, counts, types. Everything here comes from untrusted peers.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use zbus::{OwnedVariant, Variant};
+
+use super::error::Error;
+use crate::package::{ListQuery, PackageRow, SearchMode, SearchQuery};
+
+/// Options and queries, as they arrive.
+pub type Options = HashMap<String, OwnedVariant>;
+
+/// The most terms a search may have.
+pub const MAX_TERMS: usize = 16;
+/// The longest term, name or prefix, in bytes.
+pub const MAX_TERM_BYTES: usize = 256;
+/// The most names one `GetDetails` may ask for.
+pub const MAX_NAMES: usize = 1000;
+/// The most rows one answer holds; `QueryFd` is for more.
+pub const MAX_ROWS: u32 = 10_000;
+/// The most requests in one `Batch`.
+pub const MAX_BATCH: usize = 100;
+/// The most sources a search may name.
+pub const MAX_SOURCES: usize = 8;
+/// The most names `Suggest` gives.
+pub const MAX_SUGGESTIONS: u32 = 1000;
+
+/// A search from its terms and options. Unknown options are ignored, known ones of another type refused.
+///
+/// # Errors
+/// `InvalidArgument`, `LimitExceeded`, each naming the argument.
+pub fn search_query(terms: Vec<String>, options: &Options) -> Result<SearchQuery, Error> {
+    if terms.is_empty() {
+        return Err(Error::InvalidArgument("terms: at least one is needed".into()));
+    }
+    if terms.len() > MAX_TERMS {
+        return Err(Error::LimitExceeded(format!("terms: {} given, at most {MAX_TERMS} are allowed", terms.len())));
+    }
+    for term in &terms {
+        text("terms", term)?;
+    }
+    let sources = strings(options, "sources")?.unwrap_or_default();
+    if sources.len() > MAX_SOURCES {
+        return Err(Error::LimitExceeded(format!(
+            "sources: {} given, at most {MAX_SOURCES} are allowed",
+            sources.len()
+        )));
+    }
+    sources.iter().try_for_each(|source| text("sources", source))?;
+    let mode = string(options, "mode")?;
+    mode.as_deref().map_or(Ok(()), |mode| text("mode", mode))?;
+    let mode = match mode {
+        None => SearchMode::default(),
+        Some(word) => SearchMode::parse(&word)
+            .ok_or_else(|| Error::InvalidArgument(format!("mode: {word:?} is none of fuzzy, substring, exact")))?,
+    };
+    Ok(SearchQuery {
+        terms,
+        mode,
+        descriptions: boolean(options, "descriptions")?.unwrap_or(false),
+        installed: boolean(options, "installed")?.unwrap_or(false),
+        sources,
+        limit: limit(options)?,
+    })
+}
+
+/// A listing from its query dictionary.
+///
+/// # Errors
+/// As [`search_query`].
+pub fn list_query(options: &Options) -> Result<ListQuery, Error> {
+    let repository = string(options, "repository")?;
+    if let Some(repository) = &repository {
+        text("repository", repository)?;
+    }
+    Ok(ListQuery {
+        installed: boolean(options, "installed")?,
+        explicit: boolean(options, "explicit")?,
+        upgradable: boolean(options, "upgradable")?,
+        orphans: boolean(options, "orphans")?,
+        foreign: boolean(options, "foreign")?,
+        held: boolean(options, "held")?,
+        repository,
+    })
+}
+
+/// The option `limit`. Without it, and above [`MAX_ROWS`], it is one more than an answer may hold, so that
+/// [`bounded`] sees that there is more.
+///
+/// # Errors
+/// `InvalidArgument` when it is no `u`.
+pub fn limit(options: &Options) -> Result<u32, Error> {
+    let limit: Option<u32> = value(options, "limit", "u")?;
+    Ok(match limit.unwrap_or(0) {
+        0 => MAX_ROWS + 1,
+        limit => limit.min(MAX_ROWS + 1),
+    })
+}
+
+/// The rows, if they fit into one answer.
+///
+/// # Errors
+/// `LimitExceeded`: rows are never left out without a word.
+pub fn bounded(rows: Arc<[PackageRow]>) -> Result<Arc<[PackageRow]>, Error> {
+    if rows.len() > MAX_ROWS as usize {
+        return Err(Error::LimitExceeded(format!(
+            "rows: more than {MAX_ROWS} match; set a limit, or take all of them through QueryFd"
+        )));
+    }
+    Ok(rows)
+}
+
+/// Names for `GetDetails`.
+///
+/// # Errors
+/// As [`search_query`].
+pub fn names(names: &[String]) -> Result<(), Error> {
+    if names.len() > MAX_NAMES {
+        return Err(Error::LimitExceeded(format!("names: {} given, at most {MAX_NAMES} are allowed", names.len())));
+    }
+    names.iter().try_for_each(|name| text("names", name))
+}
+
+/// One text that is looked for: not empty, not overlong, no control characters.
+///
+/// # Errors
+/// `InvalidArgument`, `LimitExceeded`, each naming `argument`.
+pub fn text(argument: &str, text: &str) -> Result<(), Error> {
+    if text.is_empty() {
+        return Err(Error::InvalidArgument(format!("{argument}: an empty text matches nothing in particular")));
+    }
+    if text.len() > MAX_TERM_BYTES {
+        let message = format!("{argument}: {} bytes given, at most {MAX_TERM_BYTES} are allowed", text.len());
+        return Err(Error::LimitExceeded(message));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Error::InvalidArgument(format!("{argument}: {text:?} has control characters")));
+    }
+    Ok(())
+}
+
+/// A boolean option.
+///
+/// # Errors
+/// `InvalidArgument` when it is no `b`.
+pub fn boolean(options: &Options, key: &str) -> Result<Option<bool>, Error> {
+    value(options, key, "b")
+}
+
+/// A list of texts.
+///
+/// # Errors
+/// `InvalidArgument` when it is no `as`.
+pub fn strings(options: &Options, key: &str) -> Result<Option<Vec<String>>, Error> {
+    value(options, key, "as")
+}
+
+fn string(options: &Options, key: &str) -> Result<Option<String>, Error> {
+    value(options, key, "s")
+}
+
+fn value<T>(options: &Options, key: &str, signature: &str) -> Result<Option<T>, Error>
+where
+    T: TryFrom<OwnedVariant>,
+{
+    let Some(variant) = options.get(key) else { return Ok(None) };
+    let refused = || Error::InvalidArgument(format!("{key}: expected {signature}, got {}", variant.value_signature()));
+    variant.try_clone().ok().and_then(|variant| T::try_from(variant).ok()).ok_or_else(refused).map(Some)
+}
+
+/// The arguments of a request in a `Batch`: a structure's fields, or for methods with none anything at all.
+pub fn batch_fields(arguments: &Variant<'_>) -> Vec<OwnedVariant> {
+    match arguments {
+        Variant::Structure(structure) => {
+            structure.fields().iter().filter_map(|field| field.try_to_owned().ok()).collect()
+        }
+        _ => Vec::new(),
+    }
+}

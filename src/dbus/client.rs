@@ -1,0 +1,368 @@
+//! The client side: finds the daemon, calls it, and says what went wrong.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use zbus::proxy::CacheProperties;
+use zbus::{OwnedVariant, Structure, Variant, fdo};
+
+use super::connect::{self, Link};
+pub use super::connect::{ConnectOptions, Route, find_program};
+use super::names::ERROR_PREFIX;
+use super::proxy::{Options, PackageManagerProxy, package_row, update_row};
+use super::reply::{self, Details, Metrics, Status};
+pub use super::running::{Running, StopError, is_listened_to, running, stop};
+pub use super::stream::RowStream;
+use crate::package::{ListQuery, PackageRow, SearchQuery, UpdateRow};
+
+/// Names in one `GetDetails` batch; the service refuses more.
+const BATCH_SIZE: usize = 100;
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error("cannot use the socket {}: {reason}", path.display())]
+    Socket { path: PathBuf, reason: String },
+    #[error("no way to omgd worked: {}; `omg doctor` tells more", tried.join("; "))]
+    NoDaemon {
+        tried: Vec<String>,
+        /// omgd does not run for something that the user has to mend, such as its configuration file.
+        invalid: bool,
+    },
+    /// The daemon answered with an error.
+    #[error("{message}")]
+    Call { kind: ErrorKind, message: String },
+    #[error("omgd went away during the call: {0}; try again, `omg daemon logs` shows its log")]
+    Disconnected(String),
+    #[error("omgd did not answer in time; `omg daemon logs` shows its log, `omg daemon stop` ends it")]
+    TimedOut,
+    #[error("omgd gave an answer that this omg does not understand ({0}); after an upgrade run `omg daemon stop`")]
+    Protocol(String),
+}
+
+/// What kind of error the daemon answered with, by its D-Bus name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    NotFound,
+    /// The request itself is wrong.
+    Invalid,
+    Network,
+    NotAuthorized,
+    Cancelled,
+    /// Anything else: the daemon or the system has a problem.
+    Failed,
+}
+
+impl ErrorKind {
+    /// The kind of a full D-Bus error name.
+    pub fn from_name(name: &str) -> Self {
+        match name.strip_prefix(ERROR_PREFIX) {
+            Some("NotFound") => Self::NotFound,
+            Some("Ambiguous" | "InvalidArgument" | "InvalidState" | "LimitExceeded" | "ResolutionFailed") => {
+                Self::Invalid
+            }
+            Some("Network" | "Offline") => Self::Network,
+            Some("NotAuthorized" | "AuthDismissed" | "AgentMissing" | "PolicyDenied" | "Untrusted" | "KeyRequired") => {
+                Self::NotAuthorized
+            }
+            Some("Cancelled") => Self::Cancelled,
+            Some(_) => Self::Failed,
+            None => match name {
+                "org.freedesktop.DBus.Error.InvalidArgs" => Self::Invalid,
+                "org.freedesktop.DBus.Error.AccessDenied"
+                | "org.freedesktop.DBus.Error.AuthFailed"
+                | "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired" => Self::NotAuthorized,
+                _ => Self::Failed,
+            },
+        }
+    }
+
+    /// The kind's exit code of `omg`.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::NotFound => 1,
+            Self::Invalid => 2,
+            Self::Failed => 3,
+            Self::Network => 4,
+            Self::NotAuthorized => 5,
+            Self::Cancelled => 130,
+        }
+    }
+}
+
+impl ClientError {
+    /// The error that the daemon named.
+    pub fn from_reply(name: &str, message: String) -> Self {
+        Self::Call { kind: ErrorKind::from_name(name), message }
+    }
+
+    /// The exit code of `omg`.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Call { kind, .. } => kind.exit_code(),
+            Self::NoDaemon { invalid: true, .. } => ErrorKind::Invalid.exit_code(),
+            _ => ErrorKind::Failed.exit_code(),
+        }
+    }
+}
+
+impl From<zbus::Error> for ClientError {
+    fn from(error: zbus::Error) -> Self {
+        use zbus::Error as E;
+        match &error {
+            E::MethodError(name, message, _) => {
+                let message = message.clone().unwrap_or_else(|| format!("omgd answered {name}"));
+                Self::from_reply(name, message)
+            }
+            E::FDO(fdo) => match &**fdo {
+                fdo::Error::NoReply(message) | fdo::Error::Disconnected(message) => Self::Disconnected(message.clone()),
+                fdo::Error::TimedOut(_) | fdo::Error::Timeout(_) => Self::TimedOut,
+                fdo::Error::ZBus(inner) => inner.clone().into(),
+                fdo::Error::UnknownMethod(message)
+                | fdo::Error::UnknownInterface(message)
+                | fdo::Error::UnknownObject(message)
+                | fdo::Error::InvalidSignature(message) => Self::Protocol(message.clone()),
+                other => {
+                    let name = zbus::DBusError::name(other);
+                    let message = zbus::DBusError::description(other).filter(|text| !text.is_empty());
+                    Self::from_reply(&name, message.map_or_else(|| name.to_string(), str::to_owned))
+                }
+            },
+            E::InputOutput(io) if io.kind() == std::io::ErrorKind::TimedOut => Self::TimedOut,
+            E::InputOutput(io) => Self::Disconnected(io.to_string()),
+            _ => Self::Protocol(error.to_string()),
+        }
+    }
+}
+
+impl From<serde_json::Error> for ClientError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+/// A connection to the daemon. Every call is one round trip; all of them are idempotent and are repeated once on a
+/// fresh connection when the daemon ends at that moment.
+#[derive(Debug)]
+pub struct Client {
+    options: ConnectOptions,
+    link: Link,
+}
+
+impl Client {
+    /// Opens the first way that works: the socket that `--socket` or `OMG_SOCKET_PATH` names, and nothing else; or the
+    /// user's socket, the session bus, a private daemon. Over the bus the first call starts the daemon.
+    ///
+    /// # Errors
+    /// [`ClientError::Socket`] for the named socket, [`ClientError::NoDaemon`] with all that was tried.
+    pub async fn connect(options: &ConnectOptions) -> Result<Self, ClientError> {
+        let link = connect::open(options, false).await?;
+        Ok(Self { options: options.clone(), link })
+    }
+
+    /// The way this client reaches the daemon; the first call may change it.
+    pub fn route(&self) -> &Route {
+        &self.link.route
+    }
+
+    /// Ends the connection, and a private daemon with it.
+    pub async fn close(self) {
+        let Link { connection, private, .. } = self.link;
+        if private.is_some() {
+            // Only the private daemon is waited for; other connections end with the process. An error means that it
+            // is closed already.
+            let _ = connection.close().await;
+        }
+        drop(private);
+    }
+
+    /// At most `query.limit` rows, best first; 0 leaves it to the service.
+    pub async fn search(&mut self, query: &SearchQuery) -> Result<Vec<PackageRow>, ClientError> {
+        let terms: Vec<&str> = query.terms.iter().map(String::as_str).collect();
+        let mut options = search_options(query);
+        if query.limit != 0 {
+            options.insert("limit", query.limit.into());
+        }
+        let rows = self.call(async |proxy| proxy.search(&terms, &options).await).await?;
+        Ok(rows.into_iter().map(package_row).collect())
+    }
+
+    /// At most `limit` rows, by name; 0 means all.
+    pub async fn list(&mut self, query: &ListQuery, limit: u32) -> Result<Vec<PackageRow>, ClientError> {
+        let mut options = list_options(query);
+        if limit != 0 {
+            options.insert("limit", limit.into());
+        }
+        let rows = self.call(async |proxy| proxy.list(&options).await).await?;
+        Ok(rows.into_iter().map(package_row).collect())
+    }
+
+    /// All rows of a search as a stream; `query.limit` is not used.
+    pub async fn stream_search(&mut self, query: &SearchQuery) -> Result<RowStream, ClientError> {
+        let mut options = search_options(query);
+        options.insert("terms", query.terms.iter().map(String::as_str).collect::<Vec<_>>().into());
+        self.stream(&options).await
+    }
+
+    /// All rows of a listing as a stream.
+    pub async fn stream_list(&mut self, query: &ListQuery) -> Result<RowStream, ClientError> {
+        self.stream(&list_options(query)).await
+    }
+
+    async fn stream(&mut self, options: &Options<'_>) -> Result<RowStream, ClientError> {
+        let fd = self.call(async |proxy| proxy.query_fd(options).await).await?;
+        Ok(RowStream::new(File::from(OwnedFd::from(fd))))
+    }
+
+    /// The details of each name, in order, or why there are none.
+    pub async fn details(
+        &mut self,
+        names: &[String],
+        why: bool,
+    ) -> Result<Vec<Result<Details, ClientError>>, ClientError> {
+        let mut details = Vec::with_capacity(names.len());
+        for chunk in names.chunks(BATCH_SIZE) {
+            let mut requests = Vec::with_capacity(chunk.len());
+            for name in chunk {
+                let options = if why { Options::from([("why", true.into())]) } else { Options::new() };
+                let arguments = Structure::from((vec![name.as_str()], options));
+                requests.push(("GetDetails", Variant::from(arguments)));
+            }
+            let answers = self.call(async |proxy| proxy.batch(&requests).await).await?;
+            if answers.len() != chunk.len() {
+                let problem = format!("{} answers to {} requests", answers.len(), chunk.len());
+                return Err(ClientError::Protocol(problem));
+            }
+            details.extend(answers.iter().map(|(ok, answer)| details_answer(*ok, answer)));
+        }
+        Ok(details)
+    }
+
+    /// The available upgrades.
+    pub async fn updates(&mut self) -> Result<Vec<UpdateRow>, ClientError> {
+        let options = Options::new();
+        let (_, rows) = self.call(async |proxy| proxy.get_updates(&options).await).await?;
+        Ok(rows.into_iter().map(update_row).collect())
+    }
+
+    /// At most `limit` package names that start with the prefix.
+    pub async fn suggest(&mut self, prefix: &str, limit: u32) -> Result<Vec<String>, ClientError> {
+        self.call(async |proxy| proxy.suggest(prefix, limit).await).await
+    }
+
+    pub async fn status(&mut self) -> Result<Status, ClientError> {
+        let fields = self.call(async |proxy| proxy.status().await).await?;
+        Ok(reply::read(&fields)?)
+    }
+
+    pub async fn metrics(&mut self) -> Result<Metrics, ClientError> {
+        let fields = self.call(async |proxy| proxy.metrics().await).await?;
+        Ok(reply::read(&fields)?)
+    }
+
+    /// Drops the daemon's cached answers.
+    pub async fn clear_cache(&mut self) -> Result<(), ClientError> {
+        self.call(async |proxy| proxy.clear_cache().await).await
+    }
+
+    async fn call<R>(
+        &mut self,
+        call: impl AsyncFn(&PackageManagerProxy<'_>) -> zbus::Result<R>,
+    ) -> Result<R, ClientError> {
+        let first = match self.attempt(&call).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let unstartable = self.link.route == Route::SessionBus && cannot_be_started(&first);
+        match first.into() {
+            ClientError::Disconnected(_) => {}
+            _ if unstartable => {}
+            error => return Err(error),
+        }
+        self.link = connect::open(&self.options, unstartable).await?;
+        Ok(self.attempt(&call).await?)
+    }
+
+    async fn attempt<R>(&self, call: &impl AsyncFn(&PackageManagerProxy<'_>) -> zbus::Result<R>) -> zbus::Result<R> {
+        let proxy =
+            PackageManagerProxy::builder(&self.link.connection).cache_properties(CacheProperties::No).build().await?;
+        call(&proxy).await
+    }
+}
+
+/// The bus knows no service file for the daemon, or starting it failed.
+fn cannot_be_started(error: &zbus::Error) -> bool {
+    let zbus::Error::FDO(error) = error else {
+        // systemd's activation errors have names of their own.
+        return matches!(error, zbus::Error::MethodError(name, ..) if name.starts_with("org.freedesktop.systemd1."));
+    };
+    let name = zbus::DBusError::name(&**error);
+    name.starts_with("org.freedesktop.DBus.Error.Spawn")
+        || matches!(**error, fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_))
+}
+
+fn search_options(query: &SearchQuery) -> Options<'_> {
+    let mut options = Options::new();
+    options.insert("mode", query.mode.as_str().into());
+    for (key, value) in [("descriptions", query.descriptions), ("installed", query.installed)] {
+        if value {
+            options.insert(key, true.into());
+        }
+    }
+    if !query.sources.is_empty() {
+        options.insert("sources", query.sources.iter().map(String::as_str).collect::<Vec<_>>().into());
+    }
+    options
+}
+
+fn list_options(query: &ListQuery) -> Options<'_> {
+    let conditions = [
+        ("installed", query.installed),
+        ("explicit", query.explicit),
+        ("upgradable", query.upgradable),
+        ("orphans", query.orphans),
+        ("foreign", query.foreign),
+        ("held", query.held),
+    ];
+    let mut options: Options<'_> =
+        conditions.into_iter().filter_map(|(key, value)| Some((key, value?.into()))).collect();
+    if let Some(repository) = &query.repository {
+        options.insert("repository", repository.as_str().into());
+    }
+    options
+}
+
+/// One answer of a batch of `GetDetails`: `(aa{sv})` with one dictionary, or `(ss)` error name and message.
+fn details_answer(ok: bool, answer: &OwnedVariant) -> Result<Details, ClientError> {
+    if ok {
+        let (mut details,): (Vec<Details>,) = reply::read_variant(answer)?;
+        return details.pop().ok_or_else(|| ClientError::Protocol("no details in the answer".into()));
+    }
+    let (name, message): (String, String) = reply::read_variant(answer)?;
+    Err(ClientError::from_reply(&name, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_names_map_to_exit_codes() {
+        for (name, code) in [
+            ("org.omg.Error.NotFound", 1),
+            ("org.omg.Error.InvalidArgument", 2),
+            ("org.omg.Error.LimitExceeded", 2),
+            ("org.omg.Error.Internal", 3),
+            ("org.omg.Error.SomethingNew", 3),
+            ("org.omg.Error.Offline", 4),
+            ("org.omg.Error.AuthDismissed", 5),
+            ("org.omg.Error.Cancelled", 130),
+            ("org.freedesktop.DBus.Error.AccessDenied", 5),
+            ("org.freedesktop.DBus.Error.InvalidArgs", 2),
+            ("com.example.NotFound", 3),
+        ] {
+            assert_eq!(ErrorKind::from_name(name).exit_code(), code, "{name}");
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! The dictionaries (`a{sv}`) of the contract: details, status, metrics. What is not known has no key.
+
+use std::collections::{BTreeMap, HashMap};
+
+use zbus::Variant;
+
+use crate::engine::{DetailsAnswer, Metrics, MetricsReport, StatusReport};
+use crate::package::{VersionDetails, split_relations};
+
+/// A dictionary under construction.
+pub type Dictionary = HashMap<&'static str, Variant<'static>>;
+
+/// Fields of a record that have a key of their own, with that key.
+const TEXT_FIELDS: [(&str, &str); 5] = [
+    ("Section", "Section"),
+    ("Priority", "Priority"),
+    ("Homepage", "Homepage"),
+    ("Maintainer", "Maintainer"),
+    ("Source", "Source"),
+];
+
+/// Relation fields of a record, with their keys.
+const RELATION_FIELDS: [(&str, &str); 9] = [
+    ("Depends", "Depends"),
+    ("Pre-Depends", "PreDepends"),
+    ("Recommends", "Recommends"),
+    ("Suggests", "Suggests"),
+    ("Enhances", "Enhances"),
+    ("Conflicts", "Conflicts"),
+    ("Breaks", "Breaks"),
+    ("Replaces", "Replaces"),
+    ("Provides", "Provides"),
+];
+
+/// The dictionary of `GetDetails` for one package; `why` adds how it came to be installed.
+pub fn details(answer: &DetailsAnswer, why: bool) -> Dictionary {
+    let details = &answer.details;
+    let candidate = details.versions.iter().find(|version| version.candidate);
+    let installed = details.versions.iter().find(|version| version.installed);
+    let mut dictionary = Dictionary::new();
+    dictionary.insert("Name", answer.name.clone().into());
+    dictionary.insert("Flags", answer.flags.bits().into());
+    if let Some(version) = candidate {
+        dictionary.insert("Candidate", version.version.clone().into());
+    }
+    if let Some(version) = installed {
+        dictionary.insert("Installed", version.version.clone().into());
+    }
+    if let Some(shown) = candidate.or(installed).or(details.versions.first()) {
+        describe(&mut dictionary, shown);
+        for (field, key) in TEXT_FIELDS {
+            if let Some(value) = shown.field(field) {
+                dictionary.insert(key, value.to_owned().into());
+            }
+        }
+        for (field, key) in RELATION_FIELDS {
+            let relations: Vec<String> =
+                shown.field(field).map(|value| split_relations(value).map(unfold).collect()).unwrap_or_default();
+            if !relations.is_empty() {
+                dictionary.insert(key, relations.into());
+            }
+        }
+    }
+    if let Some(pin) = &details.pin {
+        dictionary.insert("Pin", pin.clone().into());
+    }
+    let versions: Vec<Dictionary> = details.versions.iter().map(version).collect();
+    dictionary.insert("Versions", versions.into());
+    if why {
+        let chain: Vec<(String, String, String)> = answer
+            .why
+            .iter()
+            .map(|relation| (relation.from.clone(), relation.kind.clone(), relation.to.clone()))
+            .collect();
+        dictionary.insert("Why", chain.into());
+    }
+    dictionary
+}
+
+fn version(version: &VersionDetails) -> Dictionary {
+    let mut dictionary = Dictionary::new();
+    describe(&mut dictionary, version);
+    // In the number type of the contract: `apt-cache policy` prints the same.
+    dictionary.insert("Priority", version.priority.into());
+    dictionary.insert("Installed", version.installed.into());
+    dictionary.insert("Candidate", version.candidate.into());
+    let sources: Vec<(i32, String)> =
+        version.sources.iter().map(|source| (source.priority, source.description.clone())).collect();
+    dictionary.insert("Sources", sources.into());
+    dictionary
+}
+
+/// The keys that a package and each of its versions share.
+fn describe(dictionary: &mut Dictionary, version: &VersionDetails) {
+    let texts = [
+        ("Version", &version.version),
+        ("Architecture", &version.arch),
+        ("Repository", &version.repository),
+        ("Summary", &version.summary),
+        ("Description", &version.description),
+    ];
+    for (key, text) in texts {
+        if !text.is_empty() {
+            dictionary.insert(key, text.clone().into());
+        }
+    }
+    for (key, size) in [("DownloadSize", version.download_size), ("InstalledSize", version.installed_size)] {
+        if size > 0 {
+            dictionary.insert(key, size.into());
+        }
+    }
+    let fields: BTreeMap<String, String> =
+        version.fields().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    dictionary.insert("Fields", fields.into());
+}
+
+/// A relation on one line: fields may be folded over several.
+fn unfold(relation: &str) -> String {
+    relation.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The dictionary of `Status`.
+pub fn status(report: &StatusReport) -> Dictionary {
+    let counts = &report.counts;
+    let mut dictionary = Dictionary::from([
+        ("Backend", report.backend.clone().into()),
+        ("DaemonVersion", env!("CARGO_PKG_VERSION").into()),
+        ("Pid", std::process::id().into()),
+        ("Uptime", report.uptime.into()),
+        ("Generation", report.generation.into()),
+        ("Packages", counts.packages.into()),
+        ("Installed", counts.installed.into()),
+        ("Explicit", counts.explicit.into()),
+        ("Upgradable", counts.upgradable.into()),
+        ("Security", counts.security.into()),
+        ("Orphans", counts.orphans.into()),
+        ("Foreign", counts.foreign.into()),
+        ("Held", counts.held.into()),
+        ("Phased", counts.phased.into()),
+        ("Residual", counts.residual.into()),
+        ("Broken", counts.broken.into()),
+        ("Runtimes", report.runtimes.clone().into()),
+        ("SnapshotCreated", report.snapshot_created.into()),
+        ("SnapshotBytes", report.snapshot_bytes.into()),
+        ("RestartRequired", report.restart_required.into()),
+        ("RestartPackages", report.restart_packages.clone().into()),
+        ("Errors", report.errors.clone().into()),
+        ("DataDir", report.data_dir.to_string_lossy().into_owned().into()),
+        ("Store", report.store.clone().into()),
+    ]);
+    if report.last_refresh > 0 {
+        dictionary.insert("LastRefresh", report.last_refresh.into());
+    }
+    if let Some(holder) = &report.lock_holder {
+        dictionary.insert("LockHolder", (holder.pid, holder.command.clone()).into());
+    }
+    dictionary
+}
+
+/// The dictionary of `Metrics`.
+pub fn metrics(metrics: &Metrics, report: &MetricsReport) -> Dictionary {
+    let methods = metrics.methods();
+    let requests: BTreeMap<String, u64> =
+        methods.iter().map(|(name, requests, _, _)| ((*name).to_owned(), *requests)).collect();
+    let failures: BTreeMap<String, u64> =
+        methods.iter().map(|(name, _, failures, _)| ((*name).to_owned(), *failures)).collect();
+    let latency: BTreeMap<String, (u64, u64, u64)> = methods
+        .iter()
+        .map(|(name, _, _, latency)| ((*name).to_owned(), (latency.p50, latency.p99, latency.max)))
+        .collect();
+    let mut dictionary = Dictionary::from([
+        ("Requests", requests.into()),
+        ("Failures", failures.into()),
+        ("LatencyMicros", latency.into()),
+        ("SearchCacheHits", report.search_hits.into()),
+        ("SearchCacheMisses", report.search_misses.into()),
+        ("DetailsCacheHits", report.details_hits.into()),
+        ("DetailsCacheMisses", report.details_misses.into()),
+        ("CachedSearches", report.cached_searches.into()),
+        ("CachedDetails", report.cached_details.into()),
+        ("SnapshotBytes", report.snapshot_bytes.into()),
+        ("ResidentBytes", report.resident_bytes.into()),
+        ("LastRebuildMillis", report.last_rebuild_millis.into()),
+        ("Rebuilds", report.rebuilds.into()),
+        ("FingerprintChecks", report.fingerprint_checks.into()),
+        ("WorkerRuns", report.worker_runs.into()),
+    ]);
+    if report.last_worker_run > 0 {
+        dictionary.insert("LastWorkerRun", report.last_worker_run.into());
+    }
+    dictionary
+}

@@ -1,0 +1,485 @@
+//! `org.omg.PackageManager1`.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::{Serialize, Serializer};
+use zbus::message::Header;
+use zbus::object_server::SignalEmitter;
+use zbus::{OwnedFd, OwnedVariant, Signature, Type, Variant, fdo, interface};
+
+use super::activity::{Activity, Call};
+use super::arguments::{self, Options};
+use super::dictionaries::{self, Dictionary};
+use super::dump;
+use super::error::Error;
+use super::rows::{Rows, Updates};
+use crate::engine::{Change, Engine};
+use crate::package::UpdateRow;
+
+/// Version of the interface; it only ever gains members.
+pub const INTERFACE_VERSION: u32 = 1;
+
+/// Serves `org.omg.PackageManager1` from an engine.
+#[derive(Debug, Clone)]
+pub struct Manager {
+    engine: Arc<Engine>,
+    activity: Activity,
+    /// Stands for the peer where messages carry no sender: one object is served per peer-to-peer connection.
+    peer: String,
+}
+
+/// One package's details take about as many bytes as so many rows.
+const DETAILS_WEIGHT: usize = 10;
+
+/// Rows that the answers of one batch may still hold together.
+struct Left(usize);
+
+impl Left {
+    fn take(&mut self, rows: usize) -> Result<(), Error> {
+        self.0 = self.0.checked_sub(rows).ok_or_else(|| {
+            let most = arguments::MAX_ROWS;
+            Error::LimitExceeded(format!(
+                "requests: their answers hold more than {most} rows (details of a package count {DETAILS_WEIGHT}); ask in parts"
+            ))
+        })?;
+        Ok(())
+    }
+}
+
+/// An answer that counts as running until it has been sent: a caller that does not take its answers runs into its bound,
+/// and a daemon does not end on them.
+#[derive(Debug)]
+struct Answer<T> {
+    value: T,
+    call: Call,
+}
+
+impl<T: Type> Type for Answer<T> {
+    const SIGNATURE: &'static Signature = T::SIGNATURE;
+}
+
+impl<T: Serialize> Serialize for Answer<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}
+
+impl Manager {
+    /// `peer` names the connection in the bounds of [`Activity`]; on a bus the sender of each call does.
+    pub fn new(engine: Arc<Engine>, activity: Activity, peer: String) -> Self {
+        Self { engine, activity, peer }
+    }
+
+    /// Runs one method: bounded, counted and timed.
+    async fn serve<T>(
+        &self,
+        method: &'static str,
+        header: &Header<'_>,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<Answer<T>, Error> {
+        let started = Instant::now();
+        let call = self.activity.begin(header.sender().map_or(self.peer.as_str(), |sender| sender.as_str()))?;
+        let answer = answer.await;
+        self.engine.metrics.record(method, started.elapsed(), answer.is_err());
+        Ok(Answer { value: answer?, call })
+    }
+
+    async fn rows(&self, terms: Vec<String>, options: &Options) -> Result<Rows, Error> {
+        let query = arguments::search_query(terms, options)?;
+        arguments::bounded(self.engine.ask(move |engine, loaded| engine.search(loaded, &query)).await?).map(Rows)
+    }
+
+    async fn listing(&self, query: &Options) -> Result<Rows, Error> {
+        let limit = arguments::limit(query)?;
+        let query = arguments::list_query(query)?;
+        let rows = self.engine.ask(move |engine, loaded| Ok(engine.list(loaded, &query, limit).into())).await?;
+        arguments::bounded(rows).map(Rows)
+    }
+
+    async fn details(&self, names: Vec<String>, options: &Options) -> Result<Vec<Dictionary>, Error> {
+        arguments::names(&names)?;
+        let why = arguments::boolean(options, "why")?.unwrap_or(false);
+        let answers = self.engine.ask(move |engine, loaded| {
+            names.iter().map(|name| engine.details(loaded, name)).collect::<Result<Vec<_>, _>>()
+        });
+        Ok(answers.await?.iter().map(|answer| dictionaries::details(answer, why)).collect())
+    }
+
+    async fn updates(&self) -> Result<(u64, Updates), Error> {
+        let answer = self.engine.ask(|_, loaded| Ok((loaded.snapshot.meta().generation, loaded.snapshot.updates())));
+        let (generation, updates) = answer.await?;
+        Ok((generation, Updates(updates)))
+    }
+
+    async fn suggestions(&self, prefix: String, limit: u32) -> Result<Vec<String>, Error> {
+        if !prefix.is_empty() {
+            arguments::text("prefix", &prefix)?;
+        }
+        let limit = match limit {
+            0 => arguments::MAX_SUGGESTIONS,
+            limit => limit.min(arguments::MAX_SUGGESTIONS),
+        };
+        let names = self.engine.ask(move |_, loaded| Ok(loaded.snapshot.names_with_prefix(&prefix, limit as usize)));
+        Ok(names.await?)
+    }
+
+    async fn state(&self) -> Result<Dictionary, Error> {
+        let report = self.engine.ask(|engine, loaded| Ok(engine.status(loaded))).await?;
+        Ok(dictionaries::status(&report))
+    }
+
+    fn counters(&self) -> Dictionary {
+        dictionaries::metrics(&self.engine.metrics, &self.engine.metrics_report())
+    }
+
+    /// One request of a batch; its results as a structure.
+    async fn one(&self, method: &str, arguments: &Variant<'_>, left: &mut Left) -> Result<OwnedVariant, Error> {
+        let mut fields = arguments::batch_fields(arguments).into_iter();
+        match method {
+            "Search" => {
+                let terms = field(&mut fields, "terms")?;
+                let rows = self.rows(terms, &field(&mut fields, "options")?).await?;
+                left.take(rows.0.len())?;
+                structure(vec![rows_variant(&rows)])
+            }
+            "List" => {
+                let rows = self.listing(&field(&mut fields, "query")?).await?;
+                left.take(rows.0.len())?;
+                structure(vec![rows_variant(&rows)])
+            }
+            "GetDetails" => {
+                let names: Vec<String> = field(&mut fields, "names")?;
+                left.take(names.len().saturating_mul(DETAILS_WEIGHT))?;
+                let details = self.details(names, &field(&mut fields, "options")?).await?;
+                structure(vec![details.into()])
+            }
+            "GetUpdates" => {
+                let (generation, updates) = self.updates().await?;
+                left.take(updates.0.len())?;
+                structure(vec![generation.into(), updates_variant(updates)])
+            }
+            "Suggest" => {
+                let prefix = field(&mut fields, "prefix")?;
+                let names = self.suggestions(prefix, field(&mut fields, "limit")?).await?;
+                structure(vec![names.into()])
+            }
+            "Status" => structure(vec![self.state().await?.into()]),
+            "Metrics" => structure(vec![self.counters().into()]),
+            other => {
+                arguments::text("requests", other)?;
+                Err(Error::InvalidArgument(format!(
+                    "requests: {other:?} is none of Search, List, GetDetails, GetUpdates, Suggest, Status, Metrics"
+                )))
+            }
+        }
+    }
+
+    /// Runs a getter of a property that needs packages, bounded like a method; without a header the daemon itself asks,
+    /// for a signal.
+    async fn property<T: Send + 'static>(
+        &self,
+        header: Option<Header<'_>>,
+        read: impl Fn(&Engine, &crate::engine::Loaded) -> T + Send + Sync + 'static,
+    ) -> fdo::Result<T> {
+        let _call = self.begin(header)?;
+        let value = self.engine.ask(move |engine, loaded| Ok(read(engine, loaded))).await;
+        value.map_err(|error| fdo::Error::Failed(error.to_string()))
+    }
+
+    /// Runs a getter of a property that is a fact about the machine, true with and without packages to read.
+    async fn fact<T: Send + 'static>(
+        &self,
+        header: Option<Header<'_>>,
+        read: impl FnOnce(&Engine) -> T + Send + 'static,
+    ) -> fdo::Result<T> {
+        let _call = self.begin(header)?;
+        self.engine.look(read).await.map_err(|error| fdo::Error::Failed(error.to_string()))
+    }
+
+    fn begin(&self, header: Option<Header<'_>>) -> fdo::Result<Option<Call>> {
+        let sender = header.as_ref().map(|header| header.sender().map_or(self.peer.as_str(), |sender| sender.as_str()));
+        let call = sender.map(|sender| self.activity.begin(sender)).transpose();
+        call.map_err(|error| fdo::Error::LimitsExceeded(text_of(&error)))
+    }
+}
+
+/// Packages of this machine: found, described, listed.
+///
+/// Rows are (name, version, arch, repository, summary, flags, download size in bytes). Flags: 1 installed,
+/// 2 explicit, 4 upgradable, 8 security upgrade, 16 orphan, 32 held, 64 foreign, 128 essential, 256 phased,
+/// 512 configuration left behind, 1024 broken, 2048 of a foreign architecture.
+/// Unknown options are ignored. Every answer shows each change made before the call.
+#[interface(name = "org.omg.PackageManager1")]
+impl Manager {
+    /// Packages that match every term, best first: exact name, prefix, word, substring, letters in order, summary.
+    ///
+    /// Options: limit u, mode s (fuzzy, substring, exact), descriptions b, installed b, sources as (apt, alpm, aur).
+    #[zbus(out_args("rows"))]
+    async fn search(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        terms: Vec<String>,
+        options: Options,
+    ) -> Result<Answer<Rows>, Error> {
+        self.serve("Search", &header, self.rows(terms, &options)).await
+    }
+
+    /// Packages for which every given condition holds, in the order of names.
+    ///
+    /// Conditions: installed, explicit, upgradable, orphans, foreign, held (b), repository s. Also limit u.
+    #[zbus(out_args("rows"))]
+    async fn list(&self, #[zbus(header)] header: Header<'_>, query: Options) -> Result<Answer<Rows>, Error> {
+        self.serve("List", &header, self.listing(&query)).await
+    }
+
+    /// The read end of a pipe of JSON lines, one object per package; the last line is {"end":true,"count":N} or
+    /// {"error":{"name":…,"message":…}}.
+    ///
+    /// Takes the conditions of List, or with terms as the options of Search; with details b, each line has everything.
+    #[zbus(out_args("lines"))]
+    async fn query_fd(&self, #[zbus(header)] header: Header<'_>, query: Options) -> Result<Answer<OwnedFd>, Error> {
+        let peer = header.sender().map_or(self.peer.as_str(), |sender| sender.as_str()).to_owned();
+        self.serve("QueryFd", &header, dump::start(&self.engine, &self.activity, peer, query)).await
+    }
+
+    /// Everything known about each package, in the order of names given (name, or name:arch).
+    ///
+    /// Options: why b adds the shortest chain of relations that keeps the package installed.
+    #[zbus(out_args("details"))]
+    async fn get_details(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        names: Vec<String>,
+        options: Options,
+    ) -> Result<Answer<Vec<Dictionary>>, Error> {
+        self.serve("GetDetails", &header, self.details(names, &options)).await
+    }
+
+    /// The available upgrades as (name, from, to, arch, repository, summary, flags, download size in bytes), and the
+    /// generation of the packages they were read from.
+    #[zbus(out_args("generation", "updates"))]
+    async fn get_updates(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[expect(unused_variables, reason = "reserved by the contract; unknown options are ignored")] options: Options,
+    ) -> Result<(u64, Answer<Updates>), Error> {
+        let Answer { value: (generation, updates), call } = self.serve("GetUpdates", &header, self.updates()).await?;
+        Ok((generation, Answer { value: updates, call }))
+    }
+
+    /// Names of packages that start with a prefix, for completion; limit 0 means as many as are allowed.
+    #[zbus(out_args("names"))]
+    async fn suggest(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        prefix: String,
+        limit: u32,
+    ) -> Result<Answer<Vec<String>>, Error> {
+        self.serve("Suggest", &header, self.suggestions(prefix, limit)).await
+    }
+
+    /// Counts, active runtimes, times and problems.
+    #[zbus(out_args("status"))]
+    async fn status(&self, #[zbus(header)] header: Header<'_>) -> Result<Answer<Dictionary>, Error> {
+        self.serve("Status", &header, self.state()).await
+    }
+
+    /// Several requests in one round trip, as (method, its arguments as a structure). Each answer is (true, the results
+    /// as a structure) or (false, (error name, message)).
+    #[zbus(out_args("answers"))]
+    async fn batch(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        requests: Vec<(String, OwnedVariant)>,
+    ) -> Result<Answer<Vec<(bool, OwnedVariant)>>, Error> {
+        let answers = async {
+            if requests.len() > arguments::MAX_BATCH {
+                let message =
+                    format!("requests: {} given, at most {} are allowed", requests.len(), arguments::MAX_BATCH);
+                return Err(Error::LimitExceeded(message));
+            }
+            let mut answers = Vec::with_capacity(requests.len());
+            let mut left = Left(arguments::MAX_ROWS as usize);
+            for (method, arguments) in &requests {
+                answers.push(match self.one(method, arguments, &mut left).await {
+                    Ok(results) => (true, results),
+                    Err(error) => (false, structure(vec![name_of(&error).into(), text_of(&error).into()])?),
+                });
+            }
+            Ok(answers)
+        };
+        self.serve("Batch", &header, answers).await
+    }
+
+    /// Drops the cached answers.
+    async fn clear_cache(&self, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        let cleared = async {
+            self.engine.clear_caches();
+            Ok(())
+        };
+        self.serve("ClearCache", &header, cleared).await.map(|answer| answer.value)
+    }
+
+    /// Counters of this daemon.
+    #[zbus(out_args("metrics"))]
+    async fn metrics(&self, #[zbus(header)] header: Header<'_>) -> Result<Answer<Dictionary>, Error> {
+        self.serve("Metrics", &header, async { Ok(self.counters()) }).await
+    }
+
+    /// The available upgrades changed.
+    #[zbus(signal)]
+    async fn updates_changed(
+        emitter: &SignalEmitter<'_>,
+        generation: u64,
+        updates: u32,
+        security: u32,
+    ) -> zbus::Result<()>;
+
+    /// The installed packages or their versions changed.
+    #[zbus(signal)]
+    async fn installed_changed(emitter: &SignalEmitter<'_>, generation: u64) -> zbus::Result<()>;
+
+    /// Version of this interface; it only ever gains members.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> u32 {
+        INTERFACE_VERSION
+    }
+
+    /// Version of the daemon.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn daemon_version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    /// Package system in use: apt or alpm.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn backend(&self) -> &str {
+        &self.engine.options().inputs.backend
+    }
+
+    /// Installed packages.
+    #[zbus(property)]
+    async fn installed_count(&self, #[zbus(header)] header: Option<Header<'_>>) -> fdo::Result<u32> {
+        self.property(header, |_, loaded| loaded.snapshot.meta().counts.installed).await
+    }
+
+    /// Explicitly installed packages.
+    #[zbus(property)]
+    async fn explicit_count(&self, #[zbus(header)] header: Option<Header<'_>>) -> fdo::Result<u32> {
+        self.property(header, |_, loaded| loaded.snapshot.meta().counts.explicit).await
+    }
+
+    /// Available upgrades.
+    #[zbus(property)]
+    async fn update_count(&self, #[zbus(header)] header: Option<Header<'_>>) -> fdo::Result<u32> {
+        self.property(header, |_, loaded| loaded.snapshot.meta().counts.upgradable).await
+    }
+
+    /// Available upgrades that carry a security fix.
+    #[zbus(property)]
+    async fn security_count(&self, #[zbus(header)] header: Option<Header<'_>>) -> fdo::Result<u32> {
+        self.property(header, |_, loaded| loaded.snapshot.meta().counts.security).await
+    }
+
+    /// Grows whenever packages are read anew.
+    #[zbus(property)]
+    async fn generation(&self, #[zbus(header)] header: Option<Header<'_>>) -> fdo::Result<u64> {
+        self.property(header, |_, loaded| loaded.snapshot.meta().generation).await
+    }
+
+    /// When the package lists were last fetched, Unix time in seconds; 0 when never.
+    #[zbus(property)]
+    async fn last_refresh(&self, #[zbus(header)] header: Option<Header<'_>>) -> fdo::Result<u64> {
+        self.property(header, |_, loaded| loaded.snapshot.meta().last_refresh).await
+    }
+
+    /// Whether upgraded packages ask for a restart of the machine.
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn restart_required(&self, #[zbus(header)] header: Option<Header<'_>>) -> fdo::Result<bool> {
+        self.fact(header, |engine| engine.restart_required().0).await
+    }
+
+    /// Process and command that hold a lock of the package system; (0, "") when none does.
+    #[zbus(property(emits_changed_signal = "false"))]
+    async fn lock_holder(&self, #[zbus(header)] header: Option<Header<'_>>) -> fdo::Result<(u32, String)> {
+        self.fact(header, |engine| engine.lock_holder().map(|holder| (holder.pid, holder.command)).unwrap_or_default())
+            .await
+    }
+}
+
+impl Manager {
+    /// Sends the signals and property changes of one change.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn announce(&self, emitter: &SignalEmitter<'_>, change: Change) -> zbus::Result<()> {
+        if change.installed {
+            Self::installed_changed(emitter, change.generation).await?;
+            self.installed_count_changed(emitter).await?;
+            self.explicit_count_changed(emitter).await?;
+        }
+        if change.updates {
+            Self::updates_changed(emitter, change.generation, change.update_count, change.security_count).await?;
+            self.update_count_changed(emitter).await?;
+            self.security_count_changed(emitter).await?;
+        }
+        self.generation_changed(emitter).await?;
+        self.last_refresh_changed(emitter).await
+    }
+}
+
+/// The next argument of a request in a batch; a dictionary that is missing is empty.
+fn field<T>(fields: &mut impl Iterator<Item = OwnedVariant>, argument: &str) -> Result<T, Error>
+where
+    T: TryFrom<OwnedVariant>,
+{
+    let missing = || Error::InvalidArgument(format!("{argument}: missing or of the wrong type"));
+    let variant = match fields.next() {
+        Some(variant) => variant,
+        None => OwnedVariant::try_from(Variant::from(HashMap::<String, Variant<'_>>::new())).map_err(|_| missing())?,
+    };
+    T::try_from(variant).map_err(|_| missing())
+}
+
+fn structure(fields: Vec<Variant<'static>>) -> Result<OwnedVariant, Error> {
+    let mut builder = zbus::wire::StructureBuilder::new();
+    for field in fields {
+        builder.push_value(field);
+    }
+    let structure = builder.build().map_err(internal)?;
+    Variant::from(structure).try_into_owned().map_err(internal)
+}
+
+fn internal(error: zbus::Error) -> Error {
+    Error::Internal(format!("cannot put an answer together: {error}"))
+}
+
+fn updates_variant(updates: Updates) -> Variant<'static> {
+    let wire = |row: UpdateRow| {
+        (row.name, row.from, row.to, row.arch, row.repository, row.summary, row.flags.bits(), row.size)
+    };
+    updates.0.into_iter().map(wire).collect::<Vec<_>>().into()
+}
+
+fn rows_variant(rows: &Rows) -> Variant<'static> {
+    let rows: Vec<_> = rows
+        .0
+        .iter()
+        .cloned()
+        .map(|row| (row.name, row.version, row.arch, row.repository, row.summary, row.flags.bits(), row.download_size))
+        .collect();
+    rows.into()
+}
+
+/// Full name of an error on the wire.
+pub(super) fn name_of(error: &Error) -> String {
+    zbus::DBusError::name(error).to_string()
+}
+
+/// Text of an error on the wire.
+pub(super) fn text_of(error: &Error) -> String {
+    zbus::DBusError::description(error).unwrap_or("no description").to_owned()
+}

@@ -1,0 +1,17 @@
+//! Names of the D-Bus contract.
+
+/// Well-known name on the session bus.
+pub const BUS_NAME: &str = "org.omg.PackageManager1";
+/// Object that serves [`INTERFACE`].
+pub const PATH: &str = "/org/omg/PackageManager1";
+/// The package interface.
+pub const INTERFACE: &str = "org.omg.PackageManager1";
+/// What the names of our errors start with.
+pub const ERROR_PREFIX: &str = "org.omg.Error.";
+
+/// File name of the socket, in `$XDG_RUNTIME_DIR` or, without it, in `/tmp/omg-$UID`.
+pub const SOCKET_FILE: &str = "omg.sock";
+/// Environment variable that names the socket; it overrides every other way to the daemon.
+pub const SOCKET_ENV: &str = "OMG_SOCKET_PATH";
+/// The user unit that runs the daemon.
+pub const SERVICE_UNIT: &str = "omgd.service";

@@ -1,0 +1,23 @@
+//! What can go wrong with a question.
+
+use thiserror::Error;
+
+/// Why a question has no answer. `dbus::Error` maps each to an `org.omg.Error.*` name.
+#[derive(Debug, Clone, Error)]
+pub enum EngineError {
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    InvalidArgument(String),
+    #[error("{0}")]
+    LimitExceeded(String),
+    #[error("{0}")]
+    BackendUnavailable(String),
+    #[error("{0}")]
+    DiskFull(String),
+    /// Never leaves [`super::Engine::ask`] on the first try.
+    #[error("the package index is damaged: {0}")]
+    DamagedSnapshot(String),
+    #[error("{0}")]
+    Internal(String),
+}

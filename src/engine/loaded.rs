@@ -1,0 +1,91 @@
+//! A snapshot with the answers that were given from it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use moka::sync::Cache;
+
+use super::CacheLimits;
+use super::answers::DetailsAnswer;
+use crate::index::Snapshot;
+use crate::package::{PackageRow, SearchQuery};
+
+/// A snapshot and its cached answers: they are dropped together.
+#[derive(Debug)]
+pub struct Loaded {
+    pub snapshot: Snapshot,
+    /// When its sources were at the latest still unread: it shows every change that was made before.
+    pub(super) begun: Instant,
+    pub(super) searches: Cache<SearchQuery, Arc<[PackageRow]>>,
+    pub(super) details: Cache<String, Arc<DetailsAnswer>>,
+}
+
+impl Loaded {
+    pub(super) fn new(snapshot: Snapshot, begun: Instant, limits: CacheLimits) -> Self {
+        Self {
+            snapshot,
+            begun,
+            searches: bounded(limits.searches, limits.search_bytes, |query, rows| search_bytes(query, rows)),
+            details: bounded(limits.details, limits.details_bytes, |name, answer| details_bytes(name, answer)),
+        }
+    }
+
+    /// Whether the snapshot still describes its sources.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.snapshot.is_intact() && self.snapshot.fingerprint().first_change().is_none()
+    }
+
+    /// Drops the cached answers.
+    pub(super) fn clear(&self) {
+        self.searches.invalidate_all();
+        self.details.invalidate_all();
+    }
+
+    /// The folders that hold the sources: where a change shows first.
+    pub(super) fn source_folders(&self) -> Vec<PathBuf> {
+        let sources = &self.snapshot.fingerprint().sources;
+        let mut folders: Vec<PathBuf> =
+            sources.iter().filter_map(|source| source.path.parent()).map(PathBuf::from).collect();
+        // A source that is a folder itself, such as an empty one for pins.
+        folders.extend(sources.iter().map(|source| &source.path).filter(|path| path.is_dir()).cloned());
+        folders.sort_unstable();
+        folders.dedup();
+        folders
+    }
+}
+
+/// A cache of at most `entries` answers that take at most `bytes` together: an answer weighs its bytes, but never less
+/// than its even share.
+fn bounded<K, V>(entries: u32, bytes: u64, size: fn(&K, &V) -> usize) -> Cache<K, V>
+where
+    K: std::hash::Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    let share = bytes.checked_div(u64::from(entries));
+    Cache::builder()
+        .weigher(move |key, value| {
+            let weight = (size(key, value) as u64).max(share.unwrap_or_default());
+            u32::try_from(weight).unwrap_or(u32::MAX)
+        })
+        .max_capacity(if entries == 0 { 0 } else { bytes })
+        .build()
+}
+
+/// Roughly: texts and what holds them.
+fn search_bytes(query: &SearchQuery, rows: &[PackageRow]) -> usize {
+    let texts = |row: &PackageRow| {
+        row.name.len() + row.version.len() + row.arch.len() + row.repository.len() + row.summary.len()
+    };
+    let key: usize = query.terms.iter().map(String::len).sum();
+    let key = key + query.sources.iter().map(|source| source.len() + size_of::<String>()).sum::<usize>();
+    size_of::<SearchQuery>() + key + rows.iter().map(|row| size_of::<PackageRow>() + texts(row)).sum::<usize>()
+}
+
+/// Roughly: texts and what holds them.
+fn details_bytes(name: &str, answer: &DetailsAnswer) -> usize {
+    let texts = |version: &crate::package::VersionDetails| {
+        version.record.len() + version.description.len() + version.summary.len() + size_of_val(version)
+    };
+    name.len() + size_of::<DetailsAnswer>() + answer.details.versions.iter().map(texts).sum::<usize>()
+}

@@ -1,0 +1,229 @@
+//! The daemon's state and everything it can answer, without a word about D-Bus.
+//!
+//! Every question is answered from a snapshot that is fresh at the time of asking: [`Engine::ask`] compares the
+//! fingerprint first and waits for a rebuild where it moved. Questions run on the blocking pool, one hop each; a rebuild
+//! is awaited, so that a slow or hanging helper never fills that pool.
+
+mod answers;
+mod error;
+mod facts;
+mod loaded;
+mod metrics;
+mod problems;
+mod rebuild;
+mod report;
+mod watch;
+mod worker;
+
+pub use answers::DetailsAnswer;
+pub use error::EngineError;
+pub use facts::LockHolder;
+pub use loaded::Loaded;
+pub use metrics::{Latency, Metrics};
+pub use report::{MetricsReport, StatusReport};
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::broadcast;
+
+use self::problems::{Problems, Subject};
+use crate::index::Inputs;
+use crate::store::Store;
+
+/// What the engine needs to know, validated.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Holds `cache.redb`, `index/` and `versions/`.
+    pub data_dir: PathBuf,
+    pub status_file: PathBuf,
+    pub inputs: Inputs,
+    /// The `omg-helper` program; `None` when it was not found.
+    pub helper: Option<PathBuf>,
+    /// A helper that has not finished by then is killed.
+    pub helper_timeout: Duration,
+    pub cache: CacheLimits,
+    /// Whether signals reach anybody: a daemon that serves one command, or none, must not take changes for announced.
+    pub announces: bool,
+    /// How often the worker compares the fingerprint without being woken.
+    pub worker_interval: Duration,
+    /// Age in seconds beyond which readers are to call the status file stale.
+    pub status_max_age: u32,
+}
+
+/// Bounds of the cached answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheLimits {
+    pub searches: u32,
+    pub search_bytes: u64,
+    pub details: u32,
+    pub details_bytes: u64,
+}
+
+/// What changed between two snapshots. Sent once per change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    pub generation: u64,
+    pub installed: bool,
+    pub updates: bool,
+    pub update_count: u32,
+    pub security_count: u32,
+}
+
+/// The daemon's state. Share it in an [`Arc`].
+#[derive(Debug)]
+pub struct Engine {
+    options: Options,
+    started: Instant,
+    current: Mutex<Option<Arc<Loaded>>>,
+    /// One rebuild at a time; holds how the last one failed.
+    rebuilding: tokio::sync::Mutex<Option<rebuild::Failure>>,
+    store: Store,
+    changes: broadcast::Sender<Change>,
+    /// Woken when another snapshot becomes the current one.
+    adopted: tokio::sync::Notify,
+    /// Digests of the packages that clients of this process were last told of.
+    announced: Mutex<Option<(u64, u64)>>,
+    pub metrics: Metrics,
+    searchers: Mutex<Vec<crate::index::Searcher>>,
+    problems: Mutex<Problems>,
+}
+
+impl Engine {
+    /// An engine that has read nothing yet.
+    pub fn new(options: Options) -> Arc<Self> {
+        let store = Store::new(&options.data_dir);
+        Arc::new(Self {
+            options,
+            started: Instant::now(),
+            current: Mutex::new(None),
+            rebuilding: tokio::sync::Mutex::new(None),
+            store,
+            changes: broadcast::channel(64).0,
+            adopted: tokio::sync::Notify::new(),
+            announced: Mutex::new(None),
+            metrics: Metrics::default(),
+            searchers: Mutex::new(Vec::new()),
+            problems: Mutex::default(),
+        })
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Changes from now on.
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// Runs `question` on a fresh snapshot, off the runtime's threads. A snapshot that turns out to be damaged is
+    /// rebuilt and asked once more.
+    ///
+    /// # Errors
+    /// Those of `question`, and those of a rebuild where one is needed.
+    pub async fn ask<T, F>(self: &Arc<Self>, question: F) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        F: Fn(&Engine, &Loaded) -> Result<T, EngineError> + Send + Sync + 'static,
+    {
+        let question = Arc::new(question);
+        let (engine, first) = (Arc::clone(self), Arc::clone(&question));
+        let answer = blocking(move || {
+            let loaded = engine.fresh()?;
+            let answer = first(&engine, &loaded);
+            engine.unless_damaged(&loaded, answer)
+        })
+        .await?;
+        if let Some(answer) = answer {
+            return answer;
+        }
+        let loaded = self.rebuilt().await?;
+        let engine = Arc::clone(self);
+        blocking(move || question(&engine, &loaded)).await?
+    }
+
+    /// Runs `question` off the runtime's threads, without a snapshot.
+    ///
+    /// # Errors
+    /// When the thread that runs it ends early.
+    pub async fn look<T: Send + 'static>(
+        self: &Arc<Self>,
+        question: impl FnOnce(&Engine) -> T + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let engine = Arc::clone(self);
+        blocking(move || question(&engine)).await
+    }
+
+    /// The current snapshot, if it still describes its sources.
+    fn fresh(&self) -> Option<Arc<Loaded>> {
+        self.metrics.fingerprint_checks.fetch_add(1, Ordering::Relaxed);
+        let loaded = lock(&self.current).clone()?;
+        loaded.is_fresh().then_some(loaded)
+    }
+
+    /// Forgets a damaged snapshot, so that the question is asked again on a new one.
+    fn unless_damaged<T>(
+        &self,
+        loaded: &Arc<Loaded>,
+        answer: Result<T, EngineError>,
+    ) -> Option<Result<T, EngineError>> {
+        let Err(EngineError::DamagedSnapshot(why)) = &answer else { return Some(answer) };
+        self.report_problem(Subject::Index, format!("the index was damaged and is built anew: {why}"));
+        let mut current = lock(&self.current);
+        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, loaded)) {
+            *current = None;
+            // The damaged file would only be opened again. Where it cannot be removed, the rebuild replaces it.
+            let _ = std::fs::remove_file(self.snapshot_path());
+        }
+        None
+    }
+
+    /// Notes a problem that users should hear of: it is part of the status until its subject is in order again.
+    fn report_problem(&self, subject: Subject, problem: String) {
+        tracing::warn!("{problem}");
+        lock(&self.problems).report(subject, problem);
+    }
+
+    fn in_order(&self, subject: Subject) {
+        lock(&self.problems).in_order(subject);
+    }
+
+    /// Drops every cached answer.
+    pub fn clear_caches(&self) {
+        if let Some(loaded) = lock(&self.current).as_ref() {
+            loaded.clear();
+        }
+    }
+
+    /// Gives back what is only worth holding while questions come.
+    pub fn rest(&self) {
+        if let Some(loaded) = lock(&self.current).as_ref() {
+            loaded.snapshot.release_memory();
+        }
+        lock(&self.searchers).clear();
+    }
+
+    fn snapshot_path(&self) -> PathBuf {
+        self.options.data_dir.join("index").join(self.options.inputs.file_name())
+    }
+}
+
+/// Runs `work` on the blocking pool.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, EngineError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| EngineError::Internal(format!("a worker thread ended early: {error}")))
+}
+
+/// A lock whose holder panicked still guards data that is whole: every critical section here is a plain assignment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Seconds since 1970.
+fn unix_now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,50 @@
+//! What is wrong at the moment, as the status tells it.
+
+use std::collections::BTreeMap;
+
+/// What a problem is about. Each has one problem at a time: a newer one says how things are now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Subject {
+    /// Reading the packages.
+    Index,
+    /// Keeping the index on disk.
+    IndexFile,
+    StatusFile,
+    /// What happened to stored data. It does not come back, so this stays until the daemon ends.
+    Store,
+}
+
+/// The problems that are not over yet.
+#[derive(Debug, Default)]
+pub(super) struct Problems(BTreeMap<Subject, String>);
+
+impl Problems {
+    pub(super) fn report(&mut self, subject: Subject, problem: String) {
+        self.0.insert(subject, problem);
+    }
+
+    pub(super) fn in_order(&mut self, subject: Subject) {
+        self.0.remove(&subject);
+    }
+
+    /// In the order of subjects.
+    pub(super) fn texts(&self) -> Vec<String> {
+        self.0.values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_told_until_its_subject_is_in_order() {
+        let mut problems = Problems::default();
+        problems.report(Subject::Index, "the helper crashed".into());
+        problems.report(Subject::IndexFile, "the disk is full".into());
+        problems.report(Subject::Index, "the helper hangs".into());
+        assert_eq!(problems.texts(), ["the helper hangs", "the disk is full"]);
+        problems.in_order(Subject::Index);
+        assert_eq!(problems.texts(), ["the disk is full"]);
+    }
+}

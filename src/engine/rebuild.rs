@@ -1,0 +1,320 @@
+//! Gets a fresh snapshot: from disk where another daemon has built it already, else from `omg-helper`.
+
+use std::fs::{self, File};
+use std::io::{self, Seek};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, MemfdFlags};
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+
+use super::{Engine, EngineError, Loaded, Subject, blocking, lock};
+use crate::index::Snapshot;
+
+/// After a failed rebuild, questions get the same error for so long before the helper is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What the names of snapshots start with while they are being built.
+const BUILDING: &str = ".building-";
+
+/// Snapshots for other settings are removed when nobody has opened them for so long.
+const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How often the lock that daemons share is tried while another one holds it.
+const LOCK_POLL: Duration = Duration::from_millis(20);
+
+/// The most that is kept of what a helper says on its standard error.
+const MAX_MESSAGE: u64 = 16 << 10;
+
+/// Exit code of a helper that was built without the backend asked for (`EX_UNAVAILABLE` of sysexits.h).
+const EXIT_UNAVAILABLE: i32 = 69;
+
+/// With less space left than this a failure to write a snapshot is put down to the full disk.
+const SCARCE_BYTES: u64 = 256 << 20;
+
+/// How the last rebuild failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    at: Instant,
+    error: EngineError,
+}
+
+impl Engine {
+    /// A snapshot that shows every change made before this call.
+    pub(super) async fn rebuilt(self: &Arc<Self>) -> Result<Arc<Loaded>, EngineError> {
+        let asked = Instant::now();
+        let mut failure = self.rebuilding.lock().await;
+        // Another question may have waited for the same rebuild and be done with it.
+        let current = lock(&self.current).clone();
+        if let Some(loaded) = current.filter(|loaded| loaded.begun >= asked) {
+            return Ok(loaded);
+        }
+        let engine = Arc::clone(self);
+        if let Some(loaded) = blocking(move || engine.fresh()).await? {
+            return Ok(loaded);
+        }
+        if let Some(failure) = failure.as_ref().filter(|failure| failure.at.elapsed() < RETRY_AFTER) {
+            return Err(failure.error.clone());
+        }
+        match self.load_or_build().await {
+            Ok(loaded) => {
+                *failure = None;
+                Ok(loaded)
+            }
+            Err(error) => {
+                self.report_problem(Subject::Index, error.to_string());
+                *failure = Some(Failure { at: Instant::now(), error: error.clone() });
+                Err(error)
+            }
+        }
+    }
+
+    async fn load_or_build(self: &Arc<Self>) -> Result<Arc<Loaded>, EngineError> {
+        if let Some(loaded) = self.load().await? {
+            return Ok(loaded);
+        }
+        // Holding the lock, one daemon builds and the others find its snapshot on disk. Where the folder cannot be
+        // written there is nothing to share and nothing to lock.
+        let lock = self.lock_folder().await;
+        if lock.is_some()
+            && let Some(loaded) = self.load().await?
+        {
+            return Ok(loaded);
+        }
+        let begun = Instant::now();
+        let snapshot = self.build().await?;
+        self.metrics.rebuilds.fetch_add(1, Ordering::Relaxed);
+        self.metrics.last_rebuild_millis.store(begun.elapsed().as_millis() as u64, Ordering::Relaxed);
+        Ok(self.adopt(snapshot, begun))
+    }
+
+    /// The snapshot on disk, if it is what a build would give now.
+    async fn load(self: &Arc<Self>) -> Result<Option<Arc<Loaded>>, EngineError> {
+        let engine = Arc::clone(self);
+        let begun = Instant::now();
+        let snapshot = blocking(move || {
+            let snapshot = Snapshot::open(&engine.snapshot_path())
+                .inspect_err(|error| tracing::debug!("no usable snapshot on disk: {error}"))
+                .ok()?;
+            let same = snapshot.meta().inputs == engine.options.inputs;
+            (same && snapshot.fingerprint().first_change().is_none()).then_some(snapshot)
+        })
+        .await?;
+        match snapshot {
+            Some(snapshot) => {
+                self.in_order(Subject::IndexFile);
+                Ok(Some(self.adopt(snapshot, begun)))
+            }
+            None => Ok(None),
+        }
+    }
+
+    async fn lock_folder(self: &Arc<Self>) -> Option<File> {
+        let deadline = Instant::now() + self.options.helper_timeout;
+        let folder = self.options.data_dir.join("index");
+        let file = blocking(move || {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+            let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+            File::options().create(true).append(true).mode(0o600).custom_flags(flags).open(folder.join("lock"))
+        })
+        .await;
+        let file = file.ok()?.ok()?;
+        while rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if Instant::now() >= deadline {
+                return None;
+            }
+            tokio::time::sleep(LOCK_POLL).await;
+        }
+        Some(file)
+    }
+
+    async fn build(self: &Arc<Self>) -> Result<Snapshot, EngineError> {
+        let folder = self.options.data_dir.join("index");
+        let (engine, place) = (Arc::clone(self), folder.clone());
+        let (generation, temporary) = blocking(move || {
+            remove_leftovers(&place, &engine.snapshot_path());
+            let temporary = tempfile::Builder::new().prefix(BUILDING).tempfile_in(&place);
+            (engine.next_generation(), temporary)
+        })
+        .await?;
+        match temporary {
+            Ok(temporary) => match self.build_into(temporary.as_file(), generation).await {
+                Ok(snapshot) => {
+                    let path = self.snapshot_path();
+                    let kept = blocking(move || {
+                        temporary.as_file().sync_all()?;
+                        temporary.persist(path).map_err(|error| error.error)?;
+                        File::open(folder)?.sync_all()
+                    });
+                    match kept.await? {
+                        Ok(()) => self.in_order(Subject::IndexFile),
+                        Err(error) => {
+                            self.report_problem(Subject::IndexFile, format!("cannot keep the index on disk: {error}"));
+                        }
+                    }
+                    Ok(snapshot)
+                }
+                Err(error) if is_scarce(&folder) => {
+                    let message =
+                        format!("no space left in {}: the index is kept in memory ({error})", folder.display());
+                    self.report_problem(Subject::IndexFile, message);
+                    drop(temporary);
+                    self.build_in_memory(generation).await
+                }
+                Err(error) => Err(error),
+            },
+            Err(error) => {
+                let message = format!("cannot write in {}: the index is kept in memory ({error})", folder.display());
+                self.report_problem(Subject::IndexFile, message);
+                self.build_in_memory(generation).await
+            }
+        }
+    }
+
+    async fn build_in_memory(self: &Arc<Self>, generation: u64) -> Result<Snapshot, EngineError> {
+        let memory = rustix::fs::memfd_create("omg-index", MemfdFlags::CLOEXEC)
+            .map_err(|error| EngineError::Internal(format!("cannot create a file in memory: {error}")))?;
+        self.build_into(&File::from(memory), generation).await
+    }
+
+    /// Lets the helper write a snapshot into `output` and checks it.
+    async fn build_into(self: &Arc<Self>, output: &File, generation: u64) -> Result<Snapshot, EngineError> {
+        let internal = |what: &str, error: io::Error| EngineError::Internal(format!("{what}: {error}"));
+        let stdout = output.try_clone().map_err(|error| internal("cannot pass on the index file", error))?;
+        self.run_helper(stdout, generation).await?;
+        let mut output = output.try_clone().map_err(|error| internal("cannot read the index file", error))?;
+        let inputs = self.options.inputs.clone();
+        blocking(move || {
+            output.rewind().map_err(|error| internal("cannot read the index file", error))?;
+            let snapshot = Snapshot::from_file(output)
+                .map_err(|error| EngineError::Internal(format!("omg-helper wrote an unusable index: {error}")))?;
+            if snapshot.meta().inputs != inputs {
+                return Err(EngineError::Internal(
+                    "omg-helper built the index for other settings; are omgd and omg-helper of the same version?"
+                        .into(),
+                ));
+            }
+            Ok(snapshot)
+        })
+        .await?
+    }
+
+    async fn run_helper(&self, stdout: File, generation: u64) -> Result<(), EngineError> {
+        let inputs = &self.options.inputs;
+        let Some(helper) = &self.options.helper else {
+            return Err(EngineError::BackendUnavailable(
+                "omg-helper is not installed: package questions cannot be answered without it".into(),
+            ));
+        };
+        let failed =
+            |error: io::Error| EngineError::BackendUnavailable(format!("cannot run {}: {error}", helper.display()));
+        let mut command = Command::new(helper);
+        command.args(["index", "--die-with-parent", "--output", "-", "--backend", &inputs.backend]);
+        command.args(["--generation", &generation.to_string()]);
+        if let Some(root) = &inputs.root {
+            command.args(["--root", root]);
+        }
+        for option in &inputs.options {
+            command.args(["--option", option]);
+        }
+        // The helper is no service: it must not speak to the service manager in the daemon's place.
+        command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID");
+        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().map_err(failed)?;
+        let mut said = Vec::new();
+        let finished = tokio::time::timeout(self.options.helper_timeout, async {
+            if let Some(stderr) = child.stderr.take() {
+                let mut stderr = stderr.take(MAX_MESSAGE);
+                let _ = stderr.read_to_end(&mut said).await;
+                // What it says beyond that is read and dropped, so that it never blocks on a full pipe.
+                let _ = tokio::io::copy(&mut stderr.into_inner(), &mut tokio::io::sink()).await;
+            }
+            child.wait().await
+        })
+        .await;
+        let status = match finished {
+            Ok(status) => status.map_err(failed)?,
+            Err(_) => {
+                let _ = child.kill().await;
+                return Err(EngineError::Internal(format!(
+                    "omg-helper did not finish within {} s and was ended; is a disk or a network file system hanging?",
+                    self.options.helper_timeout.as_secs()
+                )));
+            }
+        };
+        let said = String::from_utf8_lossy(&said);
+        let said = said.trim();
+        if status.success() {
+            if !said.is_empty() {
+                tracing::info!("omg-helper: {said}");
+            }
+            return Ok(());
+        }
+        Err(helper_error(status, said))
+    }
+
+    fn next_generation(&self) -> u64 {
+        let stored = self.store.generation();
+        let loaded = lock(&self.current).as_ref().map_or(0, |loaded| loaded.snapshot.meta().generation);
+        let on_disk = Snapshot::open(&self.snapshot_path()).map_or(0, |snapshot| snapshot.meta().generation);
+        stored.max(loaded).max(on_disk) + 1
+    }
+
+    /// Makes `snapshot` the current one and tells everyone what changed.
+    fn adopt(self: &Arc<Self>, snapshot: Snapshot, begun: Instant) -> Arc<Loaded> {
+        let loaded = Arc::new(Loaded::new(snapshot, begun, self.options.cache));
+        *lock(&self.current) = Some(Arc::clone(&loaded));
+        self.in_order(Subject::Index);
+        self.adopted.notify_one();
+        if self.options.announces {
+            // Whoever waits for the packages need not wait for the database and the disk as well.
+            let engine = Arc::clone(self);
+            tokio::task::spawn_blocking(move || engine.announce());
+        }
+        loaded
+    }
+}
+
+/// Removes what builds that were killed left behind, and snapshots for settings that have not been used for long. The
+/// folder's lock is held: nobody else is building there.
+fn remove_leftovers(folder: &Path, own: &Path) {
+    let Ok(files) = fs::read_dir(folder) else { return };
+    for file in files.flatten() {
+        let name = file.file_name();
+        let unfinished = name.to_string_lossy().starts_with(BUILDING);
+        let unused = || {
+            file.metadata()
+                .and_then(|found| found.accessed())
+                .is_ok_and(|last| last.elapsed().is_ok_and(|since| since > UNUSED))
+        };
+        let snapshot = name.to_string_lossy().ends_with(".snapshot") && file.path() != own;
+        if unfinished || snapshot && unused() {
+            // What cannot be removed is in nobody's way.
+            let _ = fs::remove_file(file.path());
+        }
+    }
+}
+
+fn helper_error(status: ExitStatus, said: &str) -> EngineError {
+    let said = if said.is_empty() { "it said nothing" } else { said };
+    match (status.code(), status.signal()) {
+        (Some(EXIT_UNAVAILABLE), _) => EngineError::BackendUnavailable(said.to_owned()),
+        (Some(code), _) => EngineError::Internal(format!("omg-helper failed with exit code {code}: {said}")),
+        (None, signal) => {
+            EngineError::Internal(format!("omg-helper was ended by signal {}: {said}", signal.unwrap_or_default()))
+        }
+    }
+}
+
+fn is_scarce(folder: &Path) -> bool {
+    File::open(folder)
+        .and_then(|folder| Ok(rustix::fs::fstatvfs(folder.as_fd())?))
+        .is_ok_and(|space| space.f_bavail.saturating_mul(space.f_frsize) < SCARCE_BYTES)
+}

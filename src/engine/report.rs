@@ -1,0 +1,217 @@
+//! The status: what `Status`, the properties and the status file say.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Change, Engine, Loaded, LockHolder, Subject, facts, lock, unix_now};
+use crate::package::Counts;
+use crate::status::{self, Runtime, Status, StatusFlags};
+use crate::store::Unavailable;
+
+/// Package lists that were fetched longer ago, in seconds, are called stale.
+const LISTS_STALE_AFTER: u64 = 7 * 24 * 3600;
+
+/// A status file is written again after so many seconds even when nothing changed, so that it does not look abandoned.
+const STATUS_REFRESH: u64 = 3600;
+
+/// Everything about the state of packages and daemon.
+#[derive(Debug, Clone)]
+pub struct StatusReport {
+    pub backend: String,
+    pub generation: u64,
+    pub counts: Counts,
+    pub runtimes: Vec<(String, String)>,
+    /// Unix time in seconds; 0 when the lists were never fetched.
+    pub last_refresh: u64,
+    /// Unix time in seconds.
+    pub snapshot_created: u64,
+    pub snapshot_bytes: u64,
+    pub restart_required: bool,
+    pub restart_packages: Vec<String>,
+    pub lock_holder: Option<LockHolder>,
+    pub errors: Vec<String>,
+    pub data_dir: PathBuf,
+    /// `ok`, or why the database cannot be used.
+    pub store: String,
+    /// Seconds.
+    pub uptime: u64,
+}
+
+/// What the daemon counted, and what it holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MetricsReport {
+    pub search_hits: u64,
+    pub search_misses: u64,
+    pub details_hits: u64,
+    pub details_misses: u64,
+    pub cached_searches: u64,
+    pub cached_details: u64,
+    pub snapshot_bytes: u64,
+    pub resident_bytes: u64,
+    pub last_rebuild_millis: u64,
+    pub rebuilds: u64,
+    pub fingerprint_checks: u64,
+    pub worker_runs: u64,
+    /// Unix time in seconds; 0 when it never ran.
+    pub last_worker_run: u64,
+}
+
+impl Engine {
+    /// The counters.
+    pub fn metrics_report(&self) -> MetricsReport {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (cached_searches, cached_details) = self.cached();
+        let metrics = &self.metrics;
+        MetricsReport {
+            search_hits: read(&metrics.search_hits),
+            search_misses: read(&metrics.search_misses),
+            details_hits: read(&metrics.details_hits),
+            details_misses: read(&metrics.details_misses),
+            cached_searches,
+            cached_details,
+            snapshot_bytes: lock(&self.current).as_ref().map_or(0, |loaded| loaded.snapshot.file_len()),
+            resident_bytes: facts::resident_bytes(),
+            last_rebuild_millis: read(&metrics.last_rebuild_millis),
+            rebuilds: read(&metrics.rebuilds),
+            fingerprint_checks: read(&metrics.fingerprint_checks),
+            worker_runs: read(&metrics.worker_runs),
+            last_worker_run: read(&metrics.last_worker_run),
+        }
+    }
+
+    /// The state of packages and daemon.
+    pub fn status(&self, loaded: &Loaded) -> StatusReport {
+        let meta = loaded.snapshot.meta();
+        let (restart_required, restart_packages) = self.restart_required();
+        let mut errors = lock(&self.problems).texts();
+        errors.extend(meta.warnings.iter().cloned());
+        StatusReport {
+            backend: meta.inputs.backend.clone(),
+            generation: meta.generation,
+            counts: meta.counts,
+            runtimes: facts::active_runtimes(&self.options.data_dir),
+            last_refresh: meta.last_refresh,
+            snapshot_created: meta.created,
+            snapshot_bytes: loaded.snapshot.file_len(),
+            restart_required,
+            restart_packages,
+            lock_holder: self.lock_holder(),
+            errors,
+            data_dir: self.options.data_dir.clone(),
+            store: self.store.unavailable().map_or_else(|| "ok".to_owned(), |reason| reason.to_string()),
+            uptime: self.started.elapsed().as_secs(),
+        }
+    }
+
+    /// Whether a restart is due, and for which packages.
+    pub fn restart_required(&self) -> (bool, Vec<String>) {
+        facts::restart_required(self.root())
+    }
+
+    /// Who holds a lock of the package system.
+    pub fn lock_holder(&self) -> Option<LockHolder> {
+        facts::lock_holder(self.root())
+    }
+
+    fn root(&self) -> &Path {
+        self.options.inputs.root.as_deref().map_or(Path::new("/"), Path::new)
+    }
+
+    /// Sends a [`Change`] if packages differ from what was last announced, by this process or an earlier one, and brings
+    /// the status file up to date.
+    pub(super) fn announce(&self) {
+        // Held to the end: of two announcements at once the later one must also be the last.
+        let mut announced = lock(&self.announced);
+        let Some(loaded) = lock(&self.current).clone() else { return };
+        self.write_status(Ok(&loaded), unix_now());
+        let meta = loaded.snapshot.meta();
+        let digests = (meta.installed_digest, meta.updates_digest);
+        let key = meta.inputs.file_name();
+        let before = announced.replace(digests).or_else(|| self.store.announced(&key));
+        if before != Some(digests)
+            && let Err(error) = self.store.set_announced(&key, digests, meta.generation)
+        {
+            tracing::debug!("{error}");
+        }
+        for warning in self.store.take_warnings() {
+            self.report_problem(Subject::Store, warning.to_string());
+        }
+        let Some(before) = before.filter(|before| *before != digests) else { return };
+        let change = Change {
+            generation: meta.generation,
+            installed: before.0 != digests.0,
+            updates: before.1 != digests.1,
+            update_count: meta.counts.upgradable,
+            security_count: meta.counts.security,
+        };
+        // Nobody listening is no error.
+        let _ = self.changes.send(change);
+    }
+
+    /// Writes the status file if it would say something new.
+    pub(super) fn write_status(&self, loaded: Result<&Loaded, StatusFlags>, now: u64) {
+        let path = &self.options.status_file;
+        let wanted = self.status_file(loaded, now);
+        if let Ok(before) = status::read(path) {
+            let same = Status { time: before.time, ..wanted.clone() } == before;
+            if same && before.time <= now && now - before.time < STATUS_REFRESH {
+                self.in_order(Subject::StatusFile);
+                return;
+            }
+        }
+        if let Some(folder) = path.parent() {
+            // Where it cannot be made, writing says so.
+            let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        }
+        match status::write_atomically(path, &wanted) {
+            Ok(()) => self.in_order(Subject::StatusFile),
+            Err(error) => {
+                self.report_problem(Subject::StatusFile, format!("cannot write {}: {error}", path.display()));
+            }
+        }
+    }
+
+    fn status_file(&self, loaded: Result<&Loaded, StatusFlags>, now: u64) -> Status {
+        let mut flags = loaded.err().unwrap_or_default();
+        let loaded = loaded.ok();
+        let mut set = |condition: bool, flag: StatusFlags| {
+            if condition {
+                flags = flags.with(flag);
+            }
+        };
+        let fetched = loaded.map_or(now, |loaded| loaded.snapshot.meta().last_refresh);
+        set(now.saturating_sub(fetched) > LISTS_STALE_AFTER, StatusFlags::LISTS_STALE);
+        set(self.options.helper.is_none(), StatusFlags::HELPER_MISSING);
+        // Another daemon of this user using it is how it should be.
+        let failed = self.store.unavailable().is_some_and(|reason| !matches!(reason, Unavailable::InUse { .. }));
+        set(failed, StatusFlags::STORE_FAILED);
+        set(self.restart_required().0, StatusFlags::RESTART_REQUIRED);
+        let counts = loaded.map(|loaded| loaded.snapshot.meta().counts);
+        set(counts.is_some_and(|counts| counts.broken > 0), StatusFlags::PACKAGES_BROKEN);
+        let runtimes = facts::active_runtimes(&self.options.data_dir)
+            .iter()
+            .filter_map(|(name, version)| Runtime::new(name, version).ok())
+            .take(status::MAX_RUNTIMES)
+            .collect();
+        Status {
+            flags,
+            time: now,
+            generation: loaded.map_or(0, |loaded| loaded.snapshot.meta().generation),
+            max_age: self.options.status_max_age,
+            installed: counts.map(|counts| counts.installed),
+            explicit: counts.map(|counts| counts.explicit),
+            orphans: counts.map(|counts| counts.orphans),
+            updates: counts.map(|counts| counts.upgradable),
+            security: counts.map(|counts| counts.security),
+            vulnerabilities: None,
+            runtimes,
+        }
+    }
+
+    /// Writes the status file even though no snapshot could be had; `unavailable` when there is no package system to read.
+    pub(super) fn write_failed_status(&self, unavailable: bool) {
+        let failure = if unavailable { StatusFlags::BACKEND_UNAVAILABLE } else { StatusFlags::INDEX_FAILED };
+        self.write_status(Err(failure), unix_now());
+    }
+}

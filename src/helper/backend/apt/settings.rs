@@ -1,0 +1,38 @@
+//! apt's configuration, as apt itself would read it.
+
+use rust_apt::config::Config;
+use rust_apt::raw::config as raw;
+
+use super::super::{Error, Request};
+
+/// Reads apt's configuration files, of the machine or of the request's root, and applies the request's settings last,
+/// as `-o` does. Must be the first use of apt's library in the process.
+///
+/// # Errors
+/// When the files have errors, or the root or an option cannot be used.
+pub fn load(request: &Request, warnings: &mut Vec<String>) -> Result<Config, Error> {
+    let root = request.root.as_deref().map(std::path::absolute).transpose()?;
+    let root = match &root {
+        Some(root) if !root.is_dir() => return Err(format!("the root {} is no folder", root.display()).into()),
+        Some(root) => Some(root.to_str().ok_or_else(|| format!("the root {} is not UTF-8", root.display()))?),
+        None => None,
+    };
+    let under_root = |root: &str| {
+        raw::set("Dir".to_owned(), root.to_owned());
+        raw::set("Dir::State::status".to_owned(), format!("{}/var/lib/dpkg/status", root.trim_end_matches('/')));
+    };
+    // apt sets only what is not set yet, so the root's own configuration files are read, not the machine's.
+    root.inspect(|root| under_root(root));
+    raw::init_config();
+    super::take_messages(warnings)?;
+    // APT_CONFIG and the files themselves may name another root; the request wins.
+    root.inspect(|root| raw::set("Dir".to_owned(), (*root).to_owned()));
+    for option in &request.options {
+        let (key, value) = option.split_once('=').ok_or_else(|| format!("option {option}: expected Key=Value"))?;
+        raw::set(key.to_owned(), value.to_owned());
+    }
+    // Initialises apt's system on top; the configuration is there already.
+    let config = Config::new();
+    super::take_messages(warnings)?;
+    Ok(config)
+}

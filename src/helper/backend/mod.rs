@@ -1,0 +1,92 @@
+//! The package systems that this program can read, chosen when it is built and when it runs.
+
+#[cfg(feature = "debian")]
+mod apt;
+
+use std::path::{Path, PathBuf};
+
+use omg::index::{Builder, Fingerprint, Meta};
+
+use crate::index::Timings;
+
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// Which packages to read.
+pub struct Request {
+    /// Root folder of the package system, when it is not the machine's own.
+    pub root: Option<PathBuf>,
+    /// `Key=Value` settings that override the package system's configuration files.
+    pub options: Vec<String>,
+}
+
+/// All packages, what is known about the reading ([`Meta::last_refresh`] and [`Meta::warnings`]), and the state of the
+/// files behind it just before they were read.
+pub type Contents = (Builder, Meta, Fingerprint);
+
+/// One package system.
+pub trait Backend {
+    /// The word for it in [`omg::index::Inputs::backend`].
+    fn name(&self) -> &'static str;
+
+    /// Reads every known package. Takes no locks and changes nothing that the package system's own query tools would
+    /// not change.
+    ///
+    /// # Errors
+    /// When the package system's configuration or data cannot be read; its own words are in the message.
+    fn read(&self, request: &Request, timings: &mut Timings) -> Result<Contents, Error>;
+}
+
+const BACKENDS: &[&dyn Backend] = &[
+    #[cfg(feature = "debian")]
+    &apt::Apt,
+];
+
+/// The backends this program was built with.
+pub fn names() -> Vec<&'static str> {
+    BACKENDS.iter().map(|backend| backend.name()).collect()
+}
+
+/// The backend of that name, if this program was built with it.
+pub fn find(name: &str) -> Option<&'static dyn Backend> {
+    BACKENDS.iter().copied().find(|backend| backend.name() == name)
+}
+
+/// The backend for the distribution that os-release(5) names: of the machine, or of the system under `root`.
+pub fn of_machine(root: Option<&Path>) -> Option<&'static str> {
+    let root = root.unwrap_or(Path::new("/"));
+    let text = ["etc/os-release", "usr/lib/os-release"]
+        .iter()
+        .find_map(|file| std::fs::read_to_string(root.join(file)).ok())?;
+    of_distribution(&text)
+}
+
+fn of_distribution(os_release: &str) -> Option<&'static str> {
+    let value = |key: &str| {
+        os_release
+            .lines()
+            .filter_map(|line| line.trim().split_once('='))
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value.trim_matches(['"', '\'']))
+            .unwrap_or_default()
+    };
+    // ID first, then ID_LIKE, which starts with the closest relative.
+    std::iter::once(value("ID")).chain(value("ID_LIKE").split_whitespace()).find_map(|id| match id {
+        "debian" | "ubuntu" => Some("apt"),
+        "arch" | "archlinux" => Some("alpm"),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relatives_of_a_distribution_share_its_backend() {
+        assert_eq!(of_distribution("PRETTY_NAME=\"x\"\nID=debian\n"), Some("apt"));
+        assert_eq!(of_distribution("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n"), Some("apt"));
+        assert_eq!(of_distribution("ID=manjaro\nID_LIKE=arch\n"), Some("alpm"));
+        assert_eq!(of_distribution("ID=fedora\n"), None);
+        assert_eq!(of_distribution(""), None);
+    }
+}

@@ -1,0 +1,100 @@
+//! `omg-helper index`: reads a package system and writes the snapshot.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use omg::index::{Inputs, Meta};
+
+use crate::backend::{Backend, Error, Request};
+
+/// Where the snapshot goes.
+pub enum Output {
+    Stdout,
+    /// Takes the place of this file, which readers see either as it was or complete.
+    File(PathBuf),
+}
+
+/// Measures the phases of one run.
+pub struct Timings {
+    started: Instant,
+    last: Instant,
+    print: bool,
+}
+
+impl Timings {
+    fn new(print: bool) -> Self {
+        let now = Instant::now();
+        Self { started: now, last: now, print }
+    }
+
+    /// Ends a phase that began where the one before ended.
+    pub fn phase(&mut self, name: &str) {
+        let now = Instant::now();
+        if self.print {
+            eprintln!("{name}: {:.3} s", (now - self.last).as_secs_f64());
+        }
+        self.last = now;
+    }
+
+    fn total(&self) {
+        if self.print {
+            eprintln!("total: {:.3} s", self.started.elapsed().as_secs_f64());
+        }
+    }
+}
+
+/// Reads all packages through `backend` and writes them to `output`.
+///
+/// # Errors
+/// Those of the backend, and of writing.
+pub fn write(
+    backend: &dyn Backend,
+    request: Request,
+    generation: u64,
+    output: Output,
+    timings: bool,
+) -> Result<(), Error> {
+    let mut timings = Timings::new(timings);
+    let (builder, read, fingerprint) = backend.read(&request, &mut timings)?;
+    let root = request.root.map(|root| root.to_string_lossy().into_owned());
+    let meta = Meta {
+        inputs: Inputs::here(backend.name(), root, request.options),
+        generation,
+        created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        ..read
+    };
+    match output {
+        Output::Stdout => {
+            let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+            builder
+                .write(meta, &fingerprint, &mut out)
+                .map_err(|error| format!("cannot write the snapshot to the standard output: {error}"))?;
+        }
+        Output::File(path) => replace(&path, |out| builder.write(meta, &fingerprint, out))
+            .map_err(|error| format!("cannot write the snapshot {}: {error}", path.display()))?,
+    }
+    timings.phase("write");
+    timings.total();
+    Ok(())
+}
+
+/// Writes a new file next to `path`, syncs it and renames it over `path`, which must be a regular file or absent: a
+/// device or a link is nothing that a snapshot may take the place of.
+fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    if path.symlink_metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "something that is no regular file has this name"));
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // Created 0600 and exclusively; removed again when a step below fails.
+    let mut file = tempfile::Builder::new().prefix(".snapshot-").tempfile_in(folder)?;
+    write(file.as_file_mut())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    File::open(folder)?.sync_all()
+}

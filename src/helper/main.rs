@@ -1,0 +1,129 @@
+//! `omg-helper`: the one program that talks to the package system's library.
+
+mod backend;
+mod index;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use backend::Request;
+use index::Output;
+
+/// Exit status when this program was built without the wanted backend: `EX_UNAVAILABLE` of sysexits.h.
+const UNAVAILABLE: u8 = 69;
+
+/// Added to the nice value: reading the packages must not slow down what the user does.
+const NICENESS: i32 = 10;
+
+#[derive(Debug, Parser)]
+#[command(name = "omg-helper", version, about = "Reads the package system for omgd")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// End when the starting process ends
+    #[arg(long, global = true)]
+    die_with_parent: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a snapshot of every package
+    Index(IndexArguments),
+    /// Print the backends this program was built with and the one for this machine
+    Backend,
+}
+
+#[derive(Debug, clap::Args)]
+struct IndexArguments {
+    /// Package system to read: auto, apt
+    #[arg(long, default_value = "auto")]
+    backend: String,
+    /// Read the package system under this folder instead of the machine's own
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Override a setting of the package system
+    #[arg(short, long = "option", value_name = "KEY=VALUE", value_parser = setting)]
+    options: Vec<String>,
+    /// Number to store as the snapshot's generation
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    generation: u64,
+    /// Where to write the snapshot; - is the standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+    /// Print how long each phase took
+    #[arg(long, hide = true)]
+    timings: bool,
+}
+
+fn setting(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((key, _)) if !key.is_empty() => Ok(text.to_owned()),
+        _ => Err("expected Key=Value".to_owned()),
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.die_with_parent
+        && let Err(error) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+    {
+        eprintln!("omg-helper: cannot bind its life to the parent process: {error}");
+        return ExitCode::FAILURE;
+    }
+    let result = match arguments.command {
+        Command::Backend => {
+            println!("built with: {}", joined(&backend::names()));
+            println!("for this machine: {}", backend::of_machine(None).unwrap_or("none"));
+            return ExitCode::SUCCESS;
+        }
+        Command::Index(arguments) => write_index(arguments),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            let mut text = error.to_string();
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                text.push_str(": ");
+                text.push_str(&error.to_string());
+                cause = error.source();
+            }
+            eprintln!("omg-helper: {}", text.trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write_index(arguments: IndexArguments) -> Result<ExitCode, backend::Error> {
+    // Refused only where raising is refused too; the snapshot is as good without it.
+    let _ = rustix::process::nice(NICENESS);
+    let wanted = match arguments.backend.as_str() {
+        "auto" => backend::of_machine(arguments.root.as_deref()).or_else(|| backend::names().first().copied()),
+        name => Some(name),
+    };
+    let Some(backend) = wanted.and_then(backend::find) else {
+        let built = backend::names();
+        if built.is_empty() {
+            eprintln!(
+                "omg-helper: this omg-helper was built without a package backend; build it with `--features debian`"
+            );
+        } else {
+            eprintln!(
+                "omg-helper: this omg-helper was built without the backend {}; it has: {}",
+                wanted.unwrap_or("for this system"),
+                joined(&built)
+            );
+        }
+        return Ok(ExitCode::from(UNAVAILABLE));
+    };
+    let output = if arguments.output.as_os_str() == "-" { Output::Stdout } else { Output::File(arguments.output) };
+    let request = Request { root: arguments.root, options: arguments.options };
+    index::write(backend, request, arguments.generation, output, arguments.timings)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn joined(names: &[&str]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join(" ") }
+}

@@ -1,0 +1,106 @@
+//! The fingerprint: what the files behind a snapshot looked like when it was built.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+/// State of one file or folder, or its absence.
+///
+/// The change time is part of it because the modification time can be set back, by `touch -d` or an unpacked archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stamp {
+    Absent,
+    Present {
+        size: u64,
+        inode: u64,
+        /// Seconds and nanoseconds.
+        modified: (i64, u32),
+        /// Seconds and nanoseconds.
+        changed: (i64, u32),
+    },
+}
+
+impl Stamp {
+    /// The state of `path` now, following links.
+    ///
+    /// # Errors
+    /// Anything but the file's absence: no permission, an I/O error.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let wanted = StatxFlags::SIZE | StatxFlags::INO | StatxFlags::MTIME | StatxFlags::CTIME;
+        match statx(CWD, path, AtFlags::empty(), wanted) {
+            Ok(found) => Ok(Self::Present {
+                size: found.stx_size,
+                inode: found.stx_ino,
+                modified: (found.stx_mtime.tv_sec, found.stx_mtime.tv_nsec),
+                changed: (found.stx_ctime.tv_sec, found.stx_ctime.tv_nsec),
+            }),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(Self::Absent),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// One source of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceStamp {
+    pub path: PathBuf,
+    pub stamp: Stamp,
+}
+
+/// Every source of a snapshot with its state just before it was read.
+///
+/// The stamps are taken first and the files read afterwards: a file that changes in between differs from its stamp, so
+/// the next comparison asks for another build instead of trusting a torn one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Fingerprint {
+    pub sources: Vec<SourceStamp>,
+}
+
+impl Fingerprint {
+    /// Stamps `paths`, each once, in the order of their names. What cannot be looked at counts as absent.
+    pub fn take(paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        let mut paths: Vec<PathBuf> = paths.into_iter().collect();
+        paths.sort_unstable();
+        paths.dedup();
+        let sources = paths
+            .into_iter()
+            .map(|path| SourceStamp { stamp: Stamp::of(&path).unwrap_or(Stamp::Absent), path })
+            .collect();
+        Self { sources }
+    }
+
+    /// The first source that no longer is as it was, in the order of names.
+    pub fn first_change(&self) -> Option<&Path> {
+        self.sources
+            .iter()
+            .find(|source| Stamp::of(&source.path).unwrap_or(Stamp::Absent) != source.stamp)
+            .map(|source| source.path.as_path())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_an_appearance_and_a_removal_are_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, missing) = (folder.path().join("status"), folder.path().join("preferences"));
+        std::fs::write(&file, "one").unwrap();
+        let taken = || Fingerprint::take([file.clone(), missing.clone(), file.clone()]);
+        let before = taken();
+        assert_eq!(before.sources.len(), 2);
+        assert_eq!(before.first_change(), None);
+        std::fs::write(&missing, "").unwrap();
+        assert_eq!(before.first_change(), Some(missing.as_path()));
+        let before = taken();
+        std::fs::write(&file, "two").unwrap();
+        assert_eq!(before.first_change(), Some(file.as_path()));
+        let before = taken();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(before.first_change(), Some(file.as_path()));
+    }
+}

@@ -1,0 +1,89 @@
+//! The snapshot of every package: its format, writer, reader, and the search over it.
+//!
+//! `omg-helper` writes a snapshot, `omgd` maps it. A snapshot never changes once it has its name: a new one takes its
+//! place by `rename(2)`, so readers keep the one they opened.
+
+mod blocks;
+mod fingerprint;
+mod format;
+mod reader;
+mod search;
+mod sections;
+mod text;
+mod writer;
+
+pub use fingerprint::{Fingerprint, SourceStamp, Stamp};
+pub use reader::{OpenError, Snapshot, View};
+pub use search::{Found, Searcher};
+pub use writer::{Builder, Entry, EntryId, Version};
+
+use serde::{Deserialize, Serialize};
+
+use crate::package::Counts;
+
+/// What a snapshot is made from besides its source files: two snapshots with equal inputs and an equal fingerprint
+/// describe the same packages.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Inputs {
+    /// `apt`, `alpm`.
+    pub backend: String,
+    /// Root folder of the package system, when it is not the machine's own.
+    pub root: Option<String>,
+    /// `Key=Value` settings that override the package system's configuration files.
+    pub options: Vec<String>,
+    /// Release of the running kernel: what may be autoremoved depends on it.
+    pub kernel: String,
+    /// The locale whose translations are wanted, as `LC_MESSAGES` names it.
+    pub locale: String,
+    /// The other variables that the package systems read, where they are set.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Inputs {
+    /// The inputs for `backend` in this process's environment.
+    pub fn here(backend: &str, root: Option<String>, options: Vec<String>) -> Self {
+        let locale = ["LC_ALL", "LC_MESSAGES", "LANG"]
+            .iter()
+            .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+            .unwrap_or_default();
+        Self {
+            backend: backend.to_owned(),
+            root,
+            options,
+            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
+            locale,
+            environment: ["APT_CONFIG", "LANGUAGE"]
+                .iter()
+                .filter_map(|name| Some(((*name).to_owned(), std::env::var_os(name)?.to_string_lossy().into_owned())))
+                .collect(),
+        }
+    }
+
+    /// A file name that differs for different inputs, so that daemons with different settings do not overwrite each
+    /// other's snapshots.
+    pub fn file_name(&self) -> String {
+        let bytes = postcard::to_stdvec(self).unwrap_or_default();
+        format!("{}-{:08x}.snapshot", self.backend, crc32fast::hash(&bytes))
+    }
+}
+
+/// The head of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Meta {
+    pub inputs: Inputs,
+    /// Grows with every rebuild on this machine.
+    pub generation: u64,
+    /// Unix time in seconds.
+    pub created: u64,
+    /// When the package lists were last fetched, Unix time in seconds; 0 when never.
+    pub last_refresh: u64,
+    /// The machine's own architecture.
+    pub arch: String,
+    pub counts: Counts,
+    /// Changes exactly when the set of installed packages and versions changes.
+    pub installed_digest: u64,
+    /// Changes exactly when the set of available upgrades changes.
+    pub updates_digest: u64,
+    /// Problems that the package system reported while it was read, in its own words.
+    pub warnings: Vec<String>,
+}

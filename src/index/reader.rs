@@ -1,0 +1,581 @@
+//! Opens and reads a snapshot.
+//!
+//! Nothing in the file is trusted. The header and every hot section are checked against their checksums when the file
+//! is opened; a file made to pass them can still hold any numbers, so every offset is looked up with bounds, every text
+//! is checked to be UTF-8 where it is used, and what does not fit reads as empty.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use memmap2::Mmap;
+use thiserror::Error;
+use zerocopy::FromBytes;
+use zerocopy::little_endian::U32;
+
+use super::blocks::read_block;
+use super::format::{
+    BlockEntry, COLD, Edge, HAS_CANDIDATE, HOT, MAX_PACKAGES, NONE, PREFERRED, Record, Section, VERSION,
+};
+use super::sections::read_sections;
+use super::{Fingerprint, Meta};
+use crate::package::{Flags, ListQuery, PackageDetails, PackageRow, UpdateRow};
+
+/// Why a file cannot be used as a snapshot. In every case a new one can be built.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    #[error("cannot read the snapshot: {0}")]
+    Io(#[from] io::Error),
+    #[error("not a package snapshot")]
+    Foreign,
+    #[error("snapshot format {0}, this program reads {VERSION}")]
+    Version(u32),
+    #[error("damaged snapshot: {0}")]
+    Damaged(&'static str),
+}
+
+/// Which version of a package a row shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// The candidate; the installed version where there is no candidate.
+    Candidate,
+    /// The installed version; the candidate where none is installed.
+    Installed,
+}
+
+/// Bytes that hold nearly every summary with its length.
+const USUAL_SUMMARY: usize = 160;
+
+/// An open snapshot. Packages are numbered `0..len()`, in the order of their names.
+#[derive(Debug)]
+pub struct Snapshot {
+    file: File,
+    map: Mmap,
+    /// State of the file when it was checked.
+    checked: Stat,
+    hot: [Range<usize>; HOT.len()],
+    cold: [Range<u64>; COLD.len()],
+    meta: Meta,
+    fingerprint: Fingerprint,
+    labels: Vec<String>,
+    len: usize,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    size: i64,
+    modified: (i64, u64),
+}
+
+impl Stat {
+    fn of(file: &File) -> io::Result<Self> {
+        let stat = rustix::fs::fstat(file.as_fd())?;
+        Ok(Self { size: stat.st_size, modified: (stat.st_mtime, stat.st_mtime_nsec) })
+    }
+}
+
+impl Snapshot {
+    /// Opens and checks the snapshot at `path`. Links are not followed.
+    ///
+    /// # Errors
+    /// Any [`OpenError`]; the caller builds a new snapshot.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        let file = File::options().read(true).custom_flags(flags.bits() as i32).open(path)?;
+        Self::from_file(file)
+    }
+
+    /// Checks the snapshot in `file`.
+    ///
+    /// # Errors
+    /// As [`Snapshot::open`].
+    pub fn from_file(file: File) -> Result<Self, OpenError> {
+        if !file.metadata()?.is_file() {
+            return Err(OpenError::Foreign);
+        }
+        let checked = Stat::of(&file)?;
+        let file_len = checked.size as u64;
+        let (hot, cold) = read_sections(&file, file_len)?;
+        let map = map(&file)?;
+        let mut snapshot = Self {
+            file,
+            map,
+            checked,
+            hot,
+            cold,
+            meta: Meta::default(),
+            fingerprint: Fingerprint::default(),
+            labels: Vec::new(),
+            len: 0,
+        };
+        snapshot.meta =
+            postcard::from_bytes(snapshot.section(Section::Meta)).map_err(|_| OpenError::Damaged("meta"))?;
+        snapshot.fingerprint =
+            postcard::from_bytes(snapshot.section(Section::Sources)).map_err(|_| OpenError::Damaged("sources"))?;
+        snapshot.labels =
+            postcard::from_bytes(snapshot.section(Section::Labels)).map_err(|_| OpenError::Damaged("labels"))?;
+        snapshot.len = snapshot.flag_words().len();
+        let lengths = [
+            snapshot.records().len() + 1,
+            snapshot.letters().len() + 1,
+            snapshot.numbers(Section::NameOffsets).len(),
+            snapshot.numbers(Section::SummaryOffsets).len(),
+        ];
+        if snapshot.len > MAX_PACKAGES || lengths.iter().any(|length| *length != snapshot.len + 1) {
+            return Err(OpenError::Damaged("sections of different lengths"));
+        }
+        Ok(snapshot)
+    }
+
+    /// Whether the file is still as it was when it was checked. Nothing of ours ever writes into a snapshot, but a
+    /// mapped file that somebody cuts short ends its readers with SIGBUS, so the engine asks before each use.
+    pub fn is_intact(&self) -> bool {
+        Stat::of(&self.file).is_ok_and(|stat| stat == self.checked)
+    }
+
+    /// Gives back the memory that the mapping holds. The kernel keeps the pages in its cache as long as it has room, so
+    /// the next look at them costs little.
+    pub fn release_memory(&self) {
+        #[expect(unsafe_code, reason = "advice that may discard pages has no safe form")]
+        // SAFETY: the mapping is shared, read-only and backed by the file: discarded pages are read from it again.
+        let advised = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        if let Err(error) = advised {
+            tracing::debug!("pages were not given back: {error}");
+        }
+    }
+
+    /// How many packages it holds.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Size of the file in bytes.
+    pub fn file_len(&self) -> u64 {
+        self.checked.size as u64
+    }
+
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    pub fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+
+    /// Name of a package without its architecture.
+    pub fn bare_name(&self, id: u32) -> &str {
+        str::from_utf8(self.line(Section::Names, self.name_offsets(), id)).unwrap_or_default()
+    }
+
+    /// Name of a package, with its architecture where that is not the machine's own: `libc6`, `libc6:i386`.
+    pub fn name(&self, id: u32) -> String {
+        match self.record(id) {
+            Some(record) => self.name_of(id, &record),
+            None => self.bare_name(id).to_owned(),
+        }
+    }
+
+    fn name_of(&self, id: u32, record: &Record) -> String {
+        let name = self.bare_name(id);
+        if self.flags(id).contains(Flags::FOREIGN_ARCH) {
+            format!("{name}:{}", self.label(record.arch.get()))
+        } else {
+            name.to_owned()
+        }
+    }
+
+    pub fn flags(&self, id: u32) -> Flags {
+        Flags::from_bits_truncate(self.flag_word(id))
+    }
+
+    /// The package called `name`, or `name:arch`; of several architectures the one a search answers with.
+    pub fn find(&self, name: &str) -> Option<u32> {
+        let (bare, arch) = name.split_once(':').map_or((name, None), |(bare, arch)| (bare, Some(arch)));
+        let first = self.first_at_or_after(bare);
+        let same = (first..self.len as u32).take_while(|id| self.bare_name(*id) == bare);
+        match arch {
+            Some(arch) => same.into_iter().find(|id| {
+                self.record(*id).is_some_and(|record| {
+                    let own = self.label(record.arch.get());
+                    own == arch || arch == "native" && own == self.meta.arch
+                })
+            }),
+            None => {
+                let mut same = same.peekable();
+                let first = same.peek().copied();
+                same.find(|id| self.flag_word(*id) & PREFERRED != 0).or(first)
+            }
+        }
+    }
+
+    /// Names that start with `prefix`, in order, each once.
+    pub fn names_with_prefix(&self, prefix: &str, limit: usize) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for id in self.first_at_or_after(prefix)..self.len as u32 {
+            let name = self.bare_name(id);
+            if names.len() == limit || !name.starts_with(prefix) {
+                break;
+            }
+            if names.last().is_none_or(|last| last != name) {
+                names.push(name.to_owned());
+            }
+        }
+        names
+    }
+
+    /// Names that a typing mistake may have turned into `name`, nearest first, the shorter first of two as near. A
+    /// name whose part before the first `-` is near (`firefox-esr`) counts as one mistake further away.
+    pub fn nearest_names(&self, name: &str, limit: usize) -> Vec<String> {
+        let allowed: usize = match name.chars().count() {
+            0..=2 => return Vec::new(),
+            3..=5 => 1,
+            6..=9 => 2,
+            _ => 3,
+        };
+        let distance = |candidate: &str, allowed: usize| {
+            (candidate.len().abs_diff(name.len()) <= allowed)
+                .then(|| strsim::osa_distance(candidate, name))
+                .filter(|distance| *distance <= allowed)
+        };
+        // Names are in order, so most of those with the same first part come one after the other.
+        let mut last_part = ("", None);
+        let mut found: Vec<(usize, usize, u32)> = Vec::new();
+        for id in (0..self.len as u32).filter(|id| self.is_searchable(*id)) {
+            let candidate = self.bare_name(id);
+            let by_part = candidate.split_once('-').and_then(|(part, _)| {
+                if part != last_part.0 {
+                    last_part = (part, distance(part, allowed - 1));
+                }
+                last_part.1
+            });
+            let nearest = distance(candidate, allowed).into_iter().chain(by_part.map(|distance| distance + 1)).min();
+            found.extend(nearest.map(|distance| (distance, candidate.len(), id)));
+        }
+        found.sort_unstable();
+        let mut names: Vec<&str> = found.iter().map(|(_, _, id)| self.bare_name(*id)).collect();
+        names.dedup();
+        names.into_iter().take(limit).map(str::to_owned).collect()
+    }
+
+    /// Packages that provide exactly `name`.
+    pub fn providers(&self, name: &str) -> Vec<u32> {
+        let folded = super::text::fold(name);
+        let offsets = self.numbers(Section::ProvidedOffsets);
+        let count = offsets.len().saturating_sub(1);
+        let position = partition_point(count, |at| self.line(Section::Provided, offsets, at) < folded.as_bytes());
+        if self.line(Section::Provided, offsets, position) != folded.as_bytes() || position as usize >= count {
+            return Vec::new();
+        }
+        self.providers_at(position as usize).iter().map(|id| id.get()).filter(|id| (*id as usize) < self.len).collect()
+    }
+
+    /// One package as a row.
+    pub fn row(&self, id: u32, view: View) -> PackageRow {
+        let flags = self.flags(id);
+        let Some(record) = self.record(id) else {
+            return PackageRow { name: self.bare_name(id).to_owned(), flags, ..PackageRow::default() };
+        };
+        let side = self.side(&record, view);
+        PackageRow {
+            name: self.name_of(id, &record),
+            version: side.version.to_owned(),
+            arch: side.arch.to_owned(),
+            repository: side.repository.to_owned(),
+            summary: self.summary_at(record.summary.get()),
+            flags,
+            download_size: record.download_size.get(),
+        }
+    }
+
+    /// The packages that a listing asks for, in order.
+    pub fn list(&self, query: &ListQuery) -> Vec<u32> {
+        let conditions = [
+            (query.installed, Flags::INSTALLED),
+            (query.explicit, Flags::EXPLICIT),
+            (query.upgradable, Flags::UPGRADABLE),
+            (query.orphans, Flags::ORPHAN),
+            (query.foreign, Flags::FOREIGN),
+            (query.held, Flags::HELD),
+        ];
+        let (mut set, mut clear) = (Flags::empty(), Flags::empty());
+        for (condition, flag) in conditions {
+            match condition {
+                Some(true) => set |= flag,
+                Some(false) => clear |= flag,
+                None => {}
+            }
+        }
+        let (set, clear) = (set.bits(), clear.bits());
+        let view = Self::list_view(query);
+        self.flag_words()
+            .iter()
+            .enumerate()
+            .filter(|(_, word)| word.get() & set == set && word.get() & clear == 0)
+            .map(|(id, _)| id as u32)
+            .filter(|id| {
+                query.repository.as_deref().is_none_or(|wanted| {
+                    let label =
+                        self.records().get(*id as usize).map_or("", |record| self.side(record, view).repository);
+                    label == wanted || label.split('/').any(|part| part == wanted)
+                })
+            })
+            .collect()
+    }
+
+    /// Which version the rows of a listing show: the installed one where the listing is about what is installed.
+    pub fn list_view(query: &ListQuery) -> View {
+        let about_installed = [query.installed, query.explicit, query.orphans, query.foreign, query.held];
+        if about_installed.contains(&Some(true)) && query.upgradable != Some(true) {
+            View::Installed
+        } else {
+            View::Candidate
+        }
+    }
+
+    /// Every available upgrade, in the order of names.
+    pub fn updates(&self) -> Vec<UpdateRow> {
+        let query = ListQuery { upgradable: Some(true), ..ListQuery::default() };
+        self.list(&query)
+            .into_iter()
+            .map(|id| {
+                let row = self.row(id, View::Candidate);
+                UpdateRow {
+                    name: row.name,
+                    from: self.row(id, View::Installed).version,
+                    to: row.version,
+                    arch: row.arch,
+                    repository: row.repository,
+                    summary: row.summary,
+                    flags: row.flags,
+                    size: row.download_size,
+                }
+            })
+            .collect()
+    }
+
+    /// Everything known about one package.
+    ///
+    /// # Errors
+    /// When its block cannot be read or does not hold what it should.
+    pub fn details(&self, id: u32) -> io::Result<PackageDetails> {
+        let record = self.record(id).ok_or_else(|| io::Error::other("no such package number"))?;
+        let entry = self
+            .blocks(Section::DetailBlocks)
+            .get(record.details_block.get() as usize)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "snapshot block out of range"))?;
+        let block = read_block(&self.file, self.cold(Section::Details), entry)?;
+        let bytes = block.get(record.details_offset.get() as usize..).unwrap_or_default();
+        let (details, _) = postcard::take_from_bytes(bytes)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("snapshot details: {error}")))?;
+        Ok(details)
+    }
+
+    /// The relations of installed packages that end at `id`: (kind, package that asks).
+    pub(super) fn edges_to(&self, id: u32) -> impl Iterator<Item = (u32, u32)> {
+        let edges = <[Edge]>::ref_from_bytes(self.section(Section::Edges)).unwrap_or_default();
+        let first = edges.partition_point(|edge| edge.to.get() < id);
+        edges
+            .get(first..)
+            .unwrap_or_default()
+            .iter()
+            .take_while(move |edge| edge.to.get() == id)
+            .map(|edge| (edge.kind.get(), edge.from.get()))
+            .filter(|(_, from)| (*from as usize) < self.len)
+    }
+
+    /// Calls `each` with every unpacked block of folded descriptions and the number of its first package.
+    ///
+    /// # Errors
+    /// Those of reading a block.
+    pub(super) fn for_each_description_block(&self, mut each: impl FnMut(u32, &[u8])) -> io::Result<()> {
+        for entry in self.blocks(Section::DescriptionBlocks) {
+            let block = read_block(&self.file, self.cold(Section::Descriptions), entry)?;
+            each(entry.first.get(), &block);
+        }
+        Ok(())
+    }
+
+    /// The summary at `offset`; see [`Snapshot::record`] for why it is read.
+    fn summary_at(&self, offset: u32) -> String {
+        let read = || {
+            let section = self.range(Section::Summaries)?;
+            let at = section.start.checked_add(offset as usize).filter(|at| *at < section.end)?;
+            let mut bytes = vec![0; USUAL_SUMMARY.min(section.end - at)];
+            self.file.read_exact_at(&mut bytes, at as u64).ok()?;
+            let length = size_of::<u16>() + usize::from(u16::from_le_bytes(*bytes.first_chunk()?));
+            if length > bytes.len() && length <= section.end - at {
+                bytes.resize(length, 0);
+                self.file.read_exact_at(&mut bytes, at as u64).ok()?;
+            }
+            Some(string_at(&bytes, 0).to_owned())
+        };
+        read().unwrap_or_default()
+    }
+
+    /// Whether a search may answer with this package.
+    pub(super) fn is_searchable(&self, id: u32) -> bool {
+        let word = self.flag_word(id);
+        word & PREFERRED != 0 && (word & HAS_CANDIDATE != 0 || word & Flags::INSTALLED.bits() != 0)
+    }
+
+    pub(super) fn has_candidate(&self, id: u32) -> bool {
+        self.flag_word(id) & HAS_CANDIDATE != 0
+    }
+
+    /// Which letters every folded name has.
+    pub(super) fn letters(&self) -> &[U32] {
+        self.numbers(Section::Letters)
+    }
+
+    /// Folded names and their offsets.
+    pub(super) fn folded_names(&self) -> (&[u8], &[U32]) {
+        let folded = self.section(Section::FoldedNames);
+        let blob = if folded.is_empty() { self.section(Section::Names) } else { folded };
+        (blob, self.name_offsets())
+    }
+
+    /// Folded summaries and their offsets.
+    pub(super) fn folded_summaries(&self) -> (&[u8], &[U32]) {
+        (self.section(Section::FoldedSummaries), self.numbers(Section::SummaryOffsets))
+    }
+
+    /// Folded provided names and their offsets.
+    pub(super) fn provided_names(&self) -> (&[u8], &[U32]) {
+        (self.section(Section::Provided), self.numbers(Section::ProvidedOffsets))
+    }
+
+    /// The providers of the provided name at `position`.
+    pub(super) fn providers_at(&self, position: usize) -> &[U32] {
+        let ranges = self.numbers(Section::ProviderRanges);
+        let bound = |at: usize| ranges.get(at).map_or(0, |bound| bound.get() as usize);
+        self.numbers(Section::Providers).get(bound(position)..bound(position + 1)).unwrap_or_default()
+    }
+
+    fn side(&self, record: &Record, view: View) -> Side<'_> {
+        let candidate = (record.candidate.get(), record.candidate_arch, record.candidate_repository);
+        let installed = (record.installed.get(), record.installed_arch, record.installed_repository);
+        let (version, arch, repository) = match view {
+            View::Candidate if candidate.0 != NONE => candidate,
+            View::Candidate => installed,
+            View::Installed if installed.0 != NONE => installed,
+            View::Installed => candidate,
+        };
+        Side {
+            version: string_at(self.section(Section::Strings), version),
+            arch: self.label(arch.get()),
+            repository: self.label(repository.get()),
+        }
+    }
+
+    fn first_at_or_after(&self, name: &str) -> u32 {
+        let offsets = self.name_offsets();
+        partition_point(self.len, |id| self.line(Section::Names, offsets, id) < name.as_bytes())
+    }
+
+    fn line(&self, section: Section, offsets: &[U32], at: u32) -> &[u8] {
+        line(self.section(section), offsets, at as usize)
+    }
+
+    fn label(&self, position: u16) -> &str {
+        self.labels.get(usize::from(position)).map_or("", String::as_str)
+    }
+
+    fn flag_word(&self, id: u32) -> u32 {
+        self.flag_words().get(id as usize).map_or(0, |word| word.get())
+    }
+
+    pub(super) fn flag_words(&self) -> &[U32] {
+        self.numbers(Section::Flags)
+    }
+
+    fn name_offsets(&self) -> &[U32] {
+        self.numbers(Section::NameOffsets)
+    }
+
+    /// What a row is made of is read, not looked up in the mapping: answers show packages from all over the file, and the
+    /// kernel maps sixteen pages around every one that is touched.
+    fn record(&self, id: u32) -> Option<Record> {
+        if id as usize >= self.len {
+            return None;
+        }
+        let at = self.range(Section::Records)?.start + id as usize * size_of::<Record>();
+        let mut bytes = [0; size_of::<Record>()];
+        self.file.read_exact_at(&mut bytes, at as u64).ok()?;
+        Record::read_from_bytes(&bytes).ok()
+    }
+
+    fn records(&self) -> &[Record] {
+        <[Record]>::ref_from_bytes(self.section(Section::Records)).unwrap_or_default()
+    }
+
+    fn blocks(&self, section: Section) -> &[BlockEntry] {
+        <[BlockEntry]>::ref_from_bytes(self.section(section)).unwrap_or_default()
+    }
+
+    fn numbers(&self, section: Section) -> &[U32] {
+        <[U32]>::ref_from_bytes(self.section(section)).unwrap_or_default()
+    }
+
+    fn section(&self, section: Section) -> &[u8] {
+        self.range(section).and_then(|range| self.map.get(range.clone())).unwrap_or_default()
+    }
+
+    fn range(&self, section: Section) -> Option<&Range<usize>> {
+        HOT.iter().position(|hot| *hot == section).and_then(|position| self.hot.get(position))
+    }
+
+    fn cold(&self, section: Section) -> &Range<u64> {
+        const EMPTY: &Range<u64> = &(0..0);
+        COLD.iter().position(|cold| *cold == section).and_then(|position| self.cold.get(position)).unwrap_or(EMPTY)
+    }
+}
+
+struct Side<'a> {
+    version: &'a str,
+    arch: &'a str,
+    repository: &'a str,
+}
+
+#[expect(unsafe_code, reason = "mapping a file has no safe form")]
+fn map(file: &File) -> io::Result<Mmap> {
+    // SAFETY: the mapping is read-only and every value read from it is checked where it is used (see the module's
+    // page); `is_intact` guards against a file that was cut or rewritten after it was opened. Only the same user can
+    // do that: the file is created 0600 in a private folder.
+    unsafe { Mmap::map(file) }
+}
+
+/// The text at `offset` in a blob of length-prefixed texts; empty where the blob has none there.
+pub(super) fn string_at(blob: &[u8], offset: u32) -> &str {
+    let read = || {
+        let (length, rest) = blob.get(offset as usize..)?.split_first_chunk::<2>()?;
+        str::from_utf8(rest.get(..usize::from(u16::from_le_bytes(*length)))?).ok()
+    };
+    read().unwrap_or_default()
+}
+
+/// Line `at` of a blob of lines, without its line feed.
+pub(super) fn line<'a>(blob: &'a [u8], offsets: &[U32], at: usize) -> &'a [u8] {
+    let bound = |at: usize| offsets.get(at).map_or(0, |offset| offset.get() as usize);
+    blob.get(bound(at)..bound(at + 1).saturating_sub(1)).unwrap_or_default()
+}
+
+/// The first number in `0..len` for which `before` does not hold; `before` holds for a prefix of the numbers.
+fn partition_point(len: usize, before: impl Fn(u32) -> bool) -> u32 {
+    let (mut low, mut high) = (0_u32, len as u32);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if before(middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}

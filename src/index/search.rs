@@ -1,0 +1,337 @@
+//! Search and ranking.
+//!
+//! Every term gets a class per package, the best way in which it matches there; a package is found when every term has
+//! one. Packages are ordered by the sum of the classes, then the worst class, the fuzzy score, the length of the name and
+//! the name: the same snapshot and query always give the same order.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+
+use memchr::memmem::Finder;
+use nucleo_matcher::{Config, Matcher, Utf32Str};
+use zerocopy::little_endian::U32;
+
+use super::Snapshot;
+use super::reader::line;
+use super::text::{fold, is_word, letters};
+use super::writer::RELATIONS;
+use crate::package::{Flags, Relation, SearchMode, SearchQuery};
+
+/// Ways of matching, best first.
+mod class {
+    pub(super) const EXACT: u8 = 0;
+    pub(super) const PREFIX: u8 = 1;
+    pub(super) const WORD: u8 = 2;
+    pub(super) const SUBSTRING: u8 = 3;
+    pub(super) const FUZZY: u8 = 4;
+    pub(super) const SUMMARY: u8 = 5;
+    pub(super) const DESCRIPTION: u8 = 6;
+    pub(super) const NONE: u8 = u8::MAX;
+}
+
+/// Terms shorter than this match too much to be looked for letter by letter.
+const SHORTEST_FUZZY_TERM: usize = 3;
+
+/// A fuzzy match counts while it loses at most so much, for every two letters of the term, against the term's match with
+/// itself. A gap costs 3 and 1 for each further letter, and 8 for the lost adjacency (nucleo's weights), so five letters
+/// may have one gap of a few letters, three letters none.
+const LOSS_PER_TWO_LETTERS: usize = 7;
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Found {
+    /// Package numbers, best first, no more than the query's limit.
+    pub ids: Vec<u32>,
+    /// How many packages match in all.
+    pub total: usize,
+}
+
+/// Searches snapshots; keeps the matcher's working memory between searches.
+#[derive(Debug)]
+pub struct Searcher {
+    matcher: Matcher,
+}
+
+impl Default for Searcher {
+    fn default() -> Self {
+        let mut config = Config::DEFAULT;
+        config.prefer_prefix = true;
+        Self { matcher: Matcher::new(config) }
+    }
+}
+
+impl Searcher {
+    /// Finds the packages that match every term of `query`.
+    ///
+    /// # Errors
+    /// When long descriptions are asked for and cannot be read.
+    pub fn search(&mut self, snapshot: &Snapshot, query: &SearchQuery) -> io::Result<Found> {
+        let backend = &snapshot.meta().inputs.backend;
+        if !query.sources.is_empty() && !query.sources.contains(backend) {
+            return Ok(Found::default());
+        }
+        let mut ranks = vec![Rank::default(); snapshot.len()];
+        for term in &query.terms {
+            let classes = self.classes(snapshot, &fold(term), query)?;
+            for (rank, (class, score)) in ranks.iter_mut().zip(classes) {
+                rank.add(class, score);
+            }
+        }
+        let installed = if query.installed { Flags::INSTALLED.bits() } else { 0 };
+        let needs_candidate = query.mode == SearchMode::Substring;
+        let (_, offsets) = snapshot.folded_names();
+        let mut keys: Vec<u64> = ranks
+            .iter()
+            .zip(0_u32..)
+            .zip(snapshot.flag_words())
+            .filter(|((rank, _), word)| !rank.unmatched && word.get() & installed == installed)
+            .filter(|((_, id), _)| snapshot.is_searchable(*id) && (!needs_candidate || snapshot.has_candidate(*id)))
+            .map(|((rank, id), _)| rank.key(name_len(offsets, id), id))
+            .collect();
+        let total = keys.len();
+        let limit = if query.limit == 0 { total } else { total.min(query.limit as usize) };
+        if limit < total {
+            keys.select_nth_unstable(limit);
+            keys.truncate(limit);
+        }
+        keys.sort_unstable();
+        Ok(Found { ids: keys.into_iter().map(|key| (key & ID_MASK) as u32).collect(), total })
+    }
+
+    /// The class of one folded term for every package, with the score of fuzzy matches.
+    fn classes(
+        &mut self,
+        snapshot: &Snapshot,
+        term: &str,
+        query: &SearchQuery,
+    ) -> io::Result<impl Iterator<Item = (u8, u16)> + use<>> {
+        let mut classes = vec![class::NONE; snapshot.len()];
+        let mut scores = Vec::new();
+        match query.mode {
+            SearchMode::Exact => exact(snapshot, term, &mut classes),
+            SearchMode::Substring | SearchMode::Fuzzy => {
+                let finder = Finder::new(term.as_bytes());
+                in_names(snapshot, term.as_bytes(), &finder, &mut classes);
+                if query.mode == SearchMode::Fuzzy && term.chars().count() >= SHORTEST_FUZZY_TERM {
+                    scores = self.fuzzy(snapshot, term, &mut classes);
+                }
+                in_summaries(snapshot, &finder, &mut classes);
+                if query.descriptions {
+                    in_descriptions(snapshot, &finder, &mut classes)?;
+                }
+            }
+        }
+        scores.resize(classes.len(), 0);
+        Ok(classes.into_iter().zip(scores))
+    }
+
+    /// Matches the letters of `term` in order in every name that has no better match yet.
+    fn fuzzy(&mut self, snapshot: &Snapshot, term: &str, classes: &mut [u8]) -> Vec<u16> {
+        let (blob, offsets) = snapshot.folded_names();
+        let mut scores = vec![0; classes.len()];
+        let (mut term_buffer, mut name_buffer) = (Vec::new(), Vec::new());
+        let needle = Utf32Str::new(term, &mut term_buffer);
+        let perfect = self.matcher.fuzzy_match(needle, needle).unwrap_or_default();
+        let least = perfect.saturating_sub((needle.len() * LOSS_PER_TWO_LETTERS / 2) as u16);
+        // Most names lack a letter of the term, which costs far less to see than the matcher does.
+        let wanted = letters(term.as_bytes());
+        let candidates = classes.iter_mut().zip(&mut scores).zip(snapshot.letters()).enumerate();
+        for (at, ((class, score), letters)) in candidates {
+            if *class < class::FUZZY || letters.get() & wanted != wanted {
+                continue;
+            }
+            let name = line(blob, offsets, at);
+            let haystack = if name.is_ascii() {
+                Utf32Str::Ascii(name)
+            } else {
+                Utf32Str::new(str::from_utf8(name).unwrap_or_default(), &mut name_buffer)
+            };
+            if let Some(found) = self.matcher.fuzzy_match(haystack, needle)
+                && found >= least
+            {
+                *class = class::FUZZY;
+                *score = found;
+            }
+        }
+        scores
+    }
+}
+
+/// The rank of one package over all terms.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rank {
+    unmatched: bool,
+    sum: u8,
+    worst: u8,
+    score: u16,
+}
+
+/// Low bits of a key; holds every package number below [`super::format::MAX_PACKAGES`].
+const ID_BITS: u32 = 22;
+const ID_MASK: u64 = (1 << ID_BITS) - 1;
+
+impl Rank {
+    fn add(&mut self, class: u8, score: u16) {
+        if class == class::NONE {
+            self.unmatched = true;
+        } else {
+            self.sum = self.sum.saturating_add(class);
+            self.worst = self.worst.max(class);
+            self.score = self.score.saturating_add(score);
+        }
+    }
+
+    /// Orders packages: smaller is better. Package numbers follow names, so the number also breaks ties by name.
+    fn key(self, name_len: u32, id: u32) -> u64 {
+        let name_len = u64::from(name_len.min((1 << 12) - 1));
+        u64::from(self.sum) << 56
+            | u64::from(self.worst.min(15)) << 50
+            | u64::from(u16::MAX - self.score) << 34
+            | name_len << ID_BITS
+            | u64::from(id) & ID_MASK
+    }
+}
+
+fn name_len(offsets: &[U32], id: u32) -> u32 {
+    let bound = |at: usize| offsets.get(at).map_or(0, |offset| offset.get());
+    bound(id as usize + 1).saturating_sub(bound(id as usize))
+}
+
+fn exact(snapshot: &Snapshot, term: &str, classes: &mut [u8]) {
+    let (blob, offsets) = snapshot.folded_names();
+    for (at, class) in classes.iter_mut().enumerate() {
+        if line(blob, offsets, at) == term.as_bytes() {
+            *class = class::EXACT;
+        }
+    }
+}
+
+/// Names, and names that packages provide: a package that provides a name is found by it, but never above one that
+/// has it.
+fn in_names(snapshot: &Snapshot, term: &[u8], finder: &Finder<'_>, classes: &mut [u8]) {
+    let (blob, offsets) = snapshot.folded_names();
+    for_each_line_with(finder, blob, offsets, |at, found| {
+        if let Some(class) = classes.get_mut(at) {
+            *class = name_class(line(blob, offsets, at), term, found, finder);
+        }
+    });
+    let (blob, offsets) = snapshot.provided_names();
+    for_each_line_with(finder, blob, offsets, |at, _| {
+        let whole = line(blob, offsets, at) == term;
+        let class = if whole { class::WORD } else { class::SUBSTRING };
+        for provider in snapshot.providers_at(at) {
+            if let Some(own) = classes.get_mut(provider.get() as usize) {
+                *own = class.min(*own);
+            }
+        }
+    });
+    // A real name that another package provides counts for that package too; it is among the provided names already.
+}
+
+fn name_class(name: &[u8], term: &[u8], found: usize, finder: &Finder<'_>) -> u8 {
+    if found == 0 {
+        return if name.len() == term.len() { class::EXACT } else { class::PREFIX };
+    }
+    let mut at = found;
+    loop {
+        let before = at.checked_sub(1).and_then(|before| name.get(before));
+        let after = name.get(at + term.len());
+        if !before.copied().is_some_and(is_word) && !after.copied().is_some_and(is_word) {
+            return class::WORD;
+        }
+        match finder.find(name.get(at + 1..).unwrap_or_default()) {
+            Some(next) => at += 1 + next,
+            None => return class::SUBSTRING,
+        }
+    }
+}
+
+fn in_summaries(snapshot: &Snapshot, finder: &Finder<'_>, classes: &mut [u8]) {
+    let (blob, offsets) = snapshot.folded_summaries();
+    for_each_line_with(finder, blob, offsets, |at, _| {
+        if let Some(class) = classes.get_mut(at) {
+            *class = class::SUMMARY.min(*class);
+        }
+    });
+}
+
+fn in_descriptions(snapshot: &Snapshot, finder: &Finder<'_>, classes: &mut [u8]) -> io::Result<()> {
+    snapshot.for_each_description_block(|first, block| {
+        let (mut at, mut start) = (first as usize, 0);
+        while let Some(rest) = block.get(start..)
+            && let Some(found) = finder.find(rest)
+        {
+            let hit = start + found;
+            at += memchr::memchr_iter(0, block.get(start..hit).unwrap_or_default()).count();
+            if let Some(class) = classes.get_mut(at) {
+                *class = class::DESCRIPTION.min(*class);
+            }
+            let Some(end) = memchr::memchr(0, block.get(hit..).unwrap_or_default()) else { break };
+            at += 1;
+            start = hit + end + 1;
+        }
+    })
+}
+
+/// Calls `each` with the number of every line that holds what `finder` looks for, and where in the line it first does.
+fn for_each_line_with(finder: &Finder<'_>, blob: &[u8], offsets: &[U32], mut each: impl FnMut(usize, usize)) {
+    let offset = |at: usize| offsets.get(at).map(|offset| offset.get() as usize);
+    let (mut at, mut start) = (0, 0);
+    while let Some(rest) = blob.get(start..)
+        && let Some(found) = finder.find(rest)
+    {
+        let hit = start + found;
+        while offset(at + 1).is_some_and(|next| next <= hit) {
+            at += 1;
+        }
+        let (Some(begin), Some(next)) = (offset(at), offset(at + 1)) else { break };
+        each(at, hit.saturating_sub(begin));
+        // Offsets of a hostile file need not grow; the scan does.
+        start = next.max(hit + 1);
+    }
+}
+
+impl Snapshot {
+    /// The shortest chain of relations from an explicitly installed package to `id`; empty when `id` is explicit itself
+    /// or nothing that is explicit leads to it. Suggestions count only where nothing stronger leads there.
+    pub fn why(&self, id: u32) -> Vec<Relation> {
+        if !self.flags(id).contains(Flags::INSTALLED) || self.flags(id).contains(Flags::EXPLICIT) {
+            return Vec::new();
+        }
+        let weakest = RELATIONS.len() as u32;
+        let chain = self.chain_to(id, weakest - 1);
+        if chain.is_empty() { self.chain_to(id, weakest) } else { chain }
+    }
+
+    fn chain_to(&self, id: u32, kinds: u32) -> Vec<Relation> {
+        // For every package reached: the relation it was reached by, as (kind, package asked for).
+        let mut reached: HashMap<u32, (u32, u32)> = HashMap::new();
+        let mut queue = VecDeque::from([id]);
+        while let Some(to) = queue.pop_front() {
+            for (kind, from) in self.edges_to(to).filter(|(kind, _)| *kind < kinds) {
+                if from == id || reached.contains_key(&from) {
+                    continue;
+                }
+                reached.insert(from, (kind, to));
+                if self.flags(from).contains(Flags::EXPLICIT) {
+                    return self.walk(from, id, &reached);
+                }
+                queue.push_back(from);
+            }
+        }
+        Vec::new()
+    }
+
+    fn walk(&self, mut from: u32, id: u32, reached: &HashMap<u32, (u32, u32)>) -> Vec<Relation> {
+        let mut chain = Vec::new();
+        while let Some((kind, to)) = reached.get(&from) {
+            let kind = RELATIONS.get(*kind as usize).copied().unwrap_or_default();
+            chain.push(Relation { from: self.name(from), kind: kind.to_owned(), to: self.name(*to) });
+            if *to == id {
+                break;
+            }
+            from = *to;
+        }
+        chain
+    }
+}

@@ -1,0 +1,411 @@
+//! Builds a snapshot.
+#![expect(clippy::indexing_slicing, reason = "every index here is a position that this module itself handed out")]
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Write};
+
+use zerocopy::IntoBytes;
+
+use super::blocks::{BlockWriter, DESCRIPTIONS_BLOCK, DETAILS_BLOCK};
+use super::format::{
+    Edge, HAS_CANDIDATE, Header, MAGIC, MAX_PACKAGES, NONE, PREFERRED, Record, Section, SectionEntry, VERSION,
+};
+use super::text::{fold, letters};
+use super::{Fingerprint, Meta};
+use crate::package::{Flags, PackageDetails};
+
+/// The relations that keep a package installed, strongest first.
+pub(super) const RELATIONS: [&str; 4] = ["PreDepends", "Depends", "Recommends", "Suggests"];
+
+/// What searches and listings need of a package.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Entry<'a> {
+    /// Without an architecture.
+    pub name: &'a str,
+    /// Architecture of the package itself, which `name:arch` names.
+    pub arch: &'a str,
+    /// Whether a search answers with this one of the packages that share the name.
+    pub preferred: bool,
+    pub flags: Flags,
+    pub candidate: Option<Version<'a>>,
+    pub installed: Option<Version<'a>>,
+    /// Bytes to download for the candidate.
+    pub download_size: u64,
+    pub summary: &'a str,
+    /// Long description without the summary; empty where none is known.
+    pub description: &'a str,
+    /// Names it provides besides its own.
+    pub provides: &'a [String],
+}
+
+/// A version in an [`Entry`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Version<'a> {
+    pub version: &'a str,
+    pub arch: &'a str,
+    /// Label of its repository; `local` when none has it.
+    pub repository: &'a str,
+}
+
+/// Names an added entry for [`Builder::relate`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EntryId(u32);
+
+#[derive(Debug)]
+struct Stored {
+    name: String,
+    arch: String,
+    flags: Flags,
+    preferred: bool,
+    candidate: u32,
+    installed: u32,
+    summary: String,
+    folded_summary: String,
+    candidate_repository: u16,
+    installed_repository: u16,
+    candidate_arch: u16,
+    installed_arch: u16,
+    download_size: u64,
+    description: String,
+    provides: Vec<String>,
+    details: (u32, u32),
+}
+
+/// Collects packages in any order and writes them as a snapshot.
+#[derive(Debug)]
+pub struct Builder {
+    arch: String,
+    entries: Vec<Stored>,
+    strings: Vec<u8>,
+    known_strings: HashMap<String, u32>,
+    labels: Vec<String>,
+    known_labels: HashMap<String, u16>,
+    edges: Vec<(EntryId, usize, EntryId)>,
+    details: BlockWriter,
+}
+
+impl Builder {
+    /// A builder for a machine of architecture `arch`.
+    pub fn new(arch: &str) -> Self {
+        Self {
+            arch: arch.to_owned(),
+            entries: Vec::new(),
+            strings: Vec::new(),
+            known_strings: HashMap::new(),
+            labels: Vec::new(),
+            known_labels: HashMap::new(),
+            edges: Vec::new(),
+            details: BlockWriter::new(DETAILS_BLOCK),
+        }
+    }
+
+    /// Adds one package. Packages that are looked at together are best added together: their details share blocks.
+    ///
+    /// # Errors
+    /// When details do not serialise or there are more packages or labels than the format can number.
+    pub fn add(&mut self, entry: &Entry<'_>, details: &PackageDetails) -> io::Result<EntryId> {
+        if self.entries.len() >= MAX_PACKAGES {
+            return Err(io::Error::other(format!("more than {MAX_PACKAGES} packages")));
+        }
+        let bytes = postcard::to_stdvec(details).map_err(io::Error::other)?;
+        let id = EntryId(self.entries.len() as u32);
+        let candidate = entry.candidate.unwrap_or_default();
+        let installed = entry.installed.unwrap_or_default();
+        let stored = Stored {
+            name: single_line(entry.name),
+            arch: entry.arch.to_owned(),
+            flags: entry.flags,
+            preferred: entry.preferred,
+            candidate: entry.candidate.map_or(NONE, |version| self.string(version.version)),
+            installed: entry.installed.map_or(NONE, |version| self.string(version.version)),
+            summary: entry.summary.to_owned(),
+            folded_summary: fold(entry.summary),
+            candidate_repository: self.label(candidate.repository)?,
+            installed_repository: self.label(installed.repository)?,
+            candidate_arch: self.label(candidate.arch)?,
+            installed_arch: self.label(installed.arch)?,
+            download_size: entry.download_size,
+            description: fold(entry.description),
+            provides: entry.provides.iter().map(|name| fold(name)).collect(),
+            details: self.details.push(&bytes),
+        };
+        self.label(entry.arch)?;
+        self.entries.push(stored);
+        Ok(id)
+    }
+
+    /// Notes that the installed package `from` needs the installed package `to`: `kind` is a field name such as
+    /// `Depends`. Kinds that do not keep a package installed are ignored.
+    pub fn relate(&mut self, from: EntryId, kind: &str, to: EntryId) {
+        if let Some(kind) = RELATIONS.iter().position(|relation| *relation == kind) {
+            self.edges.push((from, kind, to));
+        }
+    }
+
+    /// Sorts everything and writes the snapshot. `meta`'s architecture, counts and digests are filled in here.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(mut self, mut meta: Meta, fingerprint: &Fingerprint, out: &mut dyn Write) -> io::Result<()> {
+        self.details.close();
+        let mut order: Vec<u32> = (0..self.entries.len() as u32).collect();
+        let key = |id: &u32| {
+            let entry = &self.entries[*id as usize];
+            (&entry.name, entry.arch != self.arch, &entry.arch)
+        };
+        order.sort_by(|a, b| key(a).cmp(&key(b)));
+        let mut number = vec![0_u32; order.len()];
+        for (position, id) in order.iter().enumerate() {
+            number[*id as usize] = position as u32;
+        }
+
+        let mut columns = Columns::default();
+        let (mut installed_digest, mut updates_digest) = (crc32fast::Hasher::new(), crc32fast::Hasher::new());
+        meta.counts = Default::default();
+        for id in &order {
+            let entry = &self.entries[*id as usize];
+            meta.counts.add(entry.flags);
+            if entry.flags.contains(Flags::INSTALLED) {
+                let line = format!("{} {} {}\n", entry.name, entry.arch, self.text(entry.installed));
+                installed_digest.update(line.as_bytes());
+            }
+            if entry.flags.contains(Flags::UPGRADABLE) {
+                let line = format!(
+                    "{} {} {} {} {:x}\n",
+                    entry.name,
+                    entry.arch,
+                    self.text(entry.installed),
+                    self.text(entry.candidate),
+                    (entry.flags & (Flags::SECURITY | Flags::HELD | Flags::PHASED)).bits()
+                );
+                updates_digest.update(line.as_bytes());
+            }
+            columns.push(entry, self.known_labels.get(&entry.arch).copied().unwrap_or_default());
+        }
+        meta.installed_digest = u64::from(installed_digest.finalize()) | u64::from(meta.counts.installed) << 32;
+        meta.updates_digest = u64::from(updates_digest.finalize()) | u64::from(meta.counts.upgradable) << 32;
+        meta.arch = self.arch;
+        columns.finish();
+
+        let provided = Provided::collect(&order, &self.entries);
+        let mut edges: Vec<Edge> = self
+            .edges
+            .iter()
+            .map(|(from, kind, to)| Edge {
+                to: number[to.0 as usize].into(),
+                from: number[from.0 as usize].into(),
+                kind: (*kind as u32).into(),
+            })
+            .collect();
+        edges.sort_unstable_by_key(|edge| (edge.to.get(), edge.kind.get(), edge.from.get()));
+        edges.dedup_by_key(|edge| (edge.to.get(), edge.from.get()));
+
+        let mut descriptions = BlockWriter::new(DESCRIPTIONS_BLOCK);
+        for id in &order {
+            let entry = &self.entries[*id as usize];
+            descriptions.push(format!("{}\0", entry.description).as_bytes());
+        }
+        descriptions.close();
+
+        let encode = |value: Result<Vec<u8>, postcard::Error>| value.map_err(io::Error::other);
+        let sections: Vec<(Section, Vec<u8>)> = vec![
+            (Section::Meta, encode(postcard::to_stdvec(&meta))?),
+            (Section::Sources, encode(postcard::to_stdvec(fingerprint))?),
+            (Section::Labels, encode(postcard::to_stdvec(&self.labels))?),
+            (Section::Records, columns.records),
+            (Section::Flags, columns.flags),
+            (Section::Names, columns.names),
+            (Section::NameOffsets, columns.name_offsets),
+            (Section::FoldedNames, if columns.names_are_folded { Vec::new() } else { columns.folded_names }),
+            (Section::Strings, self.strings),
+            (Section::Summaries, columns.summaries),
+            (Section::FoldedSummaries, columns.folded_summaries),
+            (Section::SummaryOffsets, columns.summary_offsets),
+            (Section::Provided, provided.names),
+            (Section::ProvidedOffsets, provided.offsets),
+            (Section::ProviderRanges, provided.ranges),
+            (Section::Providers, provided.providers),
+            (Section::Edges, edges.as_bytes().to_vec()),
+            (Section::DetailBlocks, self.details.table),
+            (Section::DescriptionBlocks, descriptions.table),
+            (Section::Letters, columns.letters),
+            (Section::Details, self.details.packed),
+            (Section::Descriptions, descriptions.packed),
+        ];
+        write_sections(&sections, out)
+    }
+
+    fn string(&mut self, text: &str) -> u32 {
+        if let Some(offset) = self.known_strings.get(text) {
+            return *offset;
+        }
+        let offset = push_string(&mut self.strings, text);
+        self.known_strings.insert(text.to_owned(), offset);
+        offset
+    }
+
+    fn text(&self, offset: u32) -> &str {
+        super::reader::string_at(&self.strings, offset)
+    }
+
+    fn label(&mut self, text: &str) -> io::Result<u16> {
+        if let Some(position) = self.known_labels.get(text) {
+            return Ok(*position);
+        }
+        let position = u16::try_from(self.labels.len()).map_err(|_| io::Error::other("more than 65536 labels"))?;
+        self.labels.push(text.to_owned());
+        self.known_labels.insert(text.to_owned(), position);
+        Ok(position)
+    }
+}
+
+/// The per-package sections.
+#[derive(Default)]
+struct Columns {
+    records: Vec<u8>,
+    flags: Vec<u8>,
+    names: Vec<u8>,
+    name_offsets: Vec<u8>,
+    folded_names: Vec<u8>,
+    names_are_folded: bool,
+    summaries: Vec<u8>,
+    folded_summaries: Vec<u8>,
+    summary_offsets: Vec<u8>,
+    letters: Vec<u8>,
+}
+
+impl Columns {
+    fn push(&mut self, entry: &Stored, arch: u16) {
+        self.name_offsets.extend_from_slice(&(self.names.len() as u32).to_le_bytes());
+        self.summary_offsets.extend_from_slice(&(self.folded_summaries.len() as u32).to_le_bytes());
+        push_line(&mut self.names, &entry.name);
+        // Folding may change the length of a character; such a name keeps its own bytes, so that the offsets hold.
+        let folded = fold(&entry.name);
+        push_line(&mut self.folded_names, if folded.len() == entry.name.len() { &folded } else { &entry.name });
+        push_line(&mut self.folded_summaries, &entry.folded_summary);
+        self.letters.extend_from_slice(&letters(folded.as_bytes()).to_le_bytes());
+        let mut bits = entry.flags.bits();
+        if entry.preferred {
+            bits |= PREFERRED;
+        }
+        if entry.candidate != NONE {
+            bits |= HAS_CANDIDATE;
+        }
+        self.flags.extend_from_slice(&bits.to_le_bytes());
+        let record = Record {
+            candidate: entry.candidate.into(),
+            installed: entry.installed.into(),
+            summary: push_string(&mut self.summaries, &entry.summary).into(),
+            candidate_repository: entry.candidate_repository.into(),
+            installed_repository: entry.installed_repository.into(),
+            candidate_arch: entry.candidate_arch.into(),
+            installed_arch: entry.installed_arch.into(),
+            arch: arch.into(),
+            details_block: entry.details.0.into(),
+            details_offset: entry.details.1.into(),
+            download_size: entry.download_size.into(),
+        };
+        self.records.extend_from_slice(record.as_bytes());
+    }
+
+    fn finish(&mut self) {
+        self.name_offsets.extend_from_slice(&(self.names.len() as u32).to_le_bytes());
+        self.summary_offsets.extend_from_slice(&(self.folded_summaries.len() as u32).to_le_bytes());
+        self.names_are_folded = self.names == self.folded_names;
+    }
+}
+
+/// The sections about provided names.
+#[derive(Default)]
+struct Provided {
+    names: Vec<u8>,
+    offsets: Vec<u8>,
+    ranges: Vec<u8>,
+    providers: Vec<u8>,
+}
+
+impl Provided {
+    fn collect(order: &[u32], entries: &[Stored]) -> Self {
+        let mut by_name: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+        for (position, id) in order.iter().enumerate() {
+            for name in &entries[*id as usize].provides {
+                let providers = by_name.entry(name).or_default();
+                if providers.last() != Some(&(position as u32)) {
+                    providers.push(position as u32);
+                }
+            }
+        }
+        let mut sections = Self::default();
+        for (name, providers) in by_name {
+            sections.mark();
+            push_line(&mut sections.names, name);
+            for provider in providers {
+                sections.providers.extend_from_slice(&provider.to_le_bytes());
+            }
+        }
+        sections.mark();
+        sections
+    }
+
+    fn mark(&mut self) {
+        self.offsets.extend_from_slice(&(self.names.len() as u32).to_le_bytes());
+        self.ranges.extend_from_slice(&((self.providers.len() / size_of::<u32>()) as u32).to_le_bytes());
+    }
+}
+
+fn write_sections(sections: &[(Section, Vec<u8>)], out: &mut dyn Write) -> io::Result<()> {
+    let mut offset = (size_of::<Header>() + sections.len() * size_of::<SectionEntry>()) as u64;
+    let mut table = Vec::new();
+    for (kind, bytes) in sections {
+        let crc = if super::format::COLD.contains(kind) { 0 } else { crc32fast::hash(bytes) };
+        let entry = SectionEntry {
+            kind: (*kind as u32).into(),
+            crc: crc.into(),
+            offset: offset.into(),
+            len: (bytes.len() as u64).into(),
+        };
+        table.extend_from_slice(entry.as_bytes());
+        offset += bytes.len() as u64;
+    }
+    let mut header = Header {
+        magic: MAGIC,
+        version: VERSION.into(),
+        sections: (sections.len() as u32).into(),
+        file_len: offset.into(),
+        crc: 0.into(),
+        reserved: 0.into(),
+    };
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(header.as_bytes());
+    crc.update(&table);
+    header.crc = crc.finalize().into();
+    out.write_all(header.as_bytes())?;
+    out.write_all(&table)?;
+    for (_, bytes) in sections {
+        out.write_all(bytes)?;
+    }
+    out.flush()
+}
+
+fn push_line(blob: &mut Vec<u8>, text: &str) {
+    blob.extend_from_slice(text.as_bytes());
+    blob.push(b'\n');
+}
+
+/// Appends a length byte pair and the text, cut at the last character that fits; says where.
+fn push_string(blob: &mut Vec<u8>, text: &str) -> u32 {
+    let offset = blob.len() as u32;
+    let mut end = text.len().min(usize::from(u16::MAX));
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let cut = text.get(..end).unwrap_or_default();
+    blob.extend_from_slice(&(cut.len() as u16).to_le_bytes());
+    blob.extend_from_slice(cut.as_bytes());
+    offset
+}
+
+/// Names hold no line feed in any package system; one from hostile data must not shift the names after it.
+fn single_line(name: &str) -> String {
+    name.replace('\n', " ")
+}

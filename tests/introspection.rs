@@ -1,0 +1,61 @@
+//! The interface that the running daemon describes is the one that is published.
+
+#![cfg(feature = "debian")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/apt_root.rs"]
+#[expect(dead_code, reason = "shared by test targets that each use a part")]
+mod apt_root;
+#[path = "support/daemon.rs"]
+#[expect(dead_code, reason = "shared by test targets that each use a part")]
+mod daemon;
+
+use std::fs;
+use std::path::Path;
+
+use daemon::{Bus, NAME, PATH, World};
+
+/// The published description: that of our interface alone, under its object.
+fn golden(introspected: &str) -> String {
+    let start = introspected.find(&format!("<interface name=\"{NAME}\">")).expect("our interface is described");
+    let end = introspected[start..].find("</interface>").expect("it ends") + start + "</interface>".len();
+    let line_start = introspected[..start].rfind('\n').map_or(0, |newline| newline + 1);
+    format!(
+        "<!DOCTYPE node PUBLIC \"-//freedesktop//DTD D-BUS Object Introspection 1.0//EN\"\n \
+         \"http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd\">\n<node name=\"{PATH}\">\n{}\n</node>\n",
+        &introspected[line_start..end]
+    )
+}
+
+/// `UPDATE_GOLDEN=1` writes the file anew.
+#[tokio::test]
+async fn the_published_description_is_that_of_the_running_daemon() {
+    let world = World::new();
+    let _daemon = world.daemon();
+    let described = golden(&world.peer().await.introspect().await);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("dbus").join(format!("{NAME}.xml"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&file, &described).unwrap();
+    }
+    let published = fs::read_to_string(&file).unwrap();
+    assert!(published == described, "{} differs from the daemon's own:\n{described}", file.display());
+}
+
+#[tokio::test]
+async fn ordinary_tools_read_the_description_and_start_the_daemon() {
+    let world = World::new();
+    let bus = Bus::start(&world, Some(env!("CARGO_BIN_EXE_omgd")));
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = world.command(program);
+        apt_root::run(command.env("DBUS_SESSION_BUS_ADDRESS", &bus.address).args(arguments))
+    };
+    let told = run("busctl", &["--user", "--no-pager", "introspect", NAME, PATH, NAME]);
+    for member in [".Search", ".QueryFd", ".GetDetails", ".Batch", ".UpdateCount", ".InstalledChanged"] {
+        assert!(told.contains(member), "{member} in\n{told}");
+    }
+    let told = run("gdbus", &["introspect", "--session", "--dest", NAME, "--object-path", PATH]);
+    assert!(told.contains("Search(in  as terms,"), "{told}");
+    let told = run("busctl", &["--user", "call", NAME, PATH, NAME, "Suggest", "su", "ap", "5"]);
+    assert_eq!(told.trim(), "as 1 \"app\"");
+    assert!(bus.owner().await.is_some());
+}
