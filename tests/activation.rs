@@ -3,12 +3,8 @@
 #![cfg(feature = "debian")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/apt_root.rs"]
 #[expect(dead_code, reason = "shared by test targets that each use a part")]
-mod apt_root;
-#[path = "support/daemon.rs"]
-#[expect(dead_code, reason = "shared by test targets that each use a part")]
-mod daemon;
+mod support;
 
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -17,8 +13,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use daemon::{Bus, Client, NAME, WAIT, World, number, skip, text, until};
 use rustix::process::Signal;
+use support::daemon::{Bus, Client, NAME, WAIT, World, number, skip, text, until};
 
 const OMGD: &str = env!("CARGO_BIN_EXE_omgd");
 
@@ -200,10 +196,11 @@ async fn other_users_are_turned_away() {
     assert!(daemon.is_running());
 }
 
-/// A helper that says when it runs and works for a second.
-fn slow(world: &World) {
+/// A helper that begins once the test says so, by a file called `go`.
+fn held_back(world: &World) {
     let helper = env!("CARGO_BIN_EXE_omg-helper");
-    let script = format!("touch {}\nsleep 1\nexec {helper} \"$@\"", world.path("running").display());
+    let go = world.path("go");
+    let script = format!("until [ -e {} ]; do sleep 0.02; done\nexec {helper} \"$@\"", go.display());
     let script = world.script("slow-helper", &script);
     world.configure(&format!("helper = \"{}\"", script.display()));
 }
@@ -212,16 +209,25 @@ fn slow(world: &World) {
 async fn a_signal_lets_running_requests_finish() {
     for signal in [Signal::TERM, Signal::INT] {
         let world = World::new();
-        slow(&world);
+        held_back(&world);
         let bus = Bus::start(&world, None);
         let mut daemon = world.start(world.omgd_on(&bus));
         until_owned(&bus).await;
-        let (peer, client) = (world.peer().await, bus.client().await);
+        let (peer, client, watcher) = (world.peer().await, bus.client().await, world.peer().await);
         let on_socket = tokio::spawn(async move { peer.details("app").await });
         let on_bus = tokio::spawn(async move { client.search("app").await });
-        let running = world.path("running");
-        tokio::task::spawn_blocking(move || until("the helper runs", || running.exists())).await.unwrap();
+        // These two, and the question for the metrics.
+        let deadline = Instant::now() + WAIT;
+        while number(&watcher.dictionary("Metrics").await, "RunningCalls") < 3 {
+            assert!(Instant::now() < deadline, "the calls do not arrive");
+        }
         daemon.signal(signal);
+        // The name is given up before the calls are answered: they were still running when the signal came.
+        while bus.owner().await.is_some() {
+            assert!(Instant::now() < deadline, "the name is kept");
+        }
+        assert!(!on_socket.is_finished() && !on_bus.is_finished());
+        fs::write(world.path("go"), "").unwrap();
         assert_eq!(text(&on_socket.await.unwrap().unwrap(), "Name"), "app");
         assert_eq!(on_bus.await.unwrap().unwrap().len(), 1);
         let status = tokio::task::spawn_blocking(move || daemon.ended()).await.unwrap();

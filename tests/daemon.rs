@@ -3,12 +3,8 @@
 #![cfg(feature = "debian")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/apt_root.rs"]
 #[expect(dead_code, reason = "shared by test targets that each use a part")]
-mod apt_root;
-#[path = "support/daemon.rs"]
-#[expect(dead_code, reason = "shared by test targets that each use a part")]
-mod daemon;
+mod support;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -17,8 +13,8 @@ use std::os::fd::OwnedFd;
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
-use daemon::{BULK, Bus, Client, Dict, NAME, PATH, Row, WAIT, World, error, number, options, text, texts};
 use serde_json::Value;
+use support::daemon::{BULK, Bus, Client, Dict, NAME, PATH, Row, WAIT, World, error, number, options, text, texts};
 use zbus::export::futures_core::Stream;
 use zbus::{Message, MessageStream, OwnedVariant, Variant, message};
 

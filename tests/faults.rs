@@ -3,12 +3,8 @@
 #![cfg(feature = "debian")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/apt_root.rs"]
 #[expect(dead_code, reason = "shared by test targets that each use a part")]
-mod apt_root;
-#[path = "support/daemon.rs"]
-#[expect(dead_code, reason = "shared by test targets that each use a part")]
-mod daemon;
+mod support;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -18,8 +14,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use daemon::{BULK, Bus, Client, Daemon, Dict, World, error, number, options, text, texts};
 use rustix::fs::{FlockOperation, fcntl_lock};
+use support::daemon::{BULK, Bus, Client, Daemon, Dict, World, error, number, options, text, texts};
 
 const HELPER: &str = env!("CARGO_BIN_EXE_omg-helper");
 
@@ -121,7 +117,7 @@ fn in_namespace(world: &World, change: impl FnOnce(&mut Command), set_up: &str) 
         Command::new("unshare").arg("--mount").args((!root).then_some("--map-root-user")).arg("true").status();
     if !allowed.is_ok_and(|status| status.success()) {
         let thread = std::thread::current();
-        daemon::skip(thread.name().unwrap_or("test"), "this machine allows no mount namespace");
+        support::daemon::skip(thread.name().unwrap_or("test"), "this machine allows no mount namespace");
         return None;
     }
     Some(world.start(command))
@@ -190,7 +186,7 @@ async fn without_a_usable_runtime_folder_the_bus_serves_and_nothing_else_is_an_e
     command.env("XDG_RUNTIME_DIR", world.path("file/runtime"));
     let _daemon = world.spawn(command);
     let client = bus.client().await;
-    let deadline = Instant::now() + daemon::WAIT;
+    let deadline = Instant::now() + support::daemon::WAIT;
     while bus.owner().await.is_none() {
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -259,8 +255,8 @@ fn spoilers() -> Vec<(&'static str, Spoil)> {
     ]
 }
 
-async fn answers(client: &Client) -> (Vec<daemon::Row>, usize, String, Vec<String>) {
-    let all: Vec<daemon::Row> = client.call("List", &(options([]),)).await.unwrap();
+async fn answers(client: &Client) -> (Vec<support::daemon::Row>, usize, String, Vec<String>) {
+    let all: Vec<support::daemon::Row> = client.call("List", &(options([]),)).await.unwrap();
     let details = client.details("app").await.unwrap();
     let search = client.call("Search", &(vec!["peculiar"], options([("descriptions", true.into())]))).await.unwrap();
     (search, all.len(), text(&details, "Description"), client.list("installed").await)
@@ -397,13 +393,13 @@ async fn malformed_bytes_end_their_own_connection_alone() {
     let client = world.peer().await;
     let mut noise = Noise(0x2545_F491_4F6C_DD1D);
     // A valid call to start from.
-    let call = zbus::Message::method_call(daemon::PATH, "Search");
-    let call = call.interface(daemon::NAME).build(&(vec!["app"], options([]))).unwrap();
+    let call = zbus::Message::method_call(support::daemon::PATH, "Search");
+    let call = call.interface(support::daemon::NAME).build(&(vec!["app"], options([]))).unwrap();
     let call = call.data().to_vec();
     for round in 0..300 {
         let mut stream = UnixStream::connect(world.socket()).unwrap();
-        stream.set_write_timeout(Some(daemon::WAIT)).unwrap();
-        stream.set_read_timeout(Some(daemon::WAIT)).unwrap();
+        stream.set_write_timeout(Some(support::daemon::WAIT)).unwrap();
+        stream.set_read_timeout(Some(support::daemon::WAIT)).unwrap();
         // A connection that the daemon has closed already takes no more bytes, and that is well.
         let mut send = |bytes: &[u8]| drop(stream.write_all(bytes));
         match round % 5 {

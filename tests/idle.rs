@@ -4,12 +4,8 @@
 #![cfg(feature = "debian")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/apt_root.rs"]
 #[expect(dead_code, reason = "shared by test targets that each use a part")]
-mod apt_root;
-#[path = "support/daemon.rs"]
-#[expect(dead_code, reason = "shared by test targets that each use a part")]
-mod daemon;
+mod support;
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,9 +15,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use daemon::{Bus, Client, World, number, until};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
+use support::daemon::{Bus, Client, World, number, until};
 
 const LANES: u64 = 8;
 const ROUNDS: u64 = 42;

@@ -3,17 +3,13 @@
 #![cfg(feature = "debian")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/apt_root.rs"]
 #[expect(dead_code, reason = "shared by test targets that each use a part")]
-mod apt_root;
-#[path = "support/daemon.rs"]
-#[expect(dead_code, reason = "shared by test targets that each use a part")]
-mod daemon;
+mod support;
 
 use std::fs;
 use std::path::Path;
 
-use daemon::{Bus, NAME, PATH, World};
+use support::daemon::{Bus, NAME, PATH, World};
 
 /// The published description: that of our interface alone, under its object.
 fn golden(introspected: &str) -> String {
@@ -47,7 +43,7 @@ async fn ordinary_tools_read_the_description_and_start_the_daemon() {
     let bus = Bus::start(&world, Some(env!("CARGO_BIN_EXE_omgd")));
     let run = |program: &str, arguments: &[&str]| {
         let mut command = world.command(program);
-        apt_root::run(command.env("DBUS_SESSION_BUS_ADDRESS", &bus.address).args(arguments))
+        support::apt_root::run(command.env("DBUS_SESSION_BUS_ADDRESS", &bus.address).args(arguments))
     };
     let told = run("busctl", &["--user", "--no-pager", "introspect", NAME, PATH, NAME]);
     for member in [".Search", ".QueryFd", ".GetDetails", ".Batch", ".UpdateCount", ".InstalledChanged"] {

@@ -3,12 +3,8 @@
 #![cfg(feature = "debian")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-#[path = "support/apt_root.rs"]
 #[expect(dead_code, reason = "shared by test targets that each use a part")]
-mod apt_root;
-#[path = "support/daemon.rs"]
-#[expect(dead_code, reason = "shared by test targets that each use a part")]
-mod daemon;
+mod support;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,8 +12,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::SystemTime;
 
-use apt_root::run;
-use daemon::{Client, Daemon, Dict, World, number, packages, set_archive, text, texts};
+use support::apt_root::run;
+use support::daemon::{Client, Daemon, Dict, World, number, packages, set_archive, text, texts};
 
 /// A daemon that has answered, so that it has everything in memory.
 async fn warm() -> (World, Daemon, Client) {
@@ -89,7 +85,7 @@ async fn a_replaced_status_file_shows_at_once() {
         let new = status.with_extension("new");
         fs::write(&new, text.replacen("Version: 1.0", &format!("Version: {version}"), 1)).unwrap();
         fs::rename(&new, &status).unwrap();
-        assert_eq!(daemon::text(&client.details("app").await.unwrap(), "Installed"), version);
+        assert_eq!(support::daemon::text(&client.details("app").await.unwrap(), "Installed"), version);
     }
 }
 
@@ -192,11 +188,11 @@ async fn everything_that_is_asked_for_shows_the_change() {
     let all: Dict = client.properties("GetAll", None).await.unwrap().body().deserialize().unwrap();
     assert_eq!((number(&all, "InstalledCount"), number(&all, "UpdateCount")), (4, 2));
     without();
-    let none = daemon::options([]);
+    let none = support::daemon::options([]);
     type Update = (String, String, String, String, String, String, u32, u64);
     let (_, updates): (u64, Vec<Update>) = client.call("GetUpdates", &(none,)).await.unwrap();
     assert_eq!(updates.len(), 1);
     with();
-    assert_eq!(daemon::text(&client.details("vim").await.unwrap(), "Installed"), "8.0");
+    assert_eq!(support::daemon::text(&client.details("vim").await.unwrap(), "Installed"), "8.0");
     assert_eq!(texts(&client.dictionary("Status").await, "Errors"), Vec::<String>::new());
 }

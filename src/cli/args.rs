@@ -66,8 +66,8 @@ resident_bytes, proportional_bytes.";
 const METRICS_JSON: &str = "\
 --json prints one object: requests, failures {method: count}, latency_micros {method: {p50, p99,
 max}}, search_cache_hits, search_cache_misses, details_cache_hits, details_cache_misses,
-cached_searches, cached_details, snapshot_bytes, resident_bytes, last_rebuild_millis, rebuilds,
-fingerprint_checks, worker_runs, last_worker_run (Unix seconds, absent: never).";
+running_calls, cached_searches, cached_details, snapshot_bytes, resident_bytes, last_rebuild_millis,
+rebuilds, fingerprint_checks, worker_runs, last_worker_run (Unix seconds, absent: never).";
 
 /// One fast tool for system packages and language runtimes.
 #[derive(Debug, Parser)]

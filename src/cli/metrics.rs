@@ -54,6 +54,7 @@ fn print_counters(metrics: &Metrics, out: &mut Output) {
         count => format!("{}, the last in {} ms", format::count(count), format::count(metrics.last_rebuild_millis)),
     };
     let rows = [
+        ("running calls", format::count(metrics.running_calls)),
         ("search cache", cache(metrics.search_cache_hits, metrics.search_cache_misses, metrics.cached_searches)),
         ("details cache", cache(metrics.details_cache_hits, metrics.details_cache_misses, metrics.cached_details)),
         ("snapshot", format::bytes(metrics.snapshot_bytes)),

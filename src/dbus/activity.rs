@@ -60,6 +60,11 @@ impl Activity {
         Ok(Call { shared: Arc::clone(&self.0), peer: peer.to_owned() })
     }
 
+    /// How many calls are in flight.
+    pub fn running(&self) -> usize {
+        self.0.state().running
+    }
+
     /// How long nothing has run; `None` while something does.
     pub fn idle_for(&self) -> Option<Duration> {
         let state = self.0.state();

@@ -157,8 +157,8 @@ pub fn status(report: &StatusReport) -> Dictionary {
     dictionary
 }
 
-/// The dictionary of `Metrics`.
-pub fn metrics(metrics: &Metrics, report: &MetricsReport) -> Dictionary {
+/// The dictionary of `Metrics`, of a daemon with `running` calls in flight.
+pub fn metrics(metrics: &Metrics, report: &MetricsReport, running: usize) -> Dictionary {
     let methods = metrics.methods();
     let requests: BTreeMap<String, u64> =
         methods.iter().map(|(name, requests, _, _)| ((*name).to_owned(), *requests)).collect();
@@ -172,6 +172,7 @@ pub fn metrics(metrics: &Metrics, report: &MetricsReport) -> Dictionary {
         ("Requests", requests.into()),
         ("Failures", failures.into()),
         ("LatencyMicros", latency.into()),
+        ("RunningCalls", (running as u64).into()),
         ("SearchCacheHits", report.search_hits.into()),
         ("SearchCacheMisses", report.search_misses.into()),
         ("DetailsCacheHits", report.details_hits.into()),

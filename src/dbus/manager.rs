@@ -132,7 +132,7 @@ impl Manager {
     }
 
     fn counters(&self) -> Dictionary {
-        dictionaries::metrics(&self.engine.metrics, &self.engine.metrics_report())
+        dictionaries::metrics(&self.engine.metrics, &self.engine.metrics_report(), self.activity.running())
     }
 
     /// One request of a batch; its results as a structure.

@@ -185,6 +185,8 @@ pub struct Metrics {
     pub failures: BTreeMap<String, u64>,
     /// Per method.
     pub latency_micros: BTreeMap<String, Latency>,
+    /// Calls in flight, the one for these counters among them.
+    pub running_calls: u64,
     pub search_cache_hits: u64,
     pub search_cache_misses: u64,
     pub details_cache_hits: u64,

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use zbus::connection::Builder;
 use zbus::{Connection, OwnedVariant, Type, Variant};
 
-use crate::apt_root::{AptRoot, Suite};
+use super::apt_root::{AptRoot, Suite};
 
 pub const NAME: &str = "org.omg.PackageManager1";
 pub const PATH: &str = "/org/omg/PackageManager1";

@@ -1,0 +1,4 @@
+//! What several test targets share.
+
+pub mod apt_root;
+pub mod daemon;
