@@ -14,7 +14,7 @@ use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::daemon::{BULK, Bus, Client, Dict, NAME, PATH, Row, WAIT, World, error, number, options, text, texts};
+use support::daemon::{BULK, Bus, Client, Dict, NAME, Row, WAIT, World, error, number, options, text, texts};
 use zbus::export::futures_core::Stream;
 use zbus::{Message, MessageStream, OwnedVariant, Variant, message};
 
@@ -417,49 +417,43 @@ async fn next(stream: &mut Pin<&mut MessageStream>) -> Message {
     tokio::time::timeout(WAIT, message).await.expect("in time").expect("connected").unwrap()
 }
 
-/// Signals that arrive until the answer to a call that was made after them: (member, arguments as text).
+/// Signals of everything up to the snapshot that is in use now, as (member, arguments as text): the properties of a
+/// snapshot are announced last.
 async fn signals(client: &Client, stream: &mut Pin<&mut MessageStream>) -> Vec<(String, String)> {
-    // The change is told when the snapshot is taken into use, which the answer may overtake: the worker's run and
-    // another question are behind it.
-    let last = client.call::<Dict>("Status", &()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let ping = client.connection.clone();
-    let ping = tokio::spawn(async move {
-        ping.call_method(None::<&str>, PATH, Some("org.freedesktop.DBus.Peer"), "Ping", &()).await.unwrap();
-    });
+    let generation = number(&client.dictionary("Status").await, "Generation");
     let mut seen = Vec::new();
-    let mut replies = 0;
-    while replies < 1 {
+    loop {
         let message = next(stream).await;
-        match message.message_type() {
-            message::Type::Signal => {
-                let header = message.header();
-                let member = header.member().unwrap().to_string();
-                let body = message.body();
-                let arguments = match (header.interface().unwrap().as_str(), member.as_str()) {
-                    (NAME, "UpdatesChanged") => format!("{:?}", body.deserialize::<(u64, u32, u32)>().unwrap()),
-                    (NAME, "InstalledChanged") => format!("{:?}", body.deserialize::<u64>().unwrap()),
-                    _ => {
-                        let (_, changed, _): (String, Dict, Vec<String>) = body.deserialize().unwrap();
-                        let mut keys: Vec<_> = changed.keys().cloned().collect();
-                        keys.sort_unstable();
-                        keys.join(" ")
-                    }
-                };
-                seen.push((member, arguments));
+        if message.message_type() != message::Type::Signal {
+            continue;
+        }
+        let header = message.header();
+        let member = header.member().unwrap().to_string();
+        let body = message.body();
+        let mut last = false;
+        let arguments = match (header.interface().unwrap().as_str(), member.as_str()) {
+            (NAME, "UpdatesChanged") => format!("{:?}", body.deserialize::<(u64, u32, u32)>().unwrap()),
+            (NAME, "InstalledChanged") => format!("{:?}", body.deserialize::<u64>().unwrap()),
+            _ => {
+                let (interface, changed, invalidated): (String, Dict, Vec<String>) = body.deserialize().unwrap();
+                assert_eq!((interface.as_str(), invalidated.as_slice()), (NAME, [].as_slice()));
+                last = number(&changed, "Generation") == generation;
+                let of = |key| number(&changed, key);
+                format!(
+                    "installed {} explicit {} updates {} security {} refreshed {}",
+                    of("InstalledCount"),
+                    of("ExplicitCount"),
+                    of("UpdateCount"),
+                    of("SecurityCount"),
+                    of("LastRefresh") > 0
+                )
             }
-            message::Type::MethodReturn if message.body().signature().to_string().is_empty() => replies += 1,
-            _ => {}
+        };
+        seen.push((member, arguments));
+        if last {
+            return seen;
         }
     }
-    ping.await.unwrap();
-    let generation = number(&last, "Generation");
-    for (member, arguments) in &seen {
-        if member == "InstalledChanged" {
-            assert_eq!(arguments, &generation.to_string());
-        }
-    }
-    seen
 }
 
 fn own(seen: &[(String, String)]) -> Vec<&str> {
@@ -473,21 +467,31 @@ async fn signals_come_once_for_each_real_change() {
     let client = world.peer().await;
     let mut stream = pin!(MessageStream::from(&client.connection));
     client.search("app").await.unwrap();
-    assert!(own(&signals(&client, &mut stream).await).is_empty(), "the first look is no change");
-
+    // The first look is no change: what it would send would come before what follows.
     let status = std::fs::read_to_string(world.root.path().join("var/lib/dpkg/status")).unwrap();
     let vim = "Package: vim\nStatus: install ok installed\nArchitecture: amd64\nVersion: 9.0\nMaintainer: A\nDescription: editor\n\n";
     world.root.write("var/lib/dpkg/status", &format!("{status}{vim}"));
     assert_eq!(client.list("installed").await.len(), 4);
     let seen = signals(&client, &mut stream).await;
     assert_eq!(own(&seen), ["InstalledChanged"], "{seen:?}");
-    assert!(seen.iter().any(|(_, keys)| keys == "InstalledCount"), "{seen:?}");
+    let generation = number(&client.dictionary("Status").await, "Generation");
+    assert!(seen.contains(&("InstalledChanged".into(), generation.to_string())), "{seen:?}");
+    let (_, properties) = seen.last().unwrap();
+    assert_eq!(properties, "installed 4 explicit 2 updates 1 security 0 refreshed true");
 
-    // The same packages in a file written anew are no change.
+    // The same packages in a file written anew are no change of theirs.
     world.root.write("var/lib/dpkg/status", &format!("{status}{vim}"));
     world.root.write("etc/apt/apt.conf.d/99nothing", "// nothing\n");
     assert_eq!(client.list("installed").await.len(), 4);
     assert_eq!(own(&signals(&client, &mut stream).await), Vec::<&str>::new());
+
+    // A mark changes a count that clients keep, and neither packages nor upgrades.
+    world.root.write("var/lib/apt/extended_states", "Package: lib-auto\nArchitecture: amd64\nAuto-Installed: 1\n\n");
+    assert_eq!(client.list("explicit").await.len(), 3);
+    let seen = signals(&client, &mut stream).await;
+    assert_eq!(own(&seen), Vec::<&str>::new());
+    let (_, properties) = seen.last().unwrap();
+    assert_eq!(properties, "installed 4 explicit 3 updates 1 security 0 refreshed true");
 
     world.root.write("etc/apt/preferences.d/app", "Package: app\nPin: version 1.0\nPin-Priority: 1001\n");
     assert!(client.list("upgradable").await.is_empty());

@@ -10,10 +10,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use support::apt_root::run;
-use support::daemon::{Client, Daemon, Dict, World, number, packages, set_archive, text, texts};
+use support::daemon::{Client, Daemon, Dict, WAIT, World, error, number, packages, set_archive, text, texts};
 
 /// A daemon that has answered, so that it has everything in memory.
 async fn warm() -> (World, Daemon, Client) {
@@ -151,8 +151,20 @@ async fn what_the_configuration_includes_shows_at_once() {
     let client = world.peer().await;
     assert_eq!(client.list("installed").await, ["app", "lib-auto", "provider"]);
     // Named by a file that is named by a file.
-    fs::write(&inner, format!("Dir::State::status \"{}\";\n", other.display())).unwrap();
+    let elsewhere = format!("Dir::State::status \"{}\";\n", other.display());
+    fs::write(&inner, &elsewhere).unwrap();
     assert!(client.list("installed").await.is_empty());
+    // apt refuses a configuration whose included file is missing.
+    fs::remove_file(&inner).unwrap();
+    let (name, text) = error(client.details("app").await);
+    assert_eq!(name, "org.omg.Error.Internal");
+    assert!(text.contains("inner.conf"), "{text}");
+    fs::write(&inner, "").unwrap();
+    let deadline = Instant::now() + WAIT;
+    while let Err(error) = client.details("app").await {
+        assert!(Instant::now() < deadline, "{error}");
+    }
+    assert_eq!(client.list("installed").await, ["app", "lib-auto", "provider"]);
 }
 
 #[tokio::test]

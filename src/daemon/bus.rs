@@ -47,7 +47,7 @@ impl Bus {
             return Ok(None);
         }
         let manager = Manager::new(Arc::clone(engine), activity.clone(), "bus".to_owned());
-        let building = connection::Builder::session().serve_at(PATH, manager.clone()).build();
+        let building = connection::Builder::session().serve_at(PATH, manager).build();
         let connection = match timeout(CONNECT, building).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
@@ -68,7 +68,7 @@ impl Bus {
             Ok(_) | Err(zbus::Error::NameTaken) => return Err(BusError::NameTaken),
             Err(error) => return Err(BusError::Claim(error)),
         }
-        let signals = tokio::spawn(send_signals(connection.clone(), manager, Arc::clone(engine)));
+        let signals = tokio::spawn(send_signals(connection.clone(), Arc::clone(engine)));
         Ok(Some(Self { connection, signals }))
     }
 
@@ -108,13 +108,13 @@ fn is_there() -> bool {
         || set("XDG_RUNTIME_DIR").is_some_and(|folder| std::path::Path::new(&folder).join("bus").exists())
 }
 
-async fn send_signals(connection: Connection, manager: Manager, engine: Arc<Engine>) {
+async fn send_signals(connection: Connection, engine: Arc<Engine>) {
     let mut changes = engine.changes();
     let Ok(emitter) = SignalEmitter::new(&connection, PATH) else { return };
     loop {
         match changes.recv().await {
             Ok(change) => {
-                if let Err(error) = manager.announce(&emitter, change).await {
+                if let Err(error) = Manager::announce(&emitter, change).await {
                     tracing::debug!("signals were not sent: {error}");
                 }
             }

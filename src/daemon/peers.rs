@@ -164,8 +164,7 @@ pub(super) async fn serve_stream(
     let failed = |error: std::io::Error| zbus::Error::InputOutput(Arc::new(error));
     let uid = socket_peercred(stream.as_fd()).map_err(|error| failed(error.into()))?.uid;
     let socket = Stream::new(stream, uid.as_raw()).map_err(failed)?;
-    let building =
-        connection::Builder::socket(socket).server(Guid::generate()).p2p().serve_at(PATH, manager.clone()).build();
+    let building = connection::Builder::socket(socket).server(Guid::generate()).p2p().serve_at(PATH, manager).build();
     let connection = tokio::select! {
         built = timeout(HANDSHAKE, building) => built
             .map_err(|_| zbus::Error::Handshake(format!("no authentication within {} s", HANDSHAKE.as_secs())))??,
@@ -177,8 +176,11 @@ pub(super) async fn serve_stream(
             tokio::select! {
                 () = connection.closed() => return Ok(()),
                 () = &mut ended => break,
-                change = changes.recv() => if let Ok(change) = change {
-                    manager.announce(&emitter, change).await?;
+                // A connection that is gone ends the loop by itself; a signal that cannot be sent is no reason to cut one.
+                change = changes.recv() => if let Ok(change) = change
+                    && let Err(error) = Manager::announce(&emitter, change).await
+                {
+                    tracing::debug!("signals were not sent: {error}");
                 },
             }
         }

@@ -1,5 +1,6 @@
 //! `org.omg.PackageManager1`.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use super::arguments::{self, Options};
 use super::dictionaries::{self, Dictionary};
 use super::dump;
 use super::error::Error;
+use super::names::INTERFACE;
 use super::rows::{Rows, Updates};
 use crate::engine::{Change, Engine};
 use crate::package::UpdateRow;
@@ -177,8 +179,8 @@ impl Manager {
         }
     }
 
-    /// Runs a getter of a property that needs packages, bounded like a method; without a header the daemon itself asks,
-    /// for a signal.
+    /// Runs a getter of a property that needs packages, bounded like a method; without a header it is the daemon
+    /// itself that asks.
     async fn property<T: Send + 'static>(
         &self,
         header: Option<Header<'_>>,
@@ -411,23 +413,27 @@ impl Manager {
 }
 
 impl Manager {
-    /// Sends the signals and property changes of one change.
+    /// Sends the signals of one change: the properties in one message, with values that belong together.
     ///
     /// # Errors
     /// When the connection is gone.
-    pub async fn announce(&self, emitter: &SignalEmitter<'_>, change: Change) -> zbus::Result<()> {
-        if change.installed {
-            Self::installed_changed(emitter, change.generation).await?;
-            self.installed_count_changed(emitter).await?;
-            self.explicit_count_changed(emitter).await?;
+    pub async fn announce(emitter: &SignalEmitter<'_>, change: Change) -> zbus::Result<()> {
+        let Change { installed, updates, now } = change;
+        if installed {
+            Self::installed_changed(emitter, now.generation).await?;
         }
-        if change.updates {
-            Self::updates_changed(emitter, change.generation, change.update_count, change.security_count).await?;
-            self.update_count_changed(emitter).await?;
-            self.security_count_changed(emitter).await?;
+        if updates {
+            Self::updates_changed(emitter, now.generation, now.counts.upgradable, now.counts.security).await?;
         }
-        self.generation_changed(emitter).await?;
-        self.last_refresh_changed(emitter).await
+        let properties = HashMap::from([
+            ("InstalledCount", now.counts.installed.into()),
+            ("ExplicitCount", now.counts.explicit.into()),
+            ("UpdateCount", now.counts.upgradable.into()),
+            ("SecurityCount", now.counts.security.into()),
+            ("Generation", now.generation.into()),
+            ("LastRefresh", now.last_refresh.into()),
+        ]);
+        fdo::Properties::properties_changed(emitter, INTERFACE.try_into()?, properties, Cow::Borrowed(&[])).await
     }
 }
 

@@ -30,7 +30,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
 use self::problems::{Problems, Subject};
-use crate::index::Inputs;
+use crate::index::{Inputs, Meta};
+use crate::package::Counts;
 use crate::store::Store;
 
 /// What the engine needs to know, validated.
@@ -62,14 +63,25 @@ pub struct CacheLimits {
     pub details_bytes: u64,
 }
 
-/// What changed between two snapshots. Sent once per change.
+/// That there is another snapshot, and what differs. Sent once per change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change {
-    pub generation: u64,
+    /// Whether other packages or versions are installed.
     pub installed: bool,
+    /// Whether other upgrades are available.
     pub updates: bool,
-    pub update_count: u32,
-    pub security_count: u32,
+    pub now: Announced,
+}
+
+/// What clients are told of a snapshot without asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Announced {
+    pub generation: u64,
+    pub counts: Counts,
+    /// Unix time in seconds; 0 when the lists were never fetched.
+    pub last_refresh: u64,
+    /// Of the installed packages and of the available upgrades.
+    digests: (u64, u64),
 }
 
 /// The daemon's state. Share it in an [`Arc`].
@@ -84,11 +96,22 @@ pub struct Engine {
     changes: broadcast::Sender<Change>,
     /// Woken when another snapshot becomes the current one.
     adopted: tokio::sync::Notify,
-    /// Digests of the packages that clients of this process were last told of.
-    announced: Mutex<Option<(u64, u64)>>,
+    /// What clients of this process were last told of.
+    announced: Mutex<Option<Announced>>,
     pub metrics: Metrics,
     searchers: Mutex<Vec<crate::index::Searcher>>,
     problems: Mutex<Problems>,
+}
+
+impl Announced {
+    fn of(meta: &Meta) -> Self {
+        Self {
+            generation: meta.generation,
+            counts: meta.counts,
+            last_refresh: meta.last_refresh,
+            digests: (meta.installed_digest, meta.updates_digest),
+        }
+    }
 }
 
 impl Engine {

@@ -4,7 +4,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Change, Engine, Loaded, LockHolder, Subject, facts, lock, unix_now};
+use super::{Announced, Change, Engine, Loaded, LockHolder, Subject, facts, lock, unix_now};
 use crate::package::Counts;
 use crate::status::{self, Runtime, Status, StatusFlags};
 use crate::store::Unavailable;
@@ -118,33 +118,32 @@ impl Engine {
         self.options.inputs.root.as_deref().map_or(Path::new("/"), Path::new)
     }
 
-    /// Sends a [`Change`] if packages differ from what was last announced, by this process or an earlier one, and brings
-    /// the status file up to date.
+    /// Sends a [`Change`] if the snapshot differs from what was last announced, by this process or an earlier one, and
+    /// brings the status file up to date.
     pub(super) fn announce(&self) {
         // Held to the end: of two announcements at once the later one must also be the last.
         let mut announced = lock(&self.announced);
         let Some(loaded) = lock(&self.current).clone() else { return };
         self.write_status(Ok(&loaded), unix_now());
         let meta = loaded.snapshot.meta();
-        let digests = (meta.installed_digest, meta.updates_digest);
         let key = meta.inputs.file_name();
-        let before = announced.replace(digests).or_else(|| self.store.announced(&key));
-        if before != Some(digests)
-            && let Err(error) = self.store.set_announced(&key, digests, meta.generation)
+        let now = Announced::of(meta);
+        let before = announced.replace(now);
+        let digests = before.map(|before| before.digests).or_else(|| self.store.announced(&key));
+        if digests != Some(now.digests)
+            && let Err(error) = self.store.set_announced(&key, now.digests, now.generation)
         {
             tracing::debug!("{error}");
         }
         for warning in self.store.take_warnings() {
             self.report_problem(Subject::Store, warning.to_string());
         }
-        let Some(before) = before.filter(|before| *before != digests) else { return };
-        let change = Change {
-            generation: meta.generation,
-            installed: before.0 != digests.0,
-            updates: before.1 != digests.1,
-            update_count: meta.counts.upgradable,
-            security_count: meta.counts.security,
-        };
+        // What nobody was told of before is no change.
+        let digests = digests.unwrap_or(now.digests);
+        if before.map_or(digests == now.digests, |before| before == now) {
+            return;
+        }
+        let change = Change { installed: digests.0 != now.digests.0, updates: digests.1 != now.digests.1, now };
         // Nobody listening is no error.
         let _ = self.changes.send(change);
     }

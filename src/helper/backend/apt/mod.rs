@@ -149,8 +149,9 @@ fn take_messages(warnings: &mut Vec<String>) -> Result<(), Error> {
     Ok(())
 }
 
+/// With the warnings: why a file could not be read is one, where the error only says that the reading failed.
 fn failed(errors: &AptErrors) -> Error {
-    let texts: Vec<&str> = errors.iter().filter(|error| error.is_error).map(|error| error.msg.as_str()).collect();
+    let texts: Vec<&str> = errors.iter().map(|error| error.msg.as_str()).collect();
     format!("apt cannot read its package lists: {}", texts.join("; ")).into()
 }
 
