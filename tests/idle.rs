@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
-use support::daemon::{Bus, Client, World, number, until};
+use support::daemon::{Bus, Client, WAIT, World, number, until};
 
 const LANES: u64 = 8;
 const ROUNDS: u64 = 42;
@@ -174,7 +174,7 @@ async fn a_daemon_stays_while_a_client_is_connected_and_leaves_after() {
     client.connection.close().await.unwrap();
     let closed = Instant::now();
     assert!(daemon.ended().success());
-    assert!(closed.elapsed() < Duration::from_secs(10) && asked.elapsed() > IDLE);
+    assert!(closed.elapsed() < WAIT && asked.elapsed() > IDLE);
     until("the socket is gone", || !world.socket().exists());
     // The status file it leaves is what the prompt reads.
     let output = world.command(env!("CARGO_BIN_EXE_omg-fast")).arg("--updates").output().unwrap();
