@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use omg::index::{Inputs, Meta};
 
-use crate::backend::{Backend, Error, Request};
+use crate::backend::{Backend, Error, System};
 
 /// Where the snapshot goes.
 pub enum Output {
@@ -52,16 +52,16 @@ impl Timings {
 /// Those of the backend, and of writing.
 pub fn write(
     backend: &dyn Backend,
-    request: Request,
+    system: System,
     generation: u64,
     output: Output,
     timings: bool,
 ) -> Result<(), Error> {
     let mut timings = Timings::new(timings);
-    let (builder, read, fingerprint) = backend.read(&request, &mut timings)?;
-    let root = request.root.map(|root| root.to_string_lossy().into_owned());
+    let (builder, read, fingerprint) = backend.read(&system, &mut timings)?;
+    let root = system.root.map(|root| root.to_string_lossy().into_owned());
     let meta = Meta {
-        inputs: Inputs::here(backend.name(), root, request.options),
+        inputs: Inputs::here(backend.name(), root, system.options),
         generation,
         created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         ..read

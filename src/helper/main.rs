@@ -1,14 +1,16 @@
 //! `omg-helper`: the one program that talks to the package system's library.
 
 mod backend;
+mod commit;
 mod index;
+mod plan;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use backend::Request;
+use backend::{Backend, System};
 use index::Output;
 
 /// Exit status when this program was built without the wanted backend: `EX_UNAVAILABLE` of sysexits.h.
@@ -31,21 +33,43 @@ struct Arguments {
 enum Command {
     /// Write a snapshot of every package
     Index(IndexArguments),
+    /// Resolve the actions on the standard input, a line of JSON, and print the plan
+    Plan(SystemArguments),
+    /// Do what the plan on the standard input says, a line of JSON, and print how it goes
+    Commit(CommitArguments),
     /// Print the backends this program was built with and the one for this machine
     Backend,
 }
 
 #[derive(Debug, clap::Args)]
-struct IndexArguments {
-    /// Package system to read: auto, apt
+struct SystemArguments {
+    /// Package system to work with: auto, apt
     #[arg(long, default_value = "auto")]
     backend: String,
-    /// Read the package system under this folder instead of the machine's own
+    /// Work with the package system under this folder instead of the machine's own
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     /// Override a setting of the package system
     #[arg(short, long = "option", value_name = "KEY=VALUE", value_parser = setting)]
     options: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct CommitArguments {
+    #[command(flatten)]
+    system: SystemArguments,
+    /// Let package scripts ask on the terminal
+    #[arg(long)]
+    terminal: bool,
+    /// The environment holds nothing of the caller's
+    #[arg(long, hide = true)]
+    clean: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct IndexArguments {
+    #[command(flatten)]
+    system: SystemArguments,
     /// Number to store as the snapshot's generation
     #[arg(long, value_name = "N", default_value_t = 0)]
     generation: u64,
@@ -79,6 +103,15 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Command::Index(arguments) => write_index(arguments),
+        Command::Plan(arguments) => with_backend(arguments, |backend, system| {
+            plan::run(backend, &system)?;
+            Ok(ExitCode::SUCCESS)
+        }),
+        Command::Commit(arguments) if !arguments.clean => Err(commit::restart_clean(arguments.terminal)),
+        Command::Commit(arguments) => with_backend(arguments.system, |backend, system| {
+            let succeeded = commit::run(backend, &system)?;
+            Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }),
     };
     match result {
         Ok(code) => code,
@@ -99,6 +132,17 @@ fn main() -> ExitCode {
 fn write_index(arguments: IndexArguments) -> Result<ExitCode, backend::Error> {
     // Refused only where raising is refused too; the snapshot is as good without it.
     let _ = rustix::process::nice(NICENESS);
+    with_backend(arguments.system, |backend, system| {
+        let output = if arguments.output.as_os_str() == "-" { Output::Stdout } else { Output::File(arguments.output) };
+        index::write(backend, system, arguments.generation, output, arguments.timings)?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn with_backend(
+    arguments: SystemArguments,
+    work: impl FnOnce(&dyn Backend, System) -> Result<ExitCode, backend::Error>,
+) -> Result<ExitCode, backend::Error> {
     let wanted = match arguments.backend.as_str() {
         "auto" => backend::of_machine(arguments.root.as_deref()).or_else(|| backend::names().first().copied()),
         name => Some(name),
@@ -118,10 +162,7 @@ fn write_index(arguments: IndexArguments) -> Result<ExitCode, backend::Error> {
         }
         return Ok(ExitCode::from(UNAVAILABLE));
     };
-    let output = if arguments.output.as_os_str() == "-" { Output::Stdout } else { Output::File(arguments.output) };
-    let request = Request { root: arguments.root, options: arguments.options };
-    index::write(backend, request, arguments.generation, output, arguments.timings)?;
-    Ok(ExitCode::SUCCESS)
+    work(backend, System { root: arguments.root, options: arguments.options })
 }
 
 fn joined(names: &[&str]) -> String {

@@ -6,13 +6,15 @@ mod apt;
 use std::path::{Path, PathBuf};
 
 use omg::index::{Builder, Fingerprint, Meta};
+use omg::transaction::{Event, Failure, Outcome, Plan, Question, Request};
 
 use crate::index::Timings;
 
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Which packages to read.
-pub struct Request {
+/// Which package system, and how it is set up.
+#[derive(Debug)]
+pub struct System {
     /// Root folder of the package system, when it is not the machine's own.
     pub root: Option<PathBuf>,
     /// `Key=Value` settings that override the package system's configuration files.
@@ -22,6 +24,18 @@ pub struct Request {
 /// All packages, what is known about the reading ([`Meta::last_refresh`] and [`Meta::warnings`]), and the state of the
 /// files behind it just before they were read.
 pub type Contents = (Builder, Meta, Fingerprint);
+
+/// Who asked for a commit: told how it goes, and asked what only people can decide.
+pub trait Caller {
+    /// Tells what happens. A caller that is gone hears nothing, and the commit goes on.
+    fn tell(&self, event: Event);
+
+    /// Asks, and waits for one of the question's choices; the first one when nobody answers any more.
+    fn ask(&self, question: Question) -> String;
+
+    /// Whether the caller wants it to end as soon as nothing is left half done.
+    fn is_cancelled(&self) -> bool;
+}
 
 /// One package system.
 pub trait Backend {
@@ -33,7 +47,17 @@ pub trait Backend {
     ///
     /// # Errors
     /// When the package system's configuration or data cannot be read; its own words are in the message.
-    fn read(&self, request: &Request, timings: &mut Timings) -> Result<Contents, Error>;
+    fn read(&self, system: &System, timings: &mut Timings) -> Result<Contents, Error>;
+
+    /// What a commit of the request's actions would do. Takes no locks and changes nothing.
+    ///
+    /// # Errors
+    /// When there is no such plan, in the resolver's own words, or the package system cannot be read.
+    fn plan(&self, system: &System, request: &Request) -> Result<Plan, Failure>;
+
+    /// Locks the package system, resolves the request's actions again and does what they come to, provided that it is the
+    /// plan that the request's digest names. Without a digest nothing is done.
+    fn commit(&self, system: &System, request: &Request, caller: &dyn Caller) -> Outcome;
 }
 
 const BACKENDS: &[&dyn Backend] = &[

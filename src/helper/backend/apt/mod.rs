@@ -9,10 +9,12 @@
 
 mod assemble;
 mod caches;
+mod commit;
 mod languages;
 mod lists;
 mod origin;
 mod phasing;
+mod resolve;
 mod settings;
 mod sources;
 mod stanza;
@@ -28,11 +30,12 @@ use std::thread;
 
 use omg::index::{Builder, Meta};
 use omg::package::Flags;
+use omg::transaction::{Failure, Outcome, Plan, Request};
 use rust_apt::config::Config;
 use rust_apt::error::AptErrors;
 use rust_apt::{Cache, Package, PackageFile, Version};
 
-use super::{Backend, Contents, Error, Request};
+use super::{Backend, Caller, Contents, Error, System};
 use crate::index::Timings;
 use assemble::{Assembler, PackageFacts, VersionFacts};
 use lists::{ListFile, Lists};
@@ -53,9 +56,9 @@ impl Backend for Apt {
         "apt"
     }
 
-    fn read(&self, request: &Request, timings: &mut Timings) -> Result<Contents, Error> {
+    fn read(&self, system: &System, timings: &mut Timings) -> Result<Contents, Error> {
         let mut warnings = Vec::new();
-        let config = settings::load(request, &mut warnings)?;
+        let config = settings::load(system, &mut warnings)?;
         let native = config.find("APT::Architecture", "");
         // Before anything is read: what changes from now on differs from its stamp.
         let fingerprint = sources::fingerprint(&config);
@@ -125,6 +128,14 @@ impl Backend for Apt {
         take_messages(&mut warnings)?;
         timings.phase("build the snapshot");
         Ok((builder, Meta { last_refresh, warnings, ..Meta::default() }, fingerprint))
+    }
+
+    fn plan(&self, system: &System, request: &Request) -> Result<Plan, Failure> {
+        resolve::plan(system, request)
+    }
+
+    fn commit(&self, system: &System, request: &Request, caller: &dyn Caller) -> Outcome {
+        commit::commit(system, request, caller)
     }
 }
 

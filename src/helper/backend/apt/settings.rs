@@ -3,15 +3,15 @@
 use rust_apt::config::Config;
 use rust_apt::raw::config as raw;
 
-use super::super::{Error, Request};
+use super::super::{Error, System};
 
-/// Reads apt's configuration files, of the machine or of the request's root, and applies the request's settings last,
+/// Reads apt's configuration files, of the machine or of the system's root, and applies the options of `system` last,
 /// as `-o` does. Must be the first use of apt's library in the process.
 ///
 /// # Errors
 /// When the files have errors, or the root or an option cannot be used.
-pub fn load(request: &Request, warnings: &mut Vec<String>) -> Result<Config, Error> {
-    let root = request.root.as_deref().map(std::path::absolute).transpose()?;
+pub fn load(system: &System, warnings: &mut Vec<String>) -> Result<Config, Error> {
+    let root = system.root.as_deref().map(std::path::absolute).transpose()?;
     let root = match &root {
         Some(root) if !root.is_dir() => return Err(format!("the root {} is no folder", root.display()).into()),
         Some(root) => Some(root.to_str().ok_or_else(|| format!("the root {} is not UTF-8", root.display()))?),
@@ -25,9 +25,9 @@ pub fn load(request: &Request, warnings: &mut Vec<String>) -> Result<Config, Err
     root.inspect(|root| under_root(root));
     raw::init_config();
     super::take_messages(warnings)?;
-    // APT_CONFIG and the files themselves may name another root; the request wins.
+    // APT_CONFIG and the files themselves may name another root; the system wins.
     root.inspect(|root| raw::set("Dir".to_owned(), (*root).to_owned()));
-    for option in &request.options {
+    for option in &system.options {
         let (key, value) = option.split_once('=').ok_or_else(|| format!("option {option}: expected Key=Value"))?;
         raw::set(key.to_owned(), value.to_owned());
     }

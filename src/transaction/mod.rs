@@ -1,0 +1,23 @@
+//! What is to change and what came of it: actions, plans, progress, outcomes, and the lines in which `omg-helper` and its
+//! callers speak of them.
+//!
+//! Nothing here knows a package system or a transport. A [`Plan`] is resolved from [`Action`]s without rights, shown, and
+//! named by its [`Digest`]; whoever commits resolves the same actions again and refuses when the digest differs.
+
+mod action;
+mod digest;
+mod event;
+mod options;
+mod plan;
+mod state;
+mod wire;
+
+pub use action::{Action, InvalidAction, MAX_ACTIONS, MAX_TARGET_BYTES, Privilege, Verb};
+pub use digest::{Digest, InvalidDigest};
+pub use event::{
+    Applied, Event, Failure, FailureKind, ItemState, Level, Outcome, Phase, Question, QuestionKind, Reply, Restart,
+};
+pub use options::{Conffiles, InvalidOption, Options};
+pub use plan::{Change, HeldBack, HoldReason, Item, Plan, Resolution, Risk};
+pub use state::State;
+pub use wire::{Answer, LineError, MAX_LINE_BYTES, Request, read_line, write_line};
