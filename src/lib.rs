@@ -5,6 +5,7 @@
 //! - [`status`]: the status file's format, shared with `omg-fast`
 //! - [`config`]: the configuration file, validated
 //! - [`store`]: what must survive a reboot (redb)
+//! - [`security`]: the audit log
 //! - [`transaction`]: actions, plans, progress and outcomes, and the helper's wire format
 //! - [`engine`]: the daemon's state: snapshot holder, caches, refresh worker, helper processes
 //! - [`dbus`]: the D-Bus interfaces, proxies, names and errors
@@ -18,6 +19,7 @@ pub mod dbus;
 pub mod engine;
 pub mod index;
 pub mod package;
+pub mod security;
 pub mod status;
 pub mod store;
 pub mod transaction;

@@ -18,7 +18,8 @@ pub struct Digest([u8; 32]);
 pub struct InvalidDigest;
 
 impl Digest {
-    pub(super) fn of(bytes: &[u8]) -> Self {
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 }

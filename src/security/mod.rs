@@ -1,0 +1,3 @@
+//! What is trusted and why, and the record of who did what.
+
+pub mod audit;
