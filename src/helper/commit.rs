@@ -1,17 +1,16 @@
-//! `omg-helper commit`: does what a plan says, with rights, and tells how it goes.
+//! `omg-helper commit` and `omg-helper refresh`: change the system, with rights, tell how it goes, and write it down.
 
-use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 
-use omg::transaction::{
-    Applied, Event, Failure, FailureKind, Outcome, Question, Reply, Request, read_line, write_line,
-};
+use omg::security::audit::{Actor, AuditError, AuditLog, Ending, Process, Readers, Record, Via};
+use omg::transaction::{Applied, Event, Failure, FailureKind, Level, Outcome, Plan, Question, Request};
 
 use crate::backend::{Backend, Caller, Error, System};
+use crate::lines::Lines;
 
 /// The whole environment of what runs with rights: package scripts see nothing of the caller's.
 const ENVIRONMENT: [(&str, &str); 4] = [
@@ -21,119 +20,168 @@ const ENVIRONMENT: [(&str, &str); 4] = [
     ("DEBIAN_FRONTEND", "noninteractive"),
 ];
 
-/// Variables that are passed on: where a terminal is, package scripts ask there.
-const KEPT: [&str; 1] = ["TERM"];
+/// Where the record of what was done with rights is kept, below the root.
+const AUDIT_FOLDER: &str = "var/lib/omg/audit";
 
-/// Starts this program again with the same arguments and `--clean`, in an environment that holds nothing of the caller's.
+/// How a commit or a refresh is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mode {
+    /// Package scripts may ask on the terminal.
+    pub terminal: bool,
+    /// Says what the plan takes and waits for the word to go on.
+    pub supervised: bool,
+    /// User on whose behalf this is done.
+    pub actor: Option<u32>,
+}
+
+/// Starts this program again with the same arguments, in an environment and a folder that are not the caller's.
 ///
 /// # Errors
 /// Only returns when it cannot be started.
-pub fn restart_clean(terminal: bool) -> Error {
+pub fn restart_clean(mode: &Mode) -> Error {
     let mut command = Command::new("/proc/self/exe");
     command.args(std::env::args_os().skip(1)).arg("--clean").env_clear().current_dir("/");
-    command.envs(ENVIRONMENT.into_iter().filter(|(name, _)| !(terminal && *name == "DEBIAN_FRONTEND")));
-    if terminal {
-        for name in KEPT {
-            command.envs(std::env::var_os(name).map(|value| (name, value)));
-        }
+    command.envs(ENVIRONMENT.into_iter().filter(|(name, _)| !(mode.terminal && *name == "DEBIAN_FRONTEND")));
+    if mode.terminal {
+        // Package scripts that ask need to know how to draw.
+        command.envs(std::env::var_os("TERM").map(|value| ("TERM", value)));
+    }
+    let sudo = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse::<u32>().ok());
+    if let Some(uid) = sudo.filter(|_| mode.actor.is_none()) {
+        command.args(["--actor", &uid.to_string()]);
     }
     format!("cannot start anew: {}", command.exec()).into()
 }
 
 /// Reads a [`Request`] from the standard input, commits it, and writes [`Event`]s to the standard output; meanwhile reads
-/// [`Reply`]s. Says whether it succeeded.
+/// replies. Says whether it succeeded.
 ///
 /// # Errors
 /// When no request can be read.
-pub fn run(backend: &dyn Backend, system: &System) -> Result<bool, Error> {
-    let request: Request = read_line(&mut io::stdin().lock())
-        .map_err(|error| format!("the request: {error}"))?
-        .ok_or("there is no request")?;
-    let caller = Lines::listening();
+pub fn commit(backend: &dyn Backend, system: &System, mode: &Mode) -> Result<bool, Error> {
+    let lines = Lines::new();
+    let request: Request = lines.request()?;
+    let run = Run::new(lines, system, mode, &request);
     let outcome = if request.digest.is_none() {
         let failure = Failure::new(FailureKind::InvalidArgument, "the request names no plan by its digest");
         Outcome::Failed { failure, applied: Applied::default() }
     } else {
-        backend.commit(system, &request, &caller)
+        backend.commit(system, &request, &run)
     };
-    let succeeded = matches!(outcome, Outcome::Succeeded(_));
-    caller.tell(Event::Finished(outcome));
-    Ok(succeeded)
+    Ok(run.end(outcome))
 }
 
-/// A caller at the other end of the standard streams.
-struct Lines {
-    shared: Arc<Shared>,
-}
-
-#[derive(Default)]
-struct Shared {
-    cancelled: AtomicBool,
-    replies: Mutex<Replies>,
-    arrived: Condvar,
-}
-
-#[derive(Default)]
-struct Replies {
-    /// Number of a question and the choice.
-    answers: Vec<(u32, String)>,
-    /// Nobody will answer any more.
-    over: bool,
-}
-
-impl Shared {
-    fn replies(&self) -> MutexGuard<'_, Replies> {
-        self.replies.lock().unwrap_or_else(PoisonError::into_inner)
+/// Fetches the package lists and writes [`Event`]s to the standard output. Says whether it succeeded.
+pub fn refresh(backend: &dyn Backend, system: &System, mode: &Mode) -> bool {
+    let request = Request::default();
+    let run = Run::new(Lines::new(), system, mode, &request);
+    run.lines.listen();
+    let outcome = backend.refresh(system, &run);
+    let (ending, message) = ending(&outcome);
+    let record = Record::Refreshed { actor: run.actor.clone(), ending, message };
+    if let Err(error) = run.log.append(&record) {
+        run.unrecorded(&error);
     }
+    run.tell(Event::Finished(outcome.clone()));
+    matches!(outcome, Outcome::Succeeded(_))
 }
 
-impl Lines {
-    /// Listens on the standard input from now on.
-    fn listening() -> Self {
-        let shared = Arc::new(Shared::default());
-        let listener = Arc::clone(&shared);
-        // Ends with the process: a line that never comes holds nothing up.
-        thread::spawn(move || {
-            loop {
-                match read_line(&mut io::stdin().lock()) {
-                    Ok(Some(Reply::Cancel)) => listener.cancelled.store(true, Ordering::Relaxed),
-                    Ok(Some(Reply::Answer { id, choice })) => listener.replies().answers.push((id, choice)),
-                    // What cannot be understood is no answer; neither is the end.
-                    Ok(None) | Err(_) => listener.replies().over = true,
-                }
-                listener.arrived.notify_all();
-                if listener.replies().over {
-                    return;
-                }
-            }
-        });
-        Self { shared }
-    }
+/// One commit or refresh, from its request to its outcome.
+struct Run<'a> {
+    lines: Lines,
+    log: AuditLog,
+    actor: Actor,
+    supervised: bool,
+    request: &'a Request,
+    /// Number of the entry that says that it began.
+    begun: Mutex<Option<u64>>,
 }
 
-impl Caller for Lines {
-    fn tell(&self, event: Event) {
-        // A caller that is gone hears nothing, and the work goes on.
-        let _ = write_line(&mut io::stdout().lock(), &event);
-    }
-
-    fn ask(&self, question: Question) -> String {
-        let (id, choices) = (question.id, question.choices.clone());
-        self.tell(Event::Question(question));
-        let mut replies = self.shared.replies();
-        loop {
-            let answer = replies.answers.iter().find(|(of, _)| *of == id).map(|(_, choice)| choice.clone());
-            if let Some(answer) = answer.filter(|answer| choices.contains(answer)) {
-                return answer;
-            }
-            if replies.over {
-                return choices.into_iter().next().unwrap_or_default();
-            }
-            replies = self.shared.arrived.wait(replies).unwrap_or_else(PoisonError::into_inner);
+impl<'a> Run<'a> {
+    fn new(lines: Lines, system: &System, mode: &Mode, request: &'a Request) -> Self {
+        let root = system.root.as_deref().unwrap_or(Path::new("/"));
+        let actor = match (mode.supervised, mode.actor) {
+            (true, uid) => Actor { uid: uid.unwrap_or_default(), via: Via::Polkit },
+            (false, Some(uid)) => Actor { uid, via: Via::Sudo },
+            (false, None) => Actor { uid: rustix::process::getuid().as_raw(), via: Via::Root },
+        };
+        Self {
+            lines,
+            log: AuditLog::new(&root.join(AUDIT_FOLDER), Readers::Everyone),
+            actor,
+            supervised: mode.supervised,
+            request,
+            begun: Mutex::new(None),
         }
     }
 
+    /// Writes down how it ended, and tells. Says whether it succeeded.
+    fn end(&self, mut outcome: Outcome) -> bool {
+        let begun = *self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(begun) = begun {
+            let (ending, message) = ending(&outcome);
+            let applied = match &mut outcome {
+                Outcome::Succeeded(applied) | Outcome::Failed { applied, .. } | Outcome::Cancelled { applied } => {
+                    applied
+                }
+            };
+            applied.entry = begun;
+            if let Err(error) = self.log.append(&Record::Ended { begun, ending, items: applied.items.clone(), message })
+            {
+                self.unrecorded(&error);
+            }
+        }
+        let succeeded = matches!(outcome, Outcome::Succeeded(_));
+        self.tell(Event::Finished(outcome));
+        succeeded
+    }
+
+    /// What cannot be written down is done all the same: a full disk or a damaged log must not keep security fixes out.
+    fn unrecorded(&self, error: &AuditError) {
+        let text = format!("this is not in the audit log: {error}");
+        self.tell(Event::Message { level: Level::Warning, text });
+    }
+}
+
+fn ending(outcome: &Outcome) -> (Ending, String) {
+    match outcome {
+        Outcome::Succeeded(_) => (Ending::Succeeded, String::new()),
+        Outcome::Failed { failure, .. } => (Ending::Failed, failure.message.clone()),
+        Outcome::Cancelled { .. } => (Ending::Cancelled, String::new()),
+    }
+}
+
+impl Caller for Run<'_> {
+    fn tell(&self, event: Event) {
+        self.lines.tell(&event);
+    }
+
+    fn begin(&self, plan: &Plan) -> Result<(), Failure> {
+        if self.supervised {
+            self.tell(Event::Resolved { privileges: plan.privileges() });
+            if !self.lines.may_proceed() {
+                return Err(Failure::new(FailureKind::NotAuthorized, "it was not allowed to go on"));
+            }
+        }
+        let record = Record::Begun {
+            actor: self.actor.clone(),
+            process: Process::current(),
+            actions: self.request.actions.clone(),
+            digest: plan.digest,
+            items: plan.items.clone(),
+        };
+        match self.log.append(&record) {
+            Ok(number) => *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(number),
+            Err(error) => self.unrecorded(&error),
+        }
+        Ok(())
+    }
+
+    fn ask(&self, question: Question) -> String {
+        self.lines.ask(question)
+    }
+
     fn is_cancelled(&self) -> bool {
-        self.shared.cancelled.load(Ordering::Relaxed)
+        self.lines.is_cancelled()
     }
 }

@@ -3,6 +3,7 @@
 mod backend;
 mod commit;
 mod index;
+mod lines;
 mod plan;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use backend::{Backend, System};
+use commit::Mode;
 use index::Output;
 
 /// Exit status when this program was built without the wanted backend: `EX_UNAVAILABLE` of sysexits.h.
@@ -37,6 +39,8 @@ enum Command {
     Plan(SystemArguments),
     /// Do what the plan on the standard input says, a line of JSON, and print how it goes
     Commit(CommitArguments),
+    /// Fetch the package lists and print how it goes
+    Refresh(CommitArguments),
     /// Print the backends this program was built with and the one for this machine
     Backend,
 }
@@ -64,6 +68,12 @@ struct CommitArguments {
     /// The environment holds nothing of the caller's
     #[arg(long, hide = true)]
     clean: bool,
+    /// Say what the plan takes and wait for the word to go on
+    #[arg(long, hide = true)]
+    supervised: bool,
+    /// User on whose behalf this is done
+    #[arg(long, hide = true, value_name = "UID")]
+    actor: Option<u32>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -107,11 +117,17 @@ fn main() -> ExitCode {
             plan::run(backend, &system)?;
             Ok(ExitCode::SUCCESS)
         }),
-        Command::Commit(arguments) if !arguments.clean => Err(commit::restart_clean(arguments.terminal)),
-        Command::Commit(arguments) => with_backend(arguments.system, |backend, system| {
-            let succeeded = commit::run(backend, &system)?;
-            Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-        }),
+        Command::Commit(arguments) | Command::Refresh(arguments) if !arguments.clean => {
+            Err(commit::restart_clean(&arguments.mode()))
+        }
+        Command::Commit(arguments) => {
+            let mode = arguments.mode();
+            with_backend(arguments.system, |backend, system| Ok(exit_code(commit::commit(backend, &system, &mode)?)))
+        }
+        Command::Refresh(arguments) => {
+            let mode = arguments.mode();
+            with_backend(arguments.system, |backend, system| Ok(exit_code(commit::refresh(backend, &system, &mode))))
+        }
     };
     match result {
         Ok(code) => code,
@@ -127,6 +143,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+impl CommitArguments {
+    fn mode(&self) -> Mode {
+        Mode { terminal: self.terminal, supervised: self.supervised, actor: self.actor }
+    }
+}
+
+fn exit_code(succeeded: bool) -> ExitCode {
+    if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn write_index(arguments: IndexArguments) -> Result<ExitCode, backend::Error> {

@@ -1,10 +1,11 @@
 //! What a running commit says, and how it ended.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::Item;
+use super::{Item, Privilege};
 
 /// What a commit is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -66,6 +67,11 @@ pub struct Question {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
+    /// The plan is the one that was asked for; committing it takes these rights. Said to a supervisor alone, which replies
+    /// [`Reply::Proceed`] or [`Reply::Cancel`].
+    Resolved {
+        privileges: BTreeSet<Privilege>,
+    },
     Phase {
         phase: Phase,
         cancellable: bool,
@@ -96,6 +102,8 @@ pub enum Event {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub enum Reply {
+    /// Whoever asked may do what the plan says.
+    Proceed,
     /// End as soon as nothing is left half done.
     Cancel,
     Answer {

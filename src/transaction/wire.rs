@@ -15,7 +15,7 @@ use super::{Action, Digest, Failure, Options, Plan};
 pub const MAX_LINE_BYTES: u64 = 64 << 20;
 
 /// What is to be planned or committed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     pub actions: Vec<Action>,

@@ -30,6 +30,12 @@ pub trait Caller {
     /// Tells what happens. A caller that is gone hears nothing, and the commit goes on.
     fn tell(&self, event: Event);
 
+    /// Told of the plan once it is known to be the one that was asked for, before anything is fetched or changed.
+    ///
+    /// # Errors
+    /// When it must not go on.
+    fn begin(&self, plan: &Plan) -> Result<(), Failure>;
+
     /// Asks, and waits for one of the question's choices; the first one when nobody answers any more.
     fn ask(&self, question: Question) -> String;
 
@@ -58,6 +64,9 @@ pub trait Backend {
     /// Locks the package system, resolves the request's actions again and does what they come to, provided that it is the
     /// plan that the request's digest names. Without a digest nothing is done.
     fn commit(&self, system: &System, request: &Request, caller: &dyn Caller) -> Outcome;
+
+    /// Fetches the package lists.
+    fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome;
 }
 
 const BACKENDS: &[&dyn Backend] = &[

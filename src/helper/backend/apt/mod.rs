@@ -14,6 +14,7 @@ mod languages;
 mod lists;
 mod origin;
 mod phasing;
+mod refresh;
 mod resolve;
 mod settings;
 mod sources;
@@ -136,6 +137,10 @@ impl Backend for Apt {
 
     fn commit(&self, system: &System, request: &Request, caller: &dyn Caller) -> Outcome {
         commit::commit(system, request, caller)
+    }
+
+    fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome {
+        refresh::refresh(system, caller)
     }
 }
 
