@@ -7,10 +7,8 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use omg::security::audit::{
-    Actor, AuditError, AuditLog, Ending, Entry, Finding, Process, Readers, Record, Verified, Via,
-};
-use omg::transaction::{Action, Digest, Verb};
+use omg::security::audit::{AuditError, AuditLog, Ending, Entry, Finding, Process, Readers, Record, Verified, history};
+use omg::transaction::{Action, Actor, Digest, Standing, Verb, Via};
 
 const ACTOR: Actor = Actor { uid: 1000, via: Via::Polkit };
 
@@ -212,4 +210,32 @@ fn links_and_folders_of_others_are_refused() {
     let log = AuditLog::new(&open, Readers::Owner);
     assert!(matches!(log.append(&begun("vim")), Err(AuditError::Exposed { .. })));
     assert!(fs::read_dir(&open).unwrap().next().is_none());
+}
+
+#[test]
+fn transactions_are_told_with_their_end_or_that_they_have_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, _) = filled(folder.path());
+    let failed = Record::Ended { begun: 5, ending: Ending::Failed, items: Vec::new(), message: "no space".into() };
+    let refreshed = Record::Refreshed { actor: ACTOR, ending: Ending::Succeeded, message: String::new() };
+    // This process stands for one that still runs, another boot's for one that was cut off.
+    let Record::Begun { actor, process, actions, digest, items } = begun("lost") else { panic!() };
+    let lost = Record::Begun { actor, process: Process { boot: "another".into(), ..process }, actions, digest, items };
+    for record in [begun("emacs"), failed, refreshed, lost, begun("joe")] {
+        log.append(&record).unwrap();
+    }
+    let told = history(&log.read(usize::MAX).unwrap());
+    let standings: Vec<_> = told
+        .iter()
+        .map(|entry| (entry.id, entry.actions[0].target(), entry.standing, entry.message.as_str()))
+        .collect();
+    let expected = [
+        (9, "joe", Standing::Running, ""),
+        (8, "lost", Standing::Interrupted, ""),
+        (5, "emacs", Standing::Failed, "no space"),
+        (3, "nano", Standing::Succeeded, ""),
+        (1, "vim", Standing::Succeeded, ""),
+    ];
+    assert_eq!(standings, expected);
+    assert!(told[0].ended == 0 && told[2].ended >= told[2].time && told[4].actor == ACTOR);
 }

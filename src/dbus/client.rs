@@ -1,7 +1,7 @@
 //! The client side: finds the daemon, calls it, and says what went wrong.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use zbus::proxy::CacheProperties;
@@ -9,12 +9,14 @@ use zbus::{OwnedVariant, Structure, Variant, fdo};
 
 use super::connect::{self, Link};
 pub use super::connect::{ConnectOptions, Route, find_program};
-use super::names::ERROR_PREFIX;
-use super::proxy::{Options, PackageManagerProxy, package_row, update_row};
+use super::names::{ERROR_PREFIX, PLAN_INTERFACE};
+use super::planned::{Planned, history_entry};
+use super::proxy::{Fields, Options, PackageManagerProxy, package_row, update_row};
 use super::reply::{self, Details, Metrics, Status};
 pub use super::running::{Running, StopError, is_listened_to, running, stop};
 pub use super::stream::RowStream;
 use crate::package::{ListQuery, PackageRow, SearchQuery, UpdateRow};
+use crate::transaction::{self, Action, HistoryEntry};
 
 /// Names in one `GetDetails` batch; the service refuses more.
 const BATCH_SIZE: usize = 100;
@@ -259,6 +261,61 @@ impl Client {
     pub async fn metrics(&mut self) -> Result<Metrics, ClientError> {
         let fields = self.call(async |proxy| proxy.metrics().await).await?;
         Ok(reply::read(&fields)?)
+    }
+
+    /// The plan for `actions`. `files` are the packages of the `install-file` actions, in their order.
+    pub async fn plan(
+        &mut self,
+        actions: &[Action],
+        options: &transaction::Options,
+        files: &[File],
+    ) -> Result<Planned, ClientError> {
+        let actions: Vec<(&str, &str)> =
+            actions.iter().map(|action| (action.verb().as_str(), action.target())).collect();
+        let mut wire = Options::new();
+        if let Some(recommends) = options.recommends {
+            wire.insert("recommends", recommends.into());
+        }
+        wire.insert("conffiles", options.conffiles.as_str().into());
+        wire.insert("wait", options.wait.into());
+        wire.insert("download-only", options.download_only.into());
+        if !files.is_empty() {
+            let files: Vec<zbus::Fd<'_>> = files.iter().map(|file| file.as_fd().into()).collect();
+            wire.insert("files", files.into());
+        }
+        let fields = self
+            .call(async |proxy| {
+                let path = proxy.plan(&actions, &wire).await?;
+                let connection = proxy.inner().connection();
+                let plan = |interface, member| {
+                    let body = PLAN_INTERFACE;
+                    let (path, destination) = (path.clone(), proxy.inner().destination().to_owned());
+                    async move {
+                        let destination = connection.is_bus().then_some(destination);
+                        match member {
+                            "GetAll" => connection.call_method(destination, path, Some(interface), member, &body).await,
+                            _ => connection.call_method(destination, path, Some(interface), member, &()).await,
+                        }
+                    }
+                };
+                let fields: Fields = plan("org.freedesktop.DBus.Properties", "GetAll").await?.body().deserialize()?;
+                // What it says is known; one that cannot be closed ends by itself.
+                let _ = plan(PLAN_INTERFACE, "Close").await;
+                Ok(fields)
+            })
+            .await?;
+        Ok(reply::read(&fields)?)
+    }
+
+    /// The newest `limit` transactions, newest first; 0 leaves it to the service. What this version cannot read is left
+    /// out.
+    pub async fn history(&mut self, limit: u32) -> Result<Vec<HistoryEntry>, ClientError> {
+        let mut options = Options::new();
+        if limit != 0 {
+            options.insert("limit", limit.into());
+        }
+        let rows = self.call(async |proxy| proxy.history(&options).await).await?;
+        Ok(rows.into_iter().filter_map(history_entry).collect())
     }
 
     /// Drops the daemon's cached answers.

@@ -6,6 +6,10 @@ pub const BUS_NAME: &str = "org.omg.PackageManager1";
 pub const PATH: &str = "/org/omg/PackageManager1";
 /// The package interface.
 pub const INTERFACE: &str = "org.omg.PackageManager1";
+/// What the paths of plans start with.
+pub const PLAN_PREFIX: &str = "/org/omg/PackageManager1/transaction/";
+/// The interface of a plan.
+pub const PLAN_INTERFACE: &str = "org.omg.Plan1";
 /// What the names of our errors start with.
 pub const ERROR_PREFIX: &str = "org.omg.Error.";
 

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use zbus::{OwnedFd, OwnedVariant, Variant};
+use zbus::{OwnedFd, OwnedObjectPath, OwnedVariant, Variant};
 
+use super::planned::WireHistory;
 use crate::package::{Flags, PackageRow, UpdateRow};
 
 /// Options and queries: keys that the service does not know are ignored.
@@ -37,6 +38,10 @@ pub trait PackageManager {
     fn status(&self) -> zbus::Result<Fields>;
     /// Requests as (method, its arguments as a structure); answers as (ok, results or (error name, message)).
     fn batch(&self, requests: &[(&str, Variant<'_>)]) -> zbus::Result<Vec<(bool, OwnedVariant)>>;
+    /// The path of a plan for actions (verb, target).
+    fn plan(&self, actions: &[(&str, &str)], options: &Options<'_>) -> zbus::Result<OwnedObjectPath>;
+    /// Transactions, newest first.
+    fn history(&self, options: &Options<'_>) -> zbus::Result<Vec<WireHistory>>;
     fn clear_cache(&self) -> zbus::Result<()>;
     fn metrics(&self) -> zbus::Result<Fields>;
 }

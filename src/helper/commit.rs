@@ -6,8 +6,8 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use omg::security::audit::{Actor, AuditError, AuditLog, Ending, Process, Readers, Record, Via};
-use omg::transaction::{Applied, Event, Failure, FailureKind, Level, Outcome, Plan, Question, Request};
+use omg::security::audit::{AuditError, AuditLog, Ending, Process, Readers, Record};
+use omg::transaction::{Actor, Applied, Event, Failure, FailureKind, Level, Outcome, Plan, Question, Request, Via};
 
 use crate::backend::{Backend, Caller, Error, System};
 use crate::lines::Lines;

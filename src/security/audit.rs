@@ -11,4 +11,4 @@ mod chain;
 mod record;
 
 pub use chain::{AuditError, AuditLog, Finding, Readers, Verified};
-pub use record::{Actor, Ending, Entry, Process, Record, Via};
+pub use record::{Ending, Entry, Process, Record, history};

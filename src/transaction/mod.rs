@@ -7,6 +7,7 @@
 mod action;
 mod digest;
 mod event;
+mod history;
 mod options;
 mod plan;
 mod state;
@@ -17,6 +18,7 @@ pub use digest::{Digest, InvalidDigest};
 pub use event::{
     Applied, Event, Failure, FailureKind, ItemState, Level, Outcome, Phase, Question, QuestionKind, Reply, Restart,
 };
+pub use history::{Actor, HistoryEntry, HistoryItem, Standing, Via};
 pub use options::{Conffiles, InvalidOption, Options};
 pub use plan::{Change, HeldBack, HoldReason, Item, Plan, Resolution, Risk};
 pub use state::State;

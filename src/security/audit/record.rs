@@ -4,26 +4,7 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
-use crate::transaction::{Action, Digest, Item};
-
-/// How somebody came to act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Via {
-    /// Through the system bus, allowed by polkit.
-    Polkit,
-    /// Through sudo.
-    Sudo,
-    /// As root.
-    Root,
-}
-
-/// Who acted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Actor {
-    pub uid: u32,
-    pub via: Via,
-}
+use crate::transaction::{Action, Actor, Digest, HistoryEntry, HistoryItem, Item, Standing};
 
 /// A process, told apart from a later one with the same number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +80,41 @@ fn started(pid: u32) -> Option<u64> {
     // The command's name is in parentheses and may hold anything; the third field follows the last of them.
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// The transactions among `entries`, newest first. Entries are in their order; an end whose beginning is not among them is
+/// left out.
+pub fn history(entries: &[Entry]) -> Vec<HistoryEntry> {
+    let mut told: Vec<HistoryEntry> = Vec::new();
+    for entry in entries {
+        match &entry.record {
+            Record::Begun { actor, process, actions, items, .. } => told.push(HistoryEntry {
+                id: entry.number,
+                time: entry.time,
+                ended: 0,
+                actor: actor.clone(),
+                actions: actions.clone(),
+                standing: if process.is_alive() { Standing::Running } else { Standing::Interrupted },
+                items: items.iter().map(HistoryItem::from).collect(),
+                message: String::new(),
+            }),
+            Record::Ended { begun, ending, items, message } => {
+                // Transactions overlap at most by a few: the beginning is near the end of what was told so far.
+                let Some(begun) = told.iter_mut().rev().find(|told| told.id == *begun) else { continue };
+                begun.ended = entry.time;
+                begun.standing = match ending {
+                    Ending::Succeeded => Standing::Succeeded,
+                    Ending::Failed => Standing::Failed,
+                    Ending::Cancelled => Standing::Cancelled,
+                };
+                begun.items = items.iter().map(HistoryItem::from).collect();
+                begun.message.clone_from(message);
+            }
+            Record::Refreshed { .. } => {}
+        }
+    }
+    told.reverse();
+    told
 }
 
 #[cfg(test)]

@@ -1,0 +1,115 @@
+//! What the properties of a plan and the rows of the history hold, as types.
+
+use serde::{Deserialize, Serialize};
+
+use super::names::PLAN_PREFIX;
+use crate::transaction::{Action, Actor, HistoryEntry, HistoryItem};
+
+/// One package's part in a plan: a row of `Items`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedItem {
+    /// The word for a [`crate::transaction::Change`].
+    pub change: String,
+    pub name: String,
+    pub arch: String,
+    /// Empty when it is not installed.
+    pub from: String,
+    /// Empty when it will not be installed.
+    pub to: String,
+    pub repository: String,
+    /// Bytes to download.
+    pub download: u64,
+    /// Bytes taken up on the disk, or set free.
+    pub delta: i64,
+}
+
+/// An available upgrade that is no part of a plan: a row of `HeldBack`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldBackItem {
+    pub name: String,
+    pub arch: String,
+    pub from: String,
+    pub to: String,
+    /// `held`, `phased` or `dependencies`.
+    pub reason: String,
+}
+
+/// The properties of `org.omg.Plan1`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all(deserialize = "PascalCase", serialize = "snake_case"))]
+pub struct Planned {
+    /// Names what it does: 64 hexadecimal digits.
+    pub digest: String,
+    pub items: Vec<PlannedItem>,
+    pub held_back: Vec<HeldBackItem>,
+    /// Names of packages that nothing will need any more.
+    pub unneeded: Vec<String>,
+    /// Bytes.
+    pub download_size: u64,
+    /// Bytes taken up on the disk, or set free.
+    pub installed_size_delta: i64,
+    /// A code, a colon and what it is about: see [`crate::transaction::Risk`].
+    pub risks: Vec<String>,
+    /// What the package system said while it resolved.
+    pub notes: Vec<String>,
+}
+
+/// id, begun and ended (Unix time in seconds), uid, via, actions, standing, items, message.
+pub type WireHistory = (
+    u64,
+    u64,
+    u64,
+    u32,
+    String,
+    Vec<(String, String)>,
+    String,
+    Vec<(String, String, String, String, String, String)>,
+    String,
+);
+
+/// The row as a domain type; `None` for words that this version does not know.
+pub fn history_entry(row: WireHistory) -> Option<HistoryEntry> {
+    let (id, time, ended, uid, via, actions, standing, items, message) = row;
+    let actions = actions.into_iter().map(|(verb, target)| Action::new(verb.parse().ok()?, target).ok());
+    let items = items.into_iter().map(|(change, name, arch, from, to, repository)| HistoryItem {
+        change,
+        name,
+        arch,
+        from,
+        to,
+        repository,
+    });
+    Some(HistoryEntry {
+        id,
+        time,
+        ended,
+        actor: Actor { uid, via: via.parse().ok()? },
+        actions: actions.collect::<Option<_>>()?,
+        standing: standing.parse().ok()?,
+        items: items.collect(),
+        message,
+    })
+}
+
+/// The entry as a row.
+pub fn wire_history(entry: HistoryEntry) -> WireHistory {
+    let actions = entry.actions.iter().map(|action| (action.verb().to_string(), action.target().to_owned()));
+    let items =
+        entry.items.into_iter().map(|item| (item.change, item.name, item.arch, item.from, item.to, item.repository));
+    (
+        entry.id,
+        entry.time,
+        entry.ended,
+        entry.actor.uid,
+        entry.actor.via.as_str().to_owned(),
+        actions.collect(),
+        entry.standing.to_string(),
+        items.collect(),
+        entry.message,
+    )
+}
+
+/// Path of the plan with this number.
+pub fn plan_path(number: u64) -> String {
+    format!("{PLAN_PREFIX}{number}")
+}
