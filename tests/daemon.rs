@@ -366,8 +366,12 @@ async fn arguments_out_of_bounds_are_refused_by_name() {
         assert_eq!((got.0.as_str(), got.1.starts_with("repository:")), (invalid, true), "{got:?}");
         let got = error(client.call::<Vec<String>>("Suggest", &("x\u{7}", 1u32)).await);
         assert_eq!((got.0.as_str(), got.1.starts_with("prefix:")), (invalid, true), "{got:?}");
-        let all: Vec<String> = client.call("Suggest", &("", u32::MAX)).await.unwrap();
-        assert_eq!(all.len(), 1000);
+        let got = error(client.call::<Vec<String>>("Suggest", &("", 1001u32)).await);
+        assert_eq!((got.0.as_str(), got.1.starts_with("limit:")), (exceeded, true), "{got:?}");
+        for limit in [0u32, 1000] {
+            let all: Vec<String> = client.call("Suggest", &("", limit)).await.unwrap();
+            assert_eq!(all.len(), 1000);
+        }
 
         let got = error(client.call::<()>("Search", &("not", "an array")).await);
         assert_eq!(got.0, "org.freedesktop.DBus.Error.InvalidArgs", "{got:?}");

@@ -118,11 +118,8 @@ impl Manager {
         if !prefix.is_empty() {
             arguments::text("prefix", &prefix)?;
         }
-        let limit = match limit {
-            0 => arguments::MAX_SUGGESTIONS,
-            limit => limit.min(arguments::MAX_SUGGESTIONS),
-        };
-        let names = self.engine.ask(move |_, loaded| Ok(loaded.snapshot.names_with_prefix(&prefix, limit as usize)));
+        let limit = arguments::suggestions(limit)?;
+        let names = self.engine.ask(move |_, loaded| Ok(loaded.snapshot.names_with_prefix(&prefix, limit)));
         Ok(names.await?)
     }
 
@@ -270,7 +267,7 @@ impl Manager {
         Ok((generation, Answer { value: updates, call }))
     }
 
-    /// Names of packages that start with a prefix, for completion; limit 0 means as many as are allowed.
+    /// Names of packages that start with a prefix, for completion; limit 0 means as many as are allowed, 1000.
     #[zbus(out_args("names"))]
     async fn suggest(
         &self,
