@@ -69,6 +69,8 @@ max}}, search_cache_hits, search_cache_misses, details_cache_hits, details_cache
 running_calls, cached_searches, cached_details, snapshot_bytes, resident_bytes, last_rebuild_millis,
 rebuilds, fingerprint_checks, worker_runs, last_worker_run (Unix seconds, absent: never).";
 
+const COMPLETIONS_JSON: &str = "--json prints one object: shell, script.";
+
 /// One fast tool for system packages and language runtimes.
 #[derive(Debug, Parser)]
 #[command(name = "omg", version, after_help = EXIT_CODES)]
@@ -155,6 +157,7 @@ pub enum Verb {
     ///
     /// bash: put it into ~/.local/share/bash-completion/completions/omg; zsh: as _omg into a folder of $fpath; fish:
     /// into ~/.config/fish/completions/omg.fish.
+    #[command(after_long_help = COMPLETIONS_JSON)]
     Completions { shell: Shell },
     /// Print the package names that start with a prefix, for completion scripts.
     #[command(hide = true)]
