@@ -133,6 +133,7 @@ async fn a_full_disk_keeps_the_index_in_memory() {
     let status = client.dictionary("Status").await;
     assert!(texts(&status, "Errors").iter().any(|error| error.contains("kept in memory")), "{status:?}");
     assert_ne!(text(&status, "Store"), "ok");
+    assert_eq!(text(&status, "StoreState"), "failed");
     world.root.write("var/lib/dpkg/status", "");
     assert!(client.list("installed").await.is_empty(), "changes show all the same");
     assert!(daemon.is_running());
@@ -319,6 +320,19 @@ async fn a_spoilt_database_is_moved_aside_and_told_of() {
     }
     let kept = fs::read_dir(world.path("data/omg")).unwrap().filter_map(|file| fs::read(file.unwrap().path()).ok());
     assert!(kept.into_iter().any(|bytes| bytes == [0xA5; 10_000]), "nothing is thrown away");
+}
+
+#[tokio::test]
+async fn a_database_that_another_process_has_is_told_apart_from_one_that_fails() {
+    let world = World::new();
+    let other = omg::store::Store::new(&world.path("data/omg"));
+    other.set_generation(1).unwrap();
+    let _daemon = world.daemon();
+    let client = world.peer().await;
+    assert_eq!(client.search("app").await.unwrap().len(), 1);
+    let status = client.dictionary("Status").await;
+    assert_eq!(text(&status, "StoreState"), "in-use", "{status:?}");
+    assert_ne!(text(&status, "Store"), "ok");
 }
 
 #[tokio::test]

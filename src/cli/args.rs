@@ -53,7 +53,7 @@ const STATUS_JSON: &str = "\
 installed, explicit, upgradable, security, orphans, foreign, held, phased, residual, broken,
 vulnerabilities (absent: not known), runtimes [{name, version}], last_refresh, snapshot_created
 (Unix seconds), snapshot_bytes, restart_required, restart_packages, lock_holder {pid, command}
-(absent: none), errors, data_dir, store.";
+(absent: none), errors, data_dir, store, store_state (ok, in-use or failed).";
 
 const DOCTOR_JSON: &str = "\
 --json prints one object a line: check, state (ok, warn or fail), detail, advice (absent: none).

@@ -12,14 +12,12 @@ use super::output::{BAD, DIM, GOOD, NAME, Output, WARN};
 use crate::config::{self, Paths};
 use crate::dbus::client::{Client, ConnectOptions, Route, find_program, is_listened_to};
 use crate::dbus::names::{BUS_NAME, SERVICE_UNIT};
-use crate::dbus::reply::Status;
+use crate::dbus::reply::{Status, StoreState};
 
 /// Package lists older than this may hide upgrades.
 const LISTS_STALE_DAYS: u64 = 14;
 /// The timer renews the status file far more often.
 const STATUS_FILE_STALE_DAYS: u64 = 1;
-/// The end of `Store` in the status of a daemon that runs beside another one.
-const STORE_IN_USE: &str = "is in use by another process";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -226,13 +224,20 @@ fn from_status(status: &Status) -> Vec<Check> {
             "packages cannot be changed until it ends",
         ),
     });
-    checks.push(match status.store.as_str() {
-        "ok" => Check::ok("store", status.data_dir.clone()),
-        "" => Check::warn("store", "its state is not known", "end the older daemon: omg daemon stop"),
-        problem if problem.ends_with(STORE_IN_USE) => {
-            Check::warn("store", problem, "another omgd keeps it; this one serves without what is stored")
+    checks.push(match status.store_state {
+        Some(StoreState::Ok) => Check::ok("store", status.data_dir.clone()),
+        // Another daemon of this user has it, which is how it should be.
+        Some(StoreState::InUse) => {
+            Check::warn("store", &status.store, "another omgd keeps it; this one serves without what is stored")
         }
-        problem => Check::fail("store", problem, format!("check the free space and the owner of {}", status.data_dir)),
+        Some(StoreState::Failed) => Check::fail(
+            "store",
+            &status.store,
+            format!("check the free space, the owner and the mode of {}", status.data_dir),
+        ),
+        Some(StoreState::Unknown) | None => {
+            Check::warn("store", "its state is not known", "end the other version of the daemon: omg daemon stop")
+        }
     });
     checks.push(match status.broken {
         0 => Check::ok("packages", "none is broken"),
@@ -326,6 +331,7 @@ mod tests {
             packages: 5,
             snapshot_created: Some(1),
             store: "ok".into(),
+            store_state: Some(StoreState::Ok),
             ..Status::default()
         };
         assert!(states(&status).iter().all(|(_, state)| *state == State::Ok));
@@ -335,6 +341,7 @@ mod tests {
     fn every_trouble_is_named_with_advice() {
         let status = Status {
             store: "database is newer".into(),
+            store_state: Some(StoreState::Failed),
             broken: 2,
             last_refresh: Some(1),
             errors: vec!["helper failed".into()],
@@ -357,10 +364,15 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_another_daemon_keeps_is_no_failure() {
-        let store = format!("/x/cache.redb {STORE_IN_USE}");
-        let checks = from_status(&Status { store, ..Status::default() });
-        assert_eq!(checks.iter().find(|check| check.check == "store").map(|check| check.state), Some(State::Warn));
+    fn a_store_that_another_daemon_keeps_is_no_failure_whatever_its_text() {
+        let state = |store_state| {
+            let status = Status { store: "beschäftigt".into(), store_state, ..Status::default() };
+            states(&status).into_iter().find(|check| check.0 == "store").map(|check| check.1)
+        };
+        assert_eq!(state(Some(StoreState::InUse)), Some(State::Warn));
+        assert_eq!(state(Some(StoreState::Failed)), Some(State::Fail));
+        assert_eq!(state(Some(StoreState::Unknown)), Some(State::Warn), "a word of a newer daemon");
+        assert_eq!(state(None), Some(State::Warn), "an older daemon");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use zbus::Variant;
 
-use crate::engine::{DetailsAnswer, Metrics, MetricsReport, StatusReport};
+use crate::engine::{DetailsAnswer, Metrics, MetricsReport, StatusReport, StoreUnavailable};
 use crate::package::{VersionDetails, split_relations};
 
 /// A dictionary under construction.
@@ -146,7 +146,8 @@ pub fn status(report: &StatusReport) -> Dictionary {
         ("RestartPackages", report.restart_packages.clone().into()),
         ("Errors", report.errors.clone().into()),
         ("DataDir", report.data_dir.to_string_lossy().into_owned().into()),
-        ("Store", report.store.clone().into()),
+        ("Store", report.store.as_ref().map_or_else(|| "ok".to_owned(), ToString::to_string).into()),
+        ("StoreState", store_state(report.store.as_ref()).into()),
     ]);
     if report.last_refresh > 0 {
         dictionary.insert("LastRefresh", report.last_refresh.into());
@@ -155,6 +156,14 @@ pub fn status(report: &StatusReport) -> Dictionary {
         dictionary.insert("LockHolder", (holder.pid, holder.command.clone()).into());
     }
     dictionary
+}
+
+fn store_state(unavailable: Option<&StoreUnavailable>) -> &'static str {
+    match unavailable {
+        None => "ok",
+        Some(StoreUnavailable::InUse { .. }) => "in-use",
+        Some(_) => "failed",
+    }
 }
 
 /// The dictionary of `Metrics`, of a daemon with `running` calls in flight.

@@ -159,6 +159,21 @@ pub struct Status {
     pub data_dir: String,
     /// `ok`, or why the store cannot be used.
     pub store: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_state: Option<StoreState>,
+}
+
+/// Whether what is stored can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreState {
+    Ok,
+    /// Another daemon of this user has it.
+    InUse,
+    Failed,
+    /// A word of a newer daemon.
+    #[serde(other)]
+    Unknown,
 }
 
 /// An active language runtime.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::{Change, Engine, Loaded, LockHolder, Subject, facts, lock, unix_now};
 use crate::package::Counts;
 use crate::status::{self, Runtime, Status, StatusFlags};
-use crate::store::Unavailable;
+pub use crate::store::Unavailable as StoreUnavailable;
 
 /// Package lists that were fetched longer ago, in seconds, are called stale.
 const LISTS_STALE_AFTER: u64 = 7 * 24 * 3600;
@@ -32,8 +32,8 @@ pub struct StatusReport {
     pub lock_holder: Option<LockHolder>,
     pub errors: Vec<String>,
     pub data_dir: PathBuf,
-    /// `ok`, or why the database cannot be used.
-    pub store: String,
+    /// Why the database cannot be used; `None` when it can.
+    pub store: Option<StoreUnavailable>,
     /// Seconds.
     pub uptime: u64,
 }
@@ -99,7 +99,7 @@ impl Engine {
             lock_holder: self.lock_holder(),
             errors,
             data_dir: self.options.data_dir.clone(),
-            store: self.store.unavailable().map_or_else(|| "ok".to_owned(), |reason| reason.to_string()),
+            store: self.store.unavailable(),
             uptime: self.started.elapsed().as_secs(),
         }
     }
@@ -184,7 +184,7 @@ impl Engine {
         set(now.saturating_sub(fetched) > LISTS_STALE_AFTER, StatusFlags::LISTS_STALE);
         set(self.options.helper.is_none(), StatusFlags::HELPER_MISSING);
         // Another daemon of this user using it is how it should be.
-        let failed = self.store.unavailable().is_some_and(|reason| !matches!(reason, Unavailable::InUse { .. }));
+        let failed = self.store.unavailable().is_some_and(|reason| !matches!(reason, StoreUnavailable::InUse { .. }));
         set(failed, StatusFlags::STORE_FAILED);
         set(self.restart_required().0, StatusFlags::RESTART_REQUIRED);
         let counts = loaded.map(|loaded| loaded.snapshot.meta().counts);
