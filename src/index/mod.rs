@@ -6,6 +6,7 @@
 mod blocks;
 mod fingerprint;
 mod format;
+mod nearest;
 mod reader;
 mod search;
 mod sections;
