@@ -7,8 +7,9 @@
 mod support;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
@@ -297,6 +298,49 @@ async fn a_snapshot_spoilt_under_a_running_daemon_changes_no_answer() {
         assert!(client.list("installed").await.is_empty(), "{name}");
         assert!(daemon.is_running(), "{name}");
     }
+}
+
+/// Spoils a byte of the blocks that hold details, at `part` of their length. The table of sections (kind, checksum,
+/// offset, length) follows a header of 32 bytes; sections that are checked block by block have no checksum there.
+fn spoil_details(path: &Path, part: f64) {
+    let file = fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut head = [0; 1024];
+    file.read_at(&mut head, 0).unwrap();
+    let number =
+        |at: usize, bytes: usize| head[at..at + bytes].iter().rfold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    let entries = (0..number(12, 4) as usize).map(|entry| 32 + entry * 24);
+    let blocks = entries.filter(|at| number(at + 4, 4) == 0).map(|at| (number(at + 16, 8), number(at + 8, 8)));
+    let (length, offset) = blocks.max().unwrap();
+    let at = offset + (length as f64 * part) as u64;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x55], at).unwrap();
+}
+
+#[tokio::test]
+async fn a_dump_from_a_damaged_snapshot_starts_over_or_says_that_it_is_cut() {
+    let world = World::new();
+    let _daemon = world.daemon();
+    let client = world.peer().await;
+    let dump = async || -> Vec<serde_json::Value> {
+        let query = options([("details", true.into())]);
+        let pipe: zbus::OwnedFd = client.call("QueryFd", &(query,)).await.unwrap();
+        let lines = BufReader::new(fs::File::from(OwnedFd::from(pipe))).lines();
+        lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
+    };
+    let whole = dump().await;
+    assert_eq!(whole[BULK + 4], serde_json::json!({"end": true, "count": BULK + 4}));
+    // The first packages cannot be read: nothing was told yet.
+    spoil_details(&world.snapshot(), 0.0);
+    assert!(dump().await == whole, "told anew, as a whole");
+    assert_eq!(number(&client.dictionary("Metrics").await, "Rebuilds"), 2);
+    // Others cannot be: what was told from one snapshot is not continued from another.
+    spoil_details(&world.snapshot(), 0.75);
+    let cut = dump().await;
+    let (error, told) = cut.split_last().unwrap();
+    assert_eq!(error["error"]["name"], "org.omg.Error.Internal", "{error}");
+    assert!(!told.is_empty() && told.len() < BULK && told == &whole[..told.len()], "{}", told.len());
+    assert!(dump().await == whole, "told anew, as a whole");
 }
 
 #[tokio::test]

@@ -119,8 +119,8 @@ impl Engine {
         self.changes.subscribe()
     }
 
-    /// Runs `question` on a fresh snapshot, off the runtime's threads. A snapshot that turns out to be damaged is
-    /// rebuilt and asked once more.
+    /// Runs `question` on a fresh snapshot, off the runtime's threads. One that turns out to be damaged is replaced and
+    /// the question asked again.
     ///
     /// # Errors
     /// Those of `question`, and those of a rebuild where one is needed.
@@ -134,6 +134,17 @@ impl Engine {
         let answer = blocking(move || {
             let loaded = engine.fresh()?;
             let answer = first(&engine, &loaded);
+            engine.unless_damaged(&loaded, answer)
+        })
+        .await?;
+        if let Some(answer) = answer {
+            return answer;
+        }
+        // The one on disk, which may be damaged where it is only read now.
+        let loaded = self.rebuilt().await?;
+        let (engine, second) = (Arc::clone(self), Arc::clone(&question));
+        let answer = blocking(move || {
+            let answer = second(&engine, &loaded);
             engine.unless_damaged(&loaded, answer)
         })
         .await?;
