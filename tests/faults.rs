@@ -141,6 +141,44 @@ async fn a_full_disk_keeps_the_index_in_memory() {
 }
 
 #[tokio::test]
+async fn an_index_that_neither_disk_nor_memory_takes_is_an_error_of_its_own_until_there_is_room() {
+    // No file that the helper writes may have more than 8 blocks: the kernel ends it where there is room on the disk.
+    let limited = format!("ulimit -f 8\nexec {HELPER} \"$@\"");
+    let world = with_helper(&limited);
+    let filled = World::new();
+    let path = filled.script("helper", &limited);
+    filled.configure(&format!("helper = \"{}\"", path.display()));
+    let set_up = "mount -t tmpfs -o size=64k tmpfs data; head -c 1000000 /dev/zero >data/fill || true";
+    let full_disk = in_namespace(&filled, |_| {}, set_up);
+    let daemons = [(&world, Some(world.daemon()), "RLIMIT_FSIZE"), (&filled, full_disk, "no space is left")];
+    for (world, daemon, why) in daemons {
+        let Some(mut daemon) = daemon else { continue };
+        let client = world.peer().await;
+        let (name, message) = error(client.search("app").await);
+        assert_eq!(name, "org.omg.Error.DiskFull", "{message}");
+        assert!(message.contains(why) && message.contains("neither on the disk nor in memory"), "{message}");
+        world.script("helper", &format!("exec {HELPER} \"$@\""));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while let Err(failure) = client.search("app").await {
+            assert!(Instant::now() < deadline, "{failure}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(daemon.is_running());
+    }
+}
+
+#[test]
+fn the_helper_tells_a_full_disk_by_its_exit_code() {
+    let world = World::new();
+    let mut command = world.command(HELPER);
+    command.args(["index", "--backend", "apt", "--root"]).arg(world.root.path());
+    let output = command.stdout(fs::File::options().write(true).open("/dev/full").unwrap()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(74), "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
+}
+
+#[tokio::test]
 async fn a_read_only_home_keeps_everything_in_memory() {
     let world = World::new();
     let set_up = "mount --bind home home; mount -o remount,bind,ro home";

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, Seek};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -12,11 +11,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, MemfdFlags};
+use rustix::process::Signal;
+use tempfile::NamedTempFile;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use super::{Engine, EngineError, Loaded, Subject, blocking, lock};
-use crate::index::Snapshot;
+use crate::index::{Snapshot, is_out_of_room};
 
 /// After a failed rebuild, questions get the same error for so long before the helper is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -36,8 +37,8 @@ const MAX_MESSAGE: u64 = 16 << 10;
 /// Exit code of a helper that was built without the backend asked for (`EX_UNAVAILABLE` of sysexits.h).
 const EXIT_UNAVAILABLE: i32 = 69;
 
-/// With less space left than this a failure to write a snapshot is put down to the full disk.
-const SCARCE_BYTES: u64 = 256 << 20;
+/// Exit code of a helper that found no room for the snapshot (`EX_IOERR`).
+const EXIT_NO_ROOM: i32 = 74;
 
 /// How the last rebuild failed.
 #[derive(Debug)]
@@ -144,43 +145,50 @@ impl Engine {
             (engine.next_generation(), temporary)
         })
         .await?;
-        match temporary {
+        let refused = match temporary {
             Ok(temporary) => match self.build_into(temporary.as_file(), generation).await {
-                Ok(snapshot) => {
-                    let path = self.snapshot_path();
-                    let kept = blocking(move || {
-                        temporary.as_file().sync_all()?;
-                        temporary.persist(path).map_err(|error| error.error)?;
-                        File::open(folder)?.sync_all()
-                    });
-                    match kept.await? {
-                        Ok(()) => self.in_order(Subject::IndexFile),
-                        Err(error) => {
-                            self.report_problem(Subject::IndexFile, format!("cannot keep the index on disk: {error}"));
-                        }
-                    }
-                    Ok(snapshot)
-                }
-                Err(error) if is_scarce(&folder) => {
-                    let message =
-                        format!("no space left in {}: the index is kept in memory ({error})", folder.display());
-                    self.report_problem(Subject::IndexFile, message);
-                    drop(temporary);
-                    self.build_in_memory(generation).await
-                }
-                Err(error) => Err(error),
+                Ok(snapshot) => match self.keep(temporary).await? {
+                    Ok(()) => return Ok(snapshot),
+                    Err(error) => refusal(&folder, &error),
+                },
+                Err(EngineError::DiskFull(said)) => format!("no space is left in {} ({said})", folder.display()),
+                Err(error) => return Err(error),
             },
-            Err(error) => {
-                let message = format!("cannot write in {}: the index is kept in memory ({error})", folder.display());
-                self.report_problem(Subject::IndexFile, message);
-                self.build_in_memory(generation).await
-            }
+            Err(error) => refusal(&folder, &error),
+        };
+        self.report_problem(Subject::IndexFile, format!("{refused}: the index is kept in memory"));
+        self.build_in_memory(generation).await.map_err(|error| match error {
+            EngineError::DiskFull(said) => EngineError::DiskFull(format!(
+                "there is room for the package index neither on the disk nor in memory: {refused}; in memory: {said}; free \
+                 some space, or raise the quota or limit that is in the way"
+            )),
+            other => other,
+        })
+    }
+
+    /// Gives a new snapshot its name, once it is certain to be on the disk: what could not be written there may be lost
+    /// from memory too.
+    async fn keep(self: &Arc<Self>, snapshot: NamedTempFile) -> Result<io::Result<()>, EngineError> {
+        let path = self.snapshot_path();
+        let folder = self.options.data_dir.join("index");
+        let kept = blocking(move || {
+            snapshot.as_file().sync_all()?;
+            snapshot.persist(path).map_err(|error| error.error)?;
+            File::open(folder)?.sync_all()
+        });
+        let kept = kept.await?;
+        if kept.is_ok() {
+            self.in_order(Subject::IndexFile);
         }
+        Ok(kept)
     }
 
     async fn build_in_memory(self: &Arc<Self>, generation: u64) -> Result<Snapshot, EngineError> {
-        let memory = rustix::fs::memfd_create("omg-index", MemfdFlags::CLOEXEC)
-            .map_err(|error| EngineError::Internal(format!("cannot create a file in memory: {error}")))?;
+        let memory = rustix::fs::memfd_create("omg-index", MemfdFlags::CLOEXEC).map_err(|error| {
+            let error = io::Error::from(error);
+            let text = format!("cannot create a file in memory: {error}");
+            if is_out_of_room(&error) { EngineError::DiskFull(text) } else { EngineError::Internal(text) }
+        })?;
         self.build_into(&File::from(memory), generation).await
     }
 
@@ -306,6 +314,11 @@ fn helper_error(status: ExitStatus, said: &str) -> EngineError {
     let said = if said.is_empty() { "it said nothing" } else { said };
     match (status.code(), status.signal()) {
         (Some(EXIT_UNAVAILABLE), _) => EngineError::BackendUnavailable(said.to_owned()),
+        (Some(EXIT_NO_ROOM), _) => EngineError::DiskFull(said.to_owned()),
+        // What the kernel sends to who writes beyond RLIMIT_FSIZE (setrlimit(2)).
+        (None, Some(signal)) if signal == Signal::XFSZ.as_raw() => {
+            EngineError::DiskFull("files of this process may not be as long as the index (RLIMIT_FSIZE)".to_owned())
+        }
         (Some(code), _) => EngineError::Internal(format!("omg-helper failed with exit code {code}: {said}")),
         (None, signal) => {
             EngineError::Internal(format!("omg-helper was ended by signal {}: {said}", signal.unwrap_or_default()))
@@ -313,8 +326,12 @@ fn helper_error(status: ExitStatus, said: &str) -> EngineError {
     }
 }
 
-fn is_scarce(folder: &Path) -> bool {
-    File::open(folder)
-        .and_then(|folder| Ok(rustix::fs::fstatvfs(folder.as_fd())?))
-        .is_ok_and(|space| space.f_bavail.saturating_mul(space.f_frsize) < SCARCE_BYTES)
+/// Why a snapshot cannot be kept in `folder`.
+fn refusal(folder: &Path, error: &io::Error) -> String {
+    let folder = folder.display();
+    if is_out_of_room(error) {
+        format!("no space is left in {folder} ({error})")
+    } else {
+        format!("cannot write in {folder} ({error})")
+    }
 }
