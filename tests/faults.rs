@@ -28,7 +28,7 @@ fn with_helper(script: &str) -> World {
     world
 }
 
-/// Asks until the daemon tries its helper again, which it does a second after a failure.
+/// Asks until the daemon tries its helper again, which it does a second after a failure at the latest.
 async fn recovered(client: &Client) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while let Err(failure) = client.search("app").await {
@@ -94,6 +94,36 @@ async fn a_helper_without_a_backend_says_so() {
 #[tokio::test]
 async fn a_helper_that_fails_is_quoted() {
     check_helper("echo disk on fire >&2; exit 1", "org.omg.Error.Internal", "exit code 1: disk on fire").await;
+}
+
+#[tokio::test]
+async fn a_failing_helper_is_not_started_for_every_question_but_at_once_where_something_changed() {
+    let world = World::new();
+    let runs = world.path("runs");
+    let count = || fs::read_to_string(&runs).unwrap_or_default().len();
+    let failing = format!("printf x >>{}; exit 1", runs.display());
+    let path = world.script("helper", &failing);
+    world.configure(&format!("helper = \"{}\"", path.display()));
+    let _daemon = world.daemon();
+    let client = world.peer().await;
+    for _ in 0..200 {
+        client.search("app").await.unwrap_err();
+    }
+    assert!(count() < 200, "{}", count());
+    client.search("app").await.unwrap_err();
+    world.script("helper", &format!("exec {HELPER} \"$@\""));
+    assert_eq!(client.search("app").await.unwrap().len(), 1, "another helper is tried at once");
+
+    world.script("helper", &failing);
+    let status = fs::read_to_string(world.root.path().join("var/lib/dpkg/status")).unwrap();
+    for round in 0..3 {
+        let before = count();
+        world.root.write("var/lib/dpkg/status", &status.replacen("1.0", &format!("1.0.{round}"), 1));
+        assert_eq!(error(client.list_of("installed").await).0, "org.omg.Error.Internal");
+        assert!(count() > before, "changed packages are read at once");
+    }
+    world.script("helper", &format!("exec {HELPER} \"$@\""));
+    assert_eq!(text(&client.details("app").await.unwrap(), "Installed"), "1.0.2");
 }
 
 #[tokio::test]

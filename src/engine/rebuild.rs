@@ -17,9 +17,10 @@ use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use super::{Engine, EngineError, Loaded, Subject, blocking, lock};
-use crate::index::{Snapshot, is_out_of_room};
+use crate::index::{Fingerprint, Snapshot, is_out_of_room};
 
-/// After a failed rebuild, questions get the same error for so long before the helper is tried again.
+/// After a failed rebuild, questions get the same error for so long before the helper is tried again, unless something has
+/// changed meanwhile: a helper that fails at once must not be started for every question.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What the names of snapshots start with while they are being built.
@@ -45,6 +46,16 @@ const EXIT_NO_ROOM: i32 = 74;
 pub(super) struct Failure {
     at: Instant,
     error: EngineError,
+    /// The helper and the last known sources, as they were before the rebuild: where one of them moves, the next rebuild
+    /// may end otherwise.
+    seen: Fingerprint,
+}
+
+impl Failure {
+    /// Whether another rebuild at this moment would most likely fail in the same way.
+    fn holds(&self) -> bool {
+        self.at.elapsed() < RETRY_AFTER && self.seen.first_change().is_none()
+    }
 }
 
 impl Engine {
@@ -61,20 +72,29 @@ impl Engine {
         if let Some(loaded) = blocking(move || engine.fresh()).await? {
             return Ok(loaded);
         }
-        if let Some(failure) = failure.as_ref().filter(|failure| failure.at.elapsed() < RETRY_AFTER) {
-            return Err(failure.error.clone());
+        let engine = Arc::clone(self);
+        let before = failure.take();
+        let (held, seen) = blocking(move || (before.filter(Failure::holds), engine.rebuilt_from())).await?;
+        if let Some(held) = held {
+            let error = held.error.clone();
+            *failure = Some(held);
+            return Err(error);
         }
         match self.load_or_build().await {
-            Ok(loaded) => {
-                *failure = None;
-                Ok(loaded)
-            }
+            Ok(loaded) => Ok(loaded),
             Err(error) => {
                 self.report_problem(Subject::Index, error.to_string());
-                *failure = Some(Failure { at: Instant::now(), error: error.clone() });
+                *failure = Some(Failure { at: Instant::now(), error: error.clone(), seen });
                 Err(error)
             }
         }
+    }
+
+    /// What a rebuild depends on, as far as that is known before it.
+    fn rebuilt_from(&self) -> Fingerprint {
+        let current = lock(&self.current).clone();
+        let sources = current.iter().flat_map(|loaded| &loaded.snapshot.fingerprint().sources);
+        Fingerprint::take(sources.map(|source| source.path.clone()).chain(self.options.helper.clone()))
     }
 
     async fn load_or_build(self: &Arc<Self>) -> Result<Arc<Loaded>, EngineError> {
