@@ -9,7 +9,7 @@ mod support;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
@@ -222,6 +222,43 @@ async fn a_read_only_home_keeps_everything_in_memory() {
     assert!(texts(&status, "Errors").iter().any(|error| error.contains("kept in memory")), "{status:?}");
     assert_eq!(number(&client.dictionary("Metrics").await, "Rebuilds"), 1, "the one in memory serves");
     assert_eq!(fs::read_dir(world.path("home")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_data_folder_that_others_can_write_in_or_own_is_not_used() {
+    let root = rustix::process::geteuid().is_root();
+    type Change = fn(&Path);
+    let owned: Change = |folder| std::os::unix::fs::chown(folder, Some(65534), None).unwrap();
+    let open: Change = |folder| fs::set_permissions(folder, PermissionsExt::from_mode(0o777)).unwrap();
+    let group: Change = |folder| fs::set_permissions(folder, PermissionsExt::from_mode(0o770)).unwrap();
+    for (folder, change, why) in [
+        ("data/omg", open, "others can write in"),
+        ("data/omg/index", group, "others can write in"),
+        ("data/omg", owned, "belongs to user 65534"),
+    ] {
+        if why.starts_with("belongs") && !root {
+            continue;
+        }
+        let world = World::new();
+        // An index that would do, were it in a safe place.
+        let mut first = world.daemon();
+        assert_eq!(world.peer().await.search("app").await.unwrap().len(), 1);
+        first.signal(rustix::process::Signal::TERM);
+        first.ended();
+        let snapshot = world.snapshot();
+        let before = fs::metadata(&snapshot).unwrap().ino();
+        change(&world.path(folder));
+        let _daemon = world.daemon();
+        let client = world.peer().await;
+        assert_eq!(client.search("app").await.unwrap().len(), 1);
+        assert_eq!(number(&client.dictionary("Metrics").await, "Rebuilds"), 1, "{folder}: the file is not believed");
+        let errors = texts(&client.dictionary("Status").await, "Errors");
+        assert!(errors.iter().any(|error| error.contains(why) && error.contains("kept in memory")), "{errors:?}");
+        assert_eq!(fs::metadata(&snapshot).unwrap().ino(), before, "{folder}: nothing is written there");
+        if folder == "data/omg" {
+            assert_eq!(text(&client.dictionary("Status").await, "StoreState"), "failed");
+        }
+    }
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use tokio::process::Command;
 
 use super::{Engine, EngineError, Loaded, Subject, blocking, lock};
 use crate::index::{Fingerprint, Snapshot, is_out_of_room};
+use crate::store::check_folder;
 
 /// After a failed rebuild, questions get the same error for so long before the helper is tried again, unless something has
 /// changed meanwhile: a helper that fails at once must not be started for every question.
@@ -121,9 +122,7 @@ impl Engine {
         let engine = Arc::clone(self);
         let begun = Instant::now();
         let snapshot = blocking(move || {
-            let snapshot = Snapshot::open(&engine.snapshot_path())
-                .inspect_err(|error| tracing::debug!("no usable snapshot on disk: {error}"))
-                .ok()?;
+            let snapshot = engine.on_disk()?;
             let same = snapshot.meta().inputs == engine.options.inputs;
             (same && snapshot.fingerprint().first_change().is_none()).then_some(snapshot)
         })
@@ -137,11 +136,33 @@ impl Engine {
         }
     }
 
+    fn on_disk(&self) -> Option<Snapshot> {
+        self.check_folders().inspect_err(|error| tracing::debug!("no snapshot on disk is used: {error}")).ok()?;
+        Snapshot::open(&self.snapshot_path())
+            .inspect_err(|error| tracing::debug!("no usable snapshot on disk: {error}"))
+            .ok()
+    }
+
+    /// Refuses folders in which others could put their own index in the place of ours.
+    fn check_folders(&self) -> io::Result<()> {
+        check_folder(&self.options.data_dir)?;
+        check_folder(&self.options.data_dir.join("index"))
+    }
+
+    /// Makes the folder of the index if need be.
+    fn make_folder(&self) -> io::Result<()> {
+        self.check_folders()?;
+        let folder = self.options.data_dir.join("index");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        self.check_folders()
+    }
+
     async fn lock_folder(self: &Arc<Self>) -> Option<File> {
         let deadline = Instant::now() + self.options.helper_timeout;
         let folder = self.options.data_dir.join("index");
+        let engine = Arc::clone(self);
         let file = blocking(move || {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+            engine.make_folder()?;
             let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
             File::options().create(true).append(true).mode(0o600).custom_flags(flags).open(folder.join("lock"))
         })
@@ -160,8 +181,10 @@ impl Engine {
         let folder = self.options.data_dir.join("index");
         let (engine, place) = (Arc::clone(self), folder.clone());
         let (generation, temporary) = blocking(move || {
-            remove_leftovers(&place, &engine.snapshot_path());
-            let temporary = tempfile::Builder::new().prefix(BUILDING).tempfile_in(&place);
+            let temporary = engine.make_folder().and_then(|()| {
+                remove_leftovers(&place, &engine.snapshot_path());
+                tempfile::Builder::new().prefix(BUILDING).tempfile_in(&place)
+            });
             (engine.next_generation(), temporary)
         })
         .await?;
@@ -291,8 +314,8 @@ impl Engine {
     fn next_generation(&self) -> u64 {
         let stored = self.store.generation();
         let loaded = lock(&self.current).as_ref().map_or(0, |loaded| loaded.snapshot.meta().generation);
-        let on_disk = Snapshot::open(&self.snapshot_path()).map_or(0, |snapshot| snapshot.meta().generation);
-        stored.max(loaded).max(on_disk) + 1
+        let on_disk = self.on_disk().map_or(0, |snapshot| snapshot.meta().generation);
+        stored.max(loaded).max(on_disk).saturating_add(1)
     }
 
     /// Makes `snapshot` the current one and tells everyone what changed.
@@ -352,6 +375,6 @@ fn refusal(folder: &Path, error: &io::Error) -> String {
     if is_out_of_room(error) {
         format!("no space is left in {folder} ({error})")
     } else {
-        format!("cannot write in {folder} ({error})")
+        format!("{folder} cannot be used ({error})")
     }
 }

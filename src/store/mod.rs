@@ -9,7 +9,7 @@
 //! | `cached` | text | when it expires (seconds since 1970-01-01 UTC), bytes |
 //!
 //! The rest of the program works without it. When the file cannot be used (another process has it, the disk is full,
-//! the folder is read-only) reads find nothing, writes say why they did not happen, and it is tried again after
+//! the folder is read-only, or another user's, or others can write in it) reads find nothing, writes say why they did not happen, and it is tried again after
 //! [`RETRY_INTERVAL`]. A file that is damaged or of a newer schema is renamed to `cache.redb.corrupt-<time>` or
 //! `cache.redb.newer-<schema>` and a new one started; such files are never deleted. All pages are verified when the file
 //! is opened, because redb trusts them when it reads, and can panic on damaged ones. Such a panic is caught, so the
@@ -22,6 +22,7 @@ mod file;
 mod history;
 
 pub use error::{StoreError, Unavailable, Warning};
+pub use file::check_folder;
 pub use history::{HistoryEntry, HistoryItem, HistoryRecord, Outcome};
 
 use crate::status::Status;
