@@ -126,6 +126,58 @@ async fn a_failing_helper_is_not_started_for_every_question_but_at_once_where_so
     assert_eq!(text(&client.details("app").await.unwrap(), "Installed"), "1.0.2");
 }
 
+fn omg(world: &World, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = world.command(env!("CARGO_BIN_EXE_omg")).args(arguments).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test]
+async fn the_status_is_told_while_packages_cannot_be_read() {
+    let world = with_helper("echo disk on fire >&2; exit 1");
+    let mut daemon = world.daemon();
+    let client = world.peer().await;
+    let status = client.dictionary("Status").await;
+    assert_eq!((text(&status, "Backend").as_str(), text(&status, "StoreState").as_str()), ("apt", "ok"));
+    assert_eq!(number(&status, "Pid"), u64::from(daemon.pid()));
+    assert!(texts(&status, "Errors").iter().any(|error| error.contains("disk on fire")), "{status:?}");
+    for absent in ["Packages", "Installed", "Broken", "Generation", "LastRefresh", "SnapshotCreated", "LastKnown"] {
+        assert!(!status.contains_key(absent), "{absent} in {status:?}");
+    }
+    let (code, told) = omg(&world, &["status"]);
+    assert_eq!(code, Some(3), "{told}");
+    assert!(told.contains("Packages\tcannot be read") && told.contains("disk on fire"), "{told}");
+    let (code, told) = omg(&world, &["doctor"]);
+    assert_eq!(code, Some(3), "{told}");
+    assert!(told.contains("packages cannot be read") && told.contains("disk on fire"), "{told}");
+    assert!(told.contains("ok    daemon"), "{told}");
+
+    // Once they could be read, it is remembered how they were: by this daemon, and over restarts.
+    world.script("helper", &format!("exec {HELPER} \"$@\""));
+    recovered(&client).await;
+    let stored = || omg::store::Store::new(&world.path("data/omg")).generation() > 0;
+    while {
+        // What was announced may still be on its way to the disk when the daemon is told to end.
+        daemon.signal(rustix::process::Signal::TERM);
+        daemon.ended();
+        !stored()
+    } {
+        daemon = world.daemon();
+        recovered(&world.peer().await).await;
+    }
+    world.script("helper", "exit 1");
+    world.root.write("var/lib/dpkg/status", "");
+    let _daemon = world.daemon();
+    let status = world.peer().await.dictionary("Status").await;
+    assert!(!status.contains_key("Installed"), "{status:?}");
+    let known = Dict::try_from(status["LastKnown"].try_clone().unwrap()).unwrap();
+    let counts = ["Installed", "Explicit", "Upgradable", "Security"].map(|key| number(&known, key));
+    assert_eq!(counts, [3, 1, 1, 0]);
+    assert!(number(&known, "Time") > 0 && number(&known, "Generation") > 0);
+    let (code, told) = omg(&world, &["status", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, &told["last_known"]["installed"], told.get("installed")), (Some(3), &3.into(), None));
+}
+
 #[tokio::test]
 async fn a_missing_helper_is_named() {
     let world = World::new();

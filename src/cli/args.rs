@@ -53,7 +53,11 @@ const STATUS_JSON: &str = "\
 installed, explicit, upgradable, security, orphans, foreign, held, phased, residual, broken,
 vulnerabilities (absent: not known), runtimes [{name, version}], last_refresh, snapshot_created
 (Unix seconds), snapshot_bytes, restart_required, restart_packages, lock_holder {pid, command}
-(absent: none), errors, data_dir, store, store_state (ok, in-use or failed).";
+(absent: none), errors, data_dir, store, store_state (ok, in-use or failed).
+
+While packages cannot be read the exit code is 3, errors has the reason, and generation, the counts,
+last_refresh, snapshot_created and snapshot_bytes are absent; last_known {time (Unix seconds),
+generation, installed, explicit, upgradable, security, orphans} has what is remembered of them.";
 
 const DOCTOR_JSON: &str = "\
 --json prints one object a line: check, state (ok, warn or fail), detail, advice (absent: none).

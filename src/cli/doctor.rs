@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Failure;
 use super::output::format::{age, ago, bytes, count, duration};
 use super::output::{BAD, DIM, GOOD, NAME, Output, WARN};
+use super::status::last_known;
 use crate::config::{self, Paths};
 use crate::dbus::client::{Client, ConnectOptions, Route, find_program, is_listened_to};
 use crate::dbus::names::{BUS_NAME, SERVICE_UNIT};
@@ -202,11 +203,15 @@ fn from_status(status: &Status) -> Vec<Check> {
         backend => Check::ok("backend", backend),
     });
     checks.push(match (status.snapshot_created, status.packages) {
-        (Some(created), packages @ 1..) => {
+        (Some(created), Some(packages @ 1..)) => {
             let size = status.snapshot_bytes.map_or(String::new(), |size| format!(", {}", bytes(size)));
             Check::ok("index", format!("{} packages, built {}{size}", count(packages), ago(created)))
         }
-        _ => Check::fail("index", "there is no index of the packages", "look at the daemon's log: omg daemon logs"),
+        (_, Some(_)) => Check::fail("index", "it has no packages", "look at the daemon's log: omg daemon logs"),
+        (_, None) => {
+            let known = status.last_known.as_ref().map_or(String::new(), |known| format!("; {}", last_known(known)));
+            Check::fail("index", format!("packages cannot be read{known}"), "see the errors below, and omg daemon logs")
+        }
     });
     if let Some(time) = status.last_refresh {
         let detail = format!("fetched {}", ago(time));
@@ -239,14 +244,14 @@ fn from_status(status: &Status) -> Vec<Check> {
             Check::warn("store", "its state is not known", "end the other version of the daemon: omg daemon stop")
         }
     });
-    checks.push(match status.broken {
+    checks.extend(status.broken.map(|broken| match broken {
         0 => Check::ok("packages", "none is broken"),
         broken => Check::fail(
             "packages",
             format!("{} are unpacked or half-installed", count(broken)),
             "repair them: sudo dpkg --configure -a && sudo apt-get -f install",
         ),
-    });
+    }));
     if status.restart_required {
         let packages = status.restart_packages.join(", ");
         checks.push(Check::warn("restart", format!("required {packages}").trim_end(), "restart the machine"));
@@ -328,7 +333,8 @@ mod tests {
     fn a_healthy_daemon_passes() {
         let status = Status {
             backend: "apt".into(),
-            packages: 5,
+            packages: Some(5),
+            broken: Some(0),
             snapshot_created: Some(1),
             store: "ok".into(),
             store_state: Some(StoreState::Ok),
@@ -342,7 +348,7 @@ mod tests {
         let status = Status {
             store: "database is newer".into(),
             store_state: Some(StoreState::Failed),
-            broken: 2,
+            broken: Some(2),
             last_refresh: Some(1),
             errors: vec!["helper failed".into()],
             ..Status::default()

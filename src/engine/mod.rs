@@ -20,7 +20,7 @@ pub use error::EngineError;
 pub use facts::LockHolder;
 pub use loaded::Loaded;
 pub use metrics::{Latency, Metrics};
-pub use report::{MetricsReport, StatusReport, StoreUnavailable};
+pub use report::{LastKnown, MetricsReport, PackagesReport, StatusReport, StoreUnavailable};
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;

@@ -4,7 +4,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Change, Engine, Loaded, LockHolder, Subject, facts, lock, unix_now};
+use super::{Change, Engine, EngineError, Loaded, LockHolder, Subject, facts, lock, unix_now};
 use crate::package::Counts;
 use crate::status::{self, Runtime, Status, StatusFlags};
 pub use crate::store::Unavailable as StoreUnavailable;
@@ -19,14 +19,8 @@ const STATUS_REFRESH: u64 = 3600;
 #[derive(Debug, Clone)]
 pub struct StatusReport {
     pub backend: String,
-    pub generation: u64,
-    pub counts: Counts,
+    pub packages: PackagesReport,
     pub runtimes: Vec<(String, String)>,
-    /// Unix time in seconds; 0 when the lists were never fetched.
-    pub last_refresh: u64,
-    /// Unix time in seconds.
-    pub snapshot_created: u64,
-    pub snapshot_bytes: u64,
     pub restart_required: bool,
     pub restart_packages: Vec<String>,
     pub lock_holder: Option<LockHolder>,
@@ -36,6 +30,35 @@ pub struct StatusReport {
     pub store: Option<StoreUnavailable>,
     /// Seconds.
     pub uptime: u64,
+}
+
+/// The packages, as far as they are known.
+#[derive(Debug, Clone)]
+pub enum PackagesReport {
+    Read {
+        generation: u64,
+        counts: Counts,
+        /// Unix time in seconds; 0 when the lists were never fetched.
+        last_refresh: u64,
+        /// Unix time in seconds.
+        snapshot_created: u64,
+        snapshot_bytes: u64,
+    },
+    /// They cannot be read now; what was known of them when they last could, if that is remembered.
+    Unreadable { last_known: Option<LastKnown> },
+}
+
+/// What packages were when they were last read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastKnown {
+    /// Unix time in seconds.
+    pub time: u64,
+    pub generation: u64,
+    pub installed: u32,
+    pub explicit: u32,
+    pub upgradable: u32,
+    pub security: u32,
+    pub orphans: u32,
 }
 
 /// What the daemon counted, and what it holds.
@@ -80,20 +103,34 @@ impl Engine {
         }
     }
 
-    /// The state of packages and daemon.
-    pub fn status(&self, loaded: &Loaded) -> StatusReport {
-        let meta = loaded.snapshot.meta();
+    /// The state of packages and daemon; with the reason where packages cannot be read.
+    pub fn status(&self, loaded: Result<&Loaded, &EngineError>) -> StatusReport {
         let (restart_required, restart_packages) = self.restart_required();
         let mut errors = lock(&self.problems).texts();
-        errors.extend(meta.warnings.iter().cloned());
+        let packages = match loaded {
+            Ok(loaded) => {
+                let meta = loaded.snapshot.meta();
+                errors.extend(meta.warnings.iter().cloned());
+                PackagesReport::Read {
+                    generation: meta.generation,
+                    counts: meta.counts,
+                    last_refresh: meta.last_refresh,
+                    snapshot_created: meta.created,
+                    snapshot_bytes: loaded.snapshot.file_len(),
+                }
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                if !errors.contains(&reason) {
+                    errors.insert(0, reason);
+                }
+                PackagesReport::Unreadable { last_known: self.last_known() }
+            }
+        };
         StatusReport {
-            backend: meta.inputs.backend.clone(),
-            generation: meta.generation,
-            counts: meta.counts,
+            backend: self.options.inputs.backend.clone(),
+            packages,
             runtimes: facts::active_runtimes(&self.options.data_dir),
-            last_refresh: meta.last_refresh,
-            snapshot_created: meta.created,
-            snapshot_bytes: loaded.snapshot.file_len(),
             restart_required,
             restart_packages,
             lock_holder: self.lock_holder(),
@@ -102,6 +139,32 @@ impl Engine {
             store: self.store.unavailable(),
             uptime: self.started.elapsed().as_secs(),
         }
+    }
+
+    /// From the last snapshot of this process, or else from the database, which remembers over restarts.
+    fn last_known(&self) -> Option<LastKnown> {
+        let current = lock(&self.current).clone();
+        if let Some(meta) = current.as_ref().map(|loaded| loaded.snapshot.meta()) {
+            return Some(LastKnown {
+                time: meta.created,
+                generation: meta.generation,
+                installed: meta.counts.installed,
+                explicit: meta.counts.explicit,
+                upgradable: meta.counts.upgradable,
+                security: meta.counts.security,
+                orphans: meta.counts.orphans,
+            });
+        }
+        let stored = self.store.status(&self.options.inputs.file_name())?;
+        Some(LastKnown {
+            time: stored.time,
+            generation: stored.generation,
+            installed: stored.installed?,
+            explicit: stored.explicit?,
+            upgradable: stored.updates?,
+            security: stored.security?,
+            orphans: stored.orphans?,
+        })
     }
 
     /// Whether a restart is due, and for which packages.
@@ -124,13 +187,16 @@ impl Engine {
         // Held to the end: of two announcements at once the later one must also be the last.
         let mut announced = lock(&self.announced);
         let Some(loaded) = lock(&self.current).clone() else { return };
-        self.write_status(Ok(&loaded), unix_now());
+        let now = unix_now();
+        self.write_status(Ok(&loaded), now);
         let meta = loaded.snapshot.meta();
         let digests = (meta.installed_digest, meta.updates_digest);
         let key = meta.inputs.file_name();
         let before = announced.replace(digests).or_else(|| self.store.announced(&key));
-        if before != Some(digests)
-            && let Err(error) = self.store.set_announced(&key, digests, meta.generation)
+        // The digests say nothing of why packages are installed, the status does.
+        let known = || self.store.status(&key).is_some_and(|stored| stored.generation == meta.generation);
+        if (before != Some(digests) || !known())
+            && let Err(error) = self.store.set_announced(&key, digests, &self.status_file(Ok(&loaded), now))
         {
             tracing::debug!("{error}");
         }
