@@ -373,8 +373,16 @@ async fn arguments_out_of_bounds_are_refused_by_name() {
             assert_eq!(all.len(), 1000);
         }
 
-        let got = error(client.call::<()>("Search", &("not", "an array")).await);
-        assert_eq!(got.0, "org.freedesktop.DBus.Error.InvalidArgs", "{got:?}");
+        for (got, wanted) in [
+            (error(client.call::<()>("Search", &("not", "an array")).await), "Search takes terms as, options a{sv}"),
+            (error(client.call::<()>("Search", &("x",)).await), "given: s"),
+            (error(client.call::<()>("Search", &()).await), "given: none"),
+            (error(client.call::<()>("Status", &(5u32,)).await), "Status takes none"),
+            (error(client.call::<()>("Batch", &(vec!["Status"],)).await), "Batch takes requests a(sv)"),
+        ] {
+            assert_eq!(got.0, invalid, "{got:?}");
+            assert!(got.1.starts_with("arguments:") && got.1.contains(wanted), "{got:?}");
+        }
         let got = error(client.call::<()>("Destroy", &()).await);
         assert_eq!(got.0, "org.freedesktop.DBus.Error.UnknownMethod", "{got:?}");
     })

@@ -18,6 +18,7 @@ use super::stream::Stream;
 use crate::dbus::activity::Activity;
 use crate::dbus::manager::Manager;
 use crate::dbus::names::PATH;
+use crate::dbus::served::Served;
 use crate::engine::Engine;
 
 /// The most clients at once.
@@ -194,7 +195,7 @@ pub(super) async fn serve_stream(
     let building = connection::Builder::socket(socket)
         .server(Guid::generate())
         .p2p()
-        .serve_at(PATH, manager.clone())
+        .serve_at(PATH, Served::new(manager.clone()))
         .build();
     let connection = tokio::select! {
         built = timeout(HANDSHAKE, building) => built
