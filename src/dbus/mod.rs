@@ -13,4 +13,5 @@ pub mod proxy;
 pub mod reply;
 mod rows;
 mod running;
+pub mod served;
 mod stream;
