@@ -254,3 +254,25 @@ async fn a_signal_does_not_wait_for_ever() {
     assert!(call.await.unwrap().is_err());
     assert!(!world.socket().exists());
 }
+
+#[tokio::test]
+async fn a_daemon_that_found_its_socket_in_use_serves_there_once_the_other_has_ended() {
+    let world = World::new();
+    let mut first = world.daemon();
+    let bus = Bus::start(&world, None);
+    let second = world.spawn(world.omgd_on(&bus));
+    let deadline = Instant::now() + WAIT;
+    while bus.owner().await.is_none() {
+        assert!(Instant::now() < deadline, "on the bus in time");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(number(&world.peer().await.dictionary("Status").await, "Pid"), u64::from(first.pid()));
+    first.signal(Signal::TERM);
+    first.ended();
+    until("the socket is served again", || std::os::unix::net::UnixStream::connect(world.socket()).is_ok());
+    assert_eq!(number(&world.peer().await.dictionary("Status").await, "Pid"), u64::from(second.pid()));
+    assert_eq!(number(&bus.client().await.dictionary("Status").await, "Pid"), u64::from(second.pid()));
+    assert_eq!(world.socket().symlink_metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    second.signal(Signal::TERM);
+    until("the socket is removed again", || !world.socket().exists());
+}

@@ -505,6 +505,15 @@ fn doctor_names_what_is_wrong() {
 }
 
 #[test]
+fn a_completion_script_as_json_is_the_script_in_an_object() {
+    let service = service();
+    for shell in ["bash", "zsh", "fish"] {
+        let object: Value = serde_json::from_str(&printed(&service, &["completions", shell, "--json"])).expect("JSON");
+        assert_eq!(object, json!({"shell": shell, "script": printed(&service, &["completions", shell])}));
+    }
+}
+
+#[test]
 fn completion_scripts_parse_in_their_shells() {
     let service = service();
     for (shell, check) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {

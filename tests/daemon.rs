@@ -191,7 +191,7 @@ async fn the_status_the_counters_and_the_properties_say_the_same() {
         let status = client.dictionary("Status").await;
         assert_eq!(text(&status, "Backend"), "apt");
         assert_eq!(text(&status, "DaemonVersion"), env!("CARGO_PKG_VERSION"));
-        assert_eq!(text(&status, "Store"), "ok");
+        assert_eq!((text(&status, "Store").as_str(), text(&status, "StoreState").as_str()), ("ok", "ok"));
         assert_eq!(text(&status, "DataDir"), world.path("data/omg").to_str().unwrap());
         for (key, count) in [
             ("Packages", BULK as u64 + 4),
@@ -366,11 +366,23 @@ async fn arguments_out_of_bounds_are_refused_by_name() {
         assert_eq!((got.0.as_str(), got.1.starts_with("repository:")), (invalid, true), "{got:?}");
         let got = error(client.call::<Vec<String>>("Suggest", &("x\u{7}", 1u32)).await);
         assert_eq!((got.0.as_str(), got.1.starts_with("prefix:")), (invalid, true), "{got:?}");
-        let all: Vec<String> = client.call("Suggest", &("", u32::MAX)).await.unwrap();
-        assert_eq!(all.len(), 1000);
+        let got = error(client.call::<Vec<String>>("Suggest", &("", 1001u32)).await);
+        assert_eq!((got.0.as_str(), got.1.starts_with("limit:")), (exceeded, true), "{got:?}");
+        for limit in [0u32, 1000] {
+            let all: Vec<String> = client.call("Suggest", &("", limit)).await.unwrap();
+            assert_eq!(all.len(), 1000);
+        }
 
-        let got = error(client.call::<()>("Search", &("not", "an array")).await);
-        assert_eq!(got.0, "org.freedesktop.DBus.Error.InvalidArgs", "{got:?}");
+        for (got, wanted) in [
+            (error(client.call::<()>("Search", &("not", "an array")).await), "Search takes terms as, options a{sv}"),
+            (error(client.call::<()>("Search", &("x",)).await), "given: s"),
+            (error(client.call::<()>("Search", &()).await), "given: none"),
+            (error(client.call::<()>("Status", &(5u32,)).await), "Status takes none"),
+            (error(client.call::<()>("Batch", &(vec!["Status"],)).await), "Batch takes requests a(sv)"),
+        ] {
+            assert_eq!(got.0, invalid, "{got:?}");
+            assert!(got.1.starts_with("arguments:") && got.1.contains(wanted), "{got:?}");
+        }
         let got = error(client.call::<()>("Destroy", &()).await);
         assert_eq!(got.0, "org.freedesktop.DBus.Error.UnknownMethod", "{got:?}");
     })

@@ -7,8 +7,9 @@
 mod support;
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
@@ -28,7 +29,7 @@ fn with_helper(script: &str) -> World {
     world
 }
 
-/// Asks until the daemon tries its helper again, which it does a second after a failure.
+/// Asks until the daemon tries its helper again, which it does a second after a failure at the latest.
 async fn recovered(client: &Client) {
     let deadline = Instant::now() + WAIT;
     while let Err(failure) = client.search("app").await {
@@ -97,6 +98,88 @@ async fn a_helper_that_fails_is_quoted() {
 }
 
 #[tokio::test]
+async fn a_failing_helper_is_not_started_for_every_question_but_at_once_where_something_changed() {
+    let world = World::new();
+    let runs = world.path("runs");
+    let count = || fs::read_to_string(&runs).unwrap_or_default().len();
+    let failing = format!("printf x >>{}; exit 1", runs.display());
+    let path = world.script("helper", &failing);
+    world.configure(&format!("helper = \"{}\"", path.display()));
+    let _daemon = world.daemon();
+    let client = world.peer().await;
+    for _ in 0..200 {
+        client.search("app").await.unwrap_err();
+    }
+    assert!(count() < 200, "{}", count());
+    client.search("app").await.unwrap_err();
+    world.script("helper", &format!("exec {HELPER} \"$@\""));
+    assert_eq!(client.search("app").await.unwrap().len(), 1, "another helper is tried at once");
+
+    world.script("helper", &failing);
+    let status = fs::read_to_string(world.root.path().join("var/lib/dpkg/status")).unwrap();
+    for round in 0..3 {
+        let before = count();
+        world.root.write("var/lib/dpkg/status", &status.replacen("1.0", &format!("1.0.{round}"), 1));
+        assert_eq!(error(client.list_of("installed").await).0, "org.omg.Error.Internal");
+        assert!(count() > before, "changed packages are read at once");
+    }
+    world.script("helper", &format!("exec {HELPER} \"$@\""));
+    assert_eq!(text(&client.details("app").await.unwrap(), "Installed"), "1.0.2");
+}
+
+fn omg(world: &World, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = world.command(env!("CARGO_BIN_EXE_omg")).args(arguments).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test]
+async fn the_status_is_told_while_packages_cannot_be_read() {
+    let world = with_helper("echo disk on fire >&2; exit 1");
+    let mut daemon = world.daemon();
+    let client = world.peer().await;
+    let status = client.dictionary("Status").await;
+    assert_eq!((text(&status, "Backend").as_str(), text(&status, "StoreState").as_str()), ("apt", "ok"));
+    assert_eq!(number(&status, "Pid"), u64::from(daemon.pid()));
+    assert!(texts(&status, "Errors").iter().any(|error| error.contains("disk on fire")), "{status:?}");
+    for absent in ["Packages", "Installed", "Broken", "Generation", "LastRefresh", "SnapshotCreated", "LastKnown"] {
+        assert!(!status.contains_key(absent), "{absent} in {status:?}");
+    }
+    let (code, told) = omg(&world, &["status"]);
+    assert_eq!(code, Some(3), "{told}");
+    assert!(told.contains("Packages\tcannot be read") && told.contains("disk on fire"), "{told}");
+    let (code, told) = omg(&world, &["doctor"]);
+    assert_eq!(code, Some(3), "{told}");
+    assert!(told.contains("packages cannot be read") && told.contains("disk on fire"), "{told}");
+    assert!(told.contains("ok    daemon"), "{told}");
+
+    // Once they could be read, it is remembered how they were: by this daemon, and over restarts.
+    world.script("helper", &format!("exec {HELPER} \"$@\""));
+    recovered(&client).await;
+    let stored = || omg::store::Store::new(&world.path("data/omg")).generation() > 0;
+    while {
+        // What was announced may still be on its way to the disk when the daemon is told to end.
+        daemon.signal(rustix::process::Signal::TERM);
+        daemon.ended();
+        !stored()
+    } {
+        daemon = world.daemon();
+        recovered(&world.peer().await).await;
+    }
+    world.script("helper", "exit 1");
+    world.root.write("var/lib/dpkg/status", "");
+    let _daemon = world.daemon();
+    let status = world.peer().await.dictionary("Status").await;
+    assert!(!status.contains_key("Installed"), "{status:?}");
+    let known = Dict::try_from(status["LastKnown"].try_clone().unwrap()).unwrap();
+    let counts = ["Installed", "Explicit", "Upgradable", "Security"].map(|key| number(&known, key));
+    assert_eq!(counts, [3, 1, 1, 0]);
+    assert!(number(&known, "Time") > 0 && number(&known, "Generation") > 0);
+    let (code, told) = omg(&world, &["status", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((code, &told["last_known"]["installed"], told.get("installed")), (Some(3), &3.into(), None));
+}
+
+#[tokio::test]
 async fn a_missing_helper_is_named() {
     let world = World::new();
     world.configure("helper = \"/nowhere/omg-helper\"");
@@ -134,9 +217,48 @@ async fn a_full_disk_keeps_the_index_in_memory() {
     let status = client.dictionary("Status").await;
     assert!(texts(&status, "Errors").iter().any(|error| error.contains("kept in memory")), "{status:?}");
     assert_ne!(text(&status, "Store"), "ok");
+    assert_eq!(text(&status, "StoreState"), "failed");
     world.root.write("var/lib/dpkg/status", "");
     assert!(client.list("installed").await.is_empty(), "changes show all the same");
     assert!(daemon.is_running());
+}
+
+#[tokio::test]
+async fn an_index_that_neither_disk_nor_memory_takes_is_an_error_of_its_own_until_there_is_room() {
+    // No file that the helper writes may have more than 8 blocks: the kernel ends it where there is room on the disk.
+    let limited = format!("ulimit -f 8\nexec {HELPER} \"$@\"");
+    let world = with_helper(&limited);
+    let filled = World::new();
+    let path = filled.script("helper", &limited);
+    filled.configure(&format!("helper = \"{}\"", path.display()));
+    let set_up = "mount -t tmpfs -o size=64k tmpfs data; head -c 1000000 /dev/zero >data/fill || true";
+    let full_disk = in_namespace(&filled, |_| {}, set_up);
+    let daemons = [(&world, Some(world.daemon()), "RLIMIT_FSIZE"), (&filled, full_disk, "no space is left")];
+    for (world, daemon, why) in daemons {
+        let Some(mut daemon) = daemon else { continue };
+        let client = world.peer().await;
+        let (name, message) = error(client.search("app").await);
+        assert_eq!(name, "org.omg.Error.DiskFull", "{message}");
+        assert!(message.contains(why) && message.contains("neither on the disk nor in memory"), "{message}");
+        world.script("helper", &format!("exec {HELPER} \"$@\""));
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while let Err(failure) = client.search("app").await {
+            assert!(Instant::now() < deadline, "{failure}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(daemon.is_running());
+    }
+}
+
+#[test]
+fn the_helper_tells_a_full_disk_by_its_exit_code() {
+    let world = World::new();
+    let mut command = world.command(HELPER);
+    command.args(["index", "--backend", "apt", "--root"]).arg(world.root.path());
+    let output = command.stdout(fs::File::options().write(true).open("/dev/full").unwrap()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(74), "{said}");
+    assert!(said.contains("No space left on device"), "{said}");
 }
 
 #[tokio::test]
@@ -153,6 +275,43 @@ async fn a_read_only_home_keeps_everything_in_memory() {
     assert!(texts(&status, "Errors").iter().any(|error| error.contains("kept in memory")), "{status:?}");
     assert_eq!(number(&client.dictionary("Metrics").await, "Rebuilds"), 1, "the one in memory serves");
     assert_eq!(fs::read_dir(world.path("home")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_data_folder_that_others_can_write_in_or_own_is_not_used() {
+    let root = rustix::process::geteuid().is_root();
+    type Change = fn(&Path);
+    let owned: Change = |folder| std::os::unix::fs::chown(folder, Some(65534), None).unwrap();
+    let open: Change = |folder| fs::set_permissions(folder, PermissionsExt::from_mode(0o777)).unwrap();
+    let group: Change = |folder| fs::set_permissions(folder, PermissionsExt::from_mode(0o770)).unwrap();
+    for (folder, change, why) in [
+        ("data/omg", open, "others can write in"),
+        ("data/omg/index", group, "others can write in"),
+        ("data/omg", owned, "belongs to user 65534"),
+    ] {
+        if why.starts_with("belongs") && !root {
+            continue;
+        }
+        let world = World::new();
+        // An index that would do, were it in a safe place.
+        let mut first = world.daemon();
+        assert_eq!(world.peer().await.search("app").await.unwrap().len(), 1);
+        first.signal(rustix::process::Signal::TERM);
+        first.ended();
+        let snapshot = world.snapshot();
+        let before = fs::metadata(&snapshot).unwrap().ino();
+        change(&world.path(folder));
+        let _daemon = world.daemon();
+        let client = world.peer().await;
+        assert_eq!(client.search("app").await.unwrap().len(), 1);
+        assert_eq!(number(&client.dictionary("Metrics").await, "Rebuilds"), 1, "{folder}: the file is not believed");
+        let errors = texts(&client.dictionary("Status").await, "Errors");
+        assert!(errors.iter().any(|error| error.contains(why) && error.contains("kept in memory")), "{errors:?}");
+        assert_eq!(fs::metadata(&snapshot).unwrap().ino(), before, "{folder}: nothing is written there");
+        if folder == "data/omg" {
+            assert_eq!(text(&client.dictionary("Status").await, "StoreState"), "failed");
+        }
+    }
 }
 
 #[tokio::test]
@@ -299,6 +458,49 @@ async fn a_snapshot_spoilt_under_a_running_daemon_changes_no_answer() {
     }
 }
 
+/// Spoils a byte of the blocks that hold details, at `part` of their length. The table of sections (kind, checksum,
+/// offset, length) follows a header of 32 bytes; sections that are checked block by block have no checksum there.
+fn spoil_details(path: &Path, part: f64) {
+    let file = fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut head = [0; 1024];
+    file.read_at(&mut head, 0).unwrap();
+    let number =
+        |at: usize, bytes: usize| head[at..at + bytes].iter().rfold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    let entries = (0..number(12, 4) as usize).map(|entry| 32 + entry * 24);
+    let blocks = entries.filter(|at| number(at + 4, 4) == 0).map(|at| (number(at + 16, 8), number(at + 8, 8)));
+    let (length, offset) = blocks.max().unwrap();
+    let at = offset + (length as f64 * part) as u64;
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x55], at).unwrap();
+}
+
+#[tokio::test]
+async fn a_dump_from_a_damaged_snapshot_starts_over_or_says_that_it_is_cut() {
+    let world = World::new();
+    let _daemon = world.daemon();
+    let client = world.peer().await;
+    let dump = async || -> Vec<serde_json::Value> {
+        let query = options([("details", true.into())]);
+        let pipe: zbus::OwnedFd = client.call("QueryFd", &(query,)).await.unwrap();
+        let lines = BufReader::new(fs::File::from(OwnedFd::from(pipe))).lines();
+        lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
+    };
+    let whole = dump().await;
+    assert_eq!(whole[BULK + 4], serde_json::json!({"end": true, "count": BULK + 4}));
+    // The first packages cannot be read: nothing was told yet.
+    spoil_details(&world.snapshot(), 0.0);
+    assert!(dump().await == whole, "told anew, as a whole");
+    assert_eq!(number(&client.dictionary("Metrics").await, "Rebuilds"), 2);
+    // Others cannot be: what was told from one snapshot is not continued from another.
+    spoil_details(&world.snapshot(), 0.75);
+    let cut = dump().await;
+    let (error, told) = cut.split_last().unwrap();
+    assert_eq!(error["error"]["name"], "org.omg.Error.Internal", "{error}");
+    assert!(!told.is_empty() && told.len() < BULK && told == &whole[..told.len()], "{}", told.len());
+    assert!(dump().await == whole, "told anew, as a whole");
+}
+
 #[tokio::test]
 async fn a_spoilt_database_is_moved_aside_and_told_of() {
     let world = World::new();
@@ -320,6 +522,19 @@ async fn a_spoilt_database_is_moved_aside_and_told_of() {
     }
     let kept = fs::read_dir(world.path("data/omg")).unwrap().filter_map(|file| fs::read(file.unwrap().path()).ok());
     assert!(kept.into_iter().any(|bytes| bytes == [0xA5; 10_000]), "nothing is thrown away");
+}
+
+#[tokio::test]
+async fn a_database_that_another_process_has_is_told_apart_from_one_that_fails() {
+    let world = World::new();
+    let other = omg::store::Store::new(&world.path("data/omg"));
+    other.set_generation(1).unwrap();
+    let _daemon = world.daemon();
+    let client = world.peer().await;
+    assert_eq!(client.search("app").await.unwrap().len(), 1);
+    let status = client.dictionary("Status").await;
+    assert_eq!(text(&status, "StoreState"), "in-use", "{status:?}");
+    assert_ne!(text(&status, "Store"), "ok");
 }
 
 #[tokio::test]

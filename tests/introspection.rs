@@ -37,6 +37,23 @@ async fn the_published_description_is_that_of_the_running_daemon() {
     assert!(published == described, "{} differs from the daemon's own:\n{described}", file.display());
 }
 
+/// `qdbusxml2cpp` refuses a member with a type that Qt has no class for, unless an annotation names one.
+#[test]
+fn every_property_says_when_it_changes_and_every_structure_has_a_name_in_qt() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("dbus").join(format!("{NAME}.xml"));
+    let published = fs::read_to_string(file).unwrap();
+    let (mut properties, mut named, mut needed) = (0, 0, 0);
+    for element in published.lines().map(str::trim_start) {
+        let declares = element.starts_with("<arg ") || element.starts_with("<property ");
+        let kind = element.split_once(" type=\"").map_or("", |(_, rest)| rest.split_once('"').unwrap().0);
+        needed += usize::from(declares && kind.contains(['(', '{']));
+        named += usize::from(element.starts_with("<annotation name=\"org.qtproject.QtDBus.QtTypeName"));
+        properties += usize::from(element.starts_with("<property "));
+    }
+    assert_eq!((named, needed > 10), (needed, true));
+    assert_eq!(published.matches("org.freedesktop.DBus.Property.EmitsChangedSignal").count(), properties);
+}
+
 #[tokio::test]
 async fn ordinary_tools_read_the_description_and_start_the_daemon() {
     let world = World::new();

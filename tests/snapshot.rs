@@ -108,6 +108,59 @@ fn rows_and_details_are_what_was_added() {
 }
 
 #[test]
+fn a_mistyped_name_suggests_what_begins_alike_and_one_name_of_a_family() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("names.snapshot");
+    let mut builder = Builder::new("amd64");
+    let version = Version { version: "1", arch: "amd64", repository: "bookworm/main" };
+    for name in [
+        "curl",
+        "firefox-esr",
+        "firefox-esr-l10n-af",
+        "firefox-esr-l10n-all",
+        "git",
+        "gist",
+        "python3",
+        "python3-pip",
+        "ripgrep",
+        "tirex",
+        "vim",
+        "xfig",
+    ] {
+        let entry = Entry {
+            name,
+            arch: "amd64",
+            preferred: true,
+            flags: Flags::empty(),
+            candidate: Some(version),
+            installed: None,
+            download_size: 1,
+            summary: "",
+            description: "",
+            provides: &[],
+        };
+        builder.add(&entry, &PackageDetails::default()).unwrap();
+    }
+    let meta = Meta { inputs: Inputs { backend: "apt".into(), ..Inputs::default() }, ..Meta::default() };
+    builder.write(meta, &Fingerprint::default(), &mut File::create(&path).unwrap()).unwrap();
+    let snapshot = Snapshot::open(&path).unwrap();
+    for (typed, expected) in [
+        ("firefx", &["firefox-esr", "tirex"][..]),
+        ("fierfox", &["firefox-esr"]),
+        ("gti", &["git"]),
+        ("gits", &["git", "gist"]),
+        ("pyhton3", &["python3", "python3-pip"]),
+        ("ripgerp", &["ripgrep"]),
+        ("crul", &["curl"]),
+        ("xy", &[]),
+        ("unheard-of", &[]),
+    ] {
+        assert_eq!(snapshot.nearest_names(typed, 3), expected, "{typed}");
+    }
+    assert_eq!(snapshot.nearest_names("firefx", 1), ["firefox-esr"]);
+}
+
+#[test]
 fn exact_then_prefix_then_word_then_substring_then_fuzzy_then_summary() {
     let (_folder, path) = sample();
     let snapshot = Snapshot::open(&path).unwrap();

@@ -39,8 +39,7 @@ impl Fixture {
     fn filled() -> Self {
         let fixture = Self::new();
         let store = fixture.store();
-        store.set_generation(41).unwrap();
-        store.set_status(&status()).unwrap();
+        store.set_announced("apt", (1, 2), &status()).unwrap();
         for number in 0..20 {
             store.append_history(&record(number)).unwrap();
         }
@@ -71,6 +70,7 @@ impl Fixture {
 fn status() -> Status {
     Status {
         time: 1_700_000_000,
+        generation: 41,
         updates: Some(12),
         runtimes: vec![Runtime::new("node", "20.10.0").unwrap()],
         ..Status::default()
@@ -101,7 +101,8 @@ fn record(number: u64) -> HistoryRecord {
 #[track_caller]
 fn assert_filled(store: &Store) {
     assert_eq!(store.generation(), 41);
-    assert_eq!(store.status(), Some(status()));
+    assert_eq!((store.announced("apt"), store.status("apt")), (Some((1, 2)), Some(status())));
+    assert_eq!((store.announced("other"), store.status("other")), (None, None));
     let expected: Vec<_> =
         (0..20).rev().map(|number| HistoryEntry { id: number + 1, record: record(number) }).collect();
     assert_eq!(store.history(usize::MAX), expected);
@@ -113,7 +114,7 @@ fn assert_filled(store: &Store) {
 #[track_caller]
 fn assert_usable_and_empty(store: &Store) {
     assert_eq!(store.generation(), 0);
-    assert_eq!(store.status(), None);
+    assert_eq!(store.status("apt"), None);
     assert_eq!(store.history(10), []);
     assert_eq!(store.cached("answer", 0), None);
     assert_eq!(store.unavailable(), None);
@@ -320,7 +321,7 @@ fn damaged_pages_give_warnings_and_never_wrong_data() {
         for entry in &entries {
             assert_eq!(entry.record, record(entry.id - 1), "round {round}");
         }
-        let found = (store.generation(), store.status(), entries.len(), store.cached("answer", 1999));
+        let found = (store.generation(), store.status("apt"), entries.len(), store.cached("answer", 1999));
         let warnings = store.take_warnings();
         if warnings.is_empty() {
             assert_eq!(found, (41, Some(status()), 20, Some(b"forty-two".to_vec())), "round {round}");
@@ -381,14 +382,14 @@ fn handles_that_open_a_damaged_file_at_once_move_it_aside_once() {
 fn assert_unavailable(folder: &Path) {
     let store = Store::new(folder);
     assert_eq!(store.generation(), 0);
-    assert_eq!(store.status(), None);
+    assert_eq!(store.status("apt"), None);
     assert_eq!(store.history(10), []);
     assert_eq!(store.cached("a", 0), None);
     let reason = store.unavailable();
     assert!(matches!(reason, Some(Unavailable::Io { .. })), "{reason:?}");
     for result in [
         store.set_generation(1),
-        store.set_status(&status()),
+        store.set_announced("apt", (1, 2), &status()),
         store.append_history(&record(0)).map(|_| ()),
         store.set_cached("a", b"b", 1, 0),
         store.clear_cached(),

@@ -53,7 +53,11 @@ const STATUS_JSON: &str = "\
 installed, explicit, upgradable, security, orphans, foreign, held, phased, residual, broken,
 vulnerabilities (absent: not known), runtimes [{name, version}], last_refresh, snapshot_created
 (Unix seconds), snapshot_bytes, restart_required, restart_packages, lock_holder {pid, command}
-(absent: none), errors, data_dir, store.";
+(absent: none), errors, data_dir, store, store_state (ok, in-use or failed).
+
+While packages cannot be read the exit code is 3, errors has the reason, and generation, the counts,
+last_refresh, snapshot_created and snapshot_bytes are absent; last_known {time (Unix seconds),
+generation, installed, explicit, upgradable, security, orphans} has what is remembered of them.";
 
 const DOCTOR_JSON: &str = "\
 --json prints one object a line: check, state (ok, warn or fail), detail, advice (absent: none).
@@ -68,6 +72,8 @@ const METRICS_JSON: &str = "\
 max}}, search_cache_hits, search_cache_misses, details_cache_hits, details_cache_misses,
 running_calls, cached_searches, cached_details, snapshot_bytes, resident_bytes, last_rebuild_millis,
 rebuilds, fingerprint_checks, worker_runs, last_worker_run (Unix seconds, absent: never).";
+
+const COMPLETIONS_JSON: &str = "--json prints one object: shell, script.";
 
 /// One fast tool for system packages and language runtimes.
 #[derive(Debug, Parser)]
@@ -155,6 +161,7 @@ pub enum Verb {
     ///
     /// bash: put it into ~/.local/share/bash-completion/completions/omg; zsh: as _omg into a folder of $fpath; fish:
     /// into ~/.config/fish/completions/omg.fish.
+    #[command(after_long_help = COMPLETIONS_JSON)]
     Completions { shell: Shell },
     /// Print the package names that start with a prefix, for completion scripts.
     #[command(hide = true)]

@@ -55,16 +55,20 @@ end
 "#;
 
 pub fn run(shell: Shell, out: &mut Output) -> Result<(), Failure> {
-    let script = match shell {
-        Shell::Bash => generate(Generator::Bash)? + BASH,
+    let (name, script) = match shell {
+        Shell::Bash => ("bash", generate(Generator::Bash)? + BASH),
         Shell::Zsh => {
             let script = generate(Generator::Zsh)?.replace(":_default'", ":_omg_packages'");
             let (first, rest) = script.split_once('\n').unwrap_or((&script, ""));
-            format!("{first}\n{ZSH}{rest}")
+            ("zsh", format!("{first}\n{ZSH}{rest}"))
         }
-        Shell::Fish => generate(Generator::Fish)? + FISH,
+        Shell::Fish => ("fish", generate(Generator::Fish)? + FISH),
     };
-    out.file(script.as_bytes());
+    if out.is_json() {
+        out.json(&serde_json::json!({"shell": name, "script": script}));
+    } else {
+        out.file(script.as_bytes());
+    }
     Ok(())
 }
 

@@ -9,17 +9,16 @@ use serde::Serialize;
 use super::Failure;
 use super::output::format::{age, ago, bytes, count, duration};
 use super::output::{BAD, DIM, GOOD, NAME, Output, WARN};
+use super::status::last_known;
 use crate::config::{self, Paths};
 use crate::dbus::client::{Client, ConnectOptions, Route, find_program, is_listened_to};
 use crate::dbus::names::{BUS_NAME, SERVICE_UNIT};
-use crate::dbus::reply::Status;
+use crate::dbus::reply::{Status, StoreState};
 
 /// Package lists older than this may hide upgrades.
 const LISTS_STALE_DAYS: u64 = 14;
 /// The timer renews the status file far more often.
 const STATUS_FILE_STALE_DAYS: u64 = 1;
-/// The end of `Store` in the status of a daemon that runs beside another one.
-const STORE_IN_USE: &str = "is in use by another process";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -204,11 +203,15 @@ fn from_status(status: &Status) -> Vec<Check> {
         backend => Check::ok("backend", backend),
     });
     checks.push(match (status.snapshot_created, status.packages) {
-        (Some(created), packages @ 1..) => {
+        (Some(created), Some(packages @ 1..)) => {
             let size = status.snapshot_bytes.map_or(String::new(), |size| format!(", {}", bytes(size)));
             Check::ok("index", format!("{} packages, built {}{size}", count(packages), ago(created)))
         }
-        _ => Check::fail("index", "there is no index of the packages", "look at the daemon's log: omg daemon logs"),
+        (_, Some(_)) => Check::fail("index", "it has no packages", "look at the daemon's log: omg daemon logs"),
+        (_, None) => {
+            let known = status.last_known.as_ref().map_or(String::new(), |known| format!("; {}", last_known(known)));
+            Check::fail("index", format!("packages cannot be read{known}"), "see the errors below, and omg daemon logs")
+        }
     });
     if let Some(time) = status.last_refresh {
         let detail = format!("fetched {}", ago(time));
@@ -226,22 +229,29 @@ fn from_status(status: &Status) -> Vec<Check> {
             "packages cannot be changed until it ends",
         ),
     });
-    checks.push(match status.store.as_str() {
-        "ok" => Check::ok("store", status.data_dir.clone()),
-        "" => Check::warn("store", "its state is not known", "end the older daemon: omg daemon stop"),
-        problem if problem.ends_with(STORE_IN_USE) => {
-            Check::warn("store", problem, "another omgd keeps it; this one serves without what is stored")
+    checks.push(match status.store_state {
+        Some(StoreState::Ok) => Check::ok("store", status.data_dir.clone()),
+        // Another daemon of this user has it, which is how it should be.
+        Some(StoreState::InUse) => {
+            Check::warn("store", &status.store, "another omgd keeps it; this one serves without what is stored")
         }
-        problem => Check::fail("store", problem, format!("check the free space and the owner of {}", status.data_dir)),
+        Some(StoreState::Failed) => Check::fail(
+            "store",
+            &status.store,
+            format!("check the free space, the owner and the mode of {}", status.data_dir),
+        ),
+        Some(StoreState::Unknown) | None => {
+            Check::warn("store", "its state is not known", "end the other version of the daemon: omg daemon stop")
+        }
     });
-    checks.push(match status.broken {
+    checks.extend(status.broken.map(|broken| match broken {
         0 => Check::ok("packages", "none is broken"),
         broken => Check::fail(
             "packages",
             format!("{} are unpacked or half-installed", count(broken)),
             "repair them: sudo dpkg --configure -a && sudo apt-get -f install",
         ),
-    });
+    }));
     if status.restart_required {
         let packages = status.restart_packages.join(", ");
         checks.push(Check::warn("restart", format!("required {packages}").trim_end(), "restart the machine"));
@@ -323,9 +333,11 @@ mod tests {
     fn a_healthy_daemon_passes() {
         let status = Status {
             backend: "apt".into(),
-            packages: 5,
+            packages: Some(5),
+            broken: Some(0),
             snapshot_created: Some(1),
             store: "ok".into(),
+            store_state: Some(StoreState::Ok),
             ..Status::default()
         };
         assert!(states(&status).iter().all(|(_, state)| *state == State::Ok));
@@ -335,7 +347,8 @@ mod tests {
     fn every_trouble_is_named_with_advice() {
         let status = Status {
             store: "database is newer".into(),
-            broken: 2,
+            store_state: Some(StoreState::Failed),
+            broken: Some(2),
             last_refresh: Some(1),
             errors: vec!["helper failed".into()],
             ..Status::default()
@@ -357,10 +370,15 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_another_daemon_keeps_is_no_failure() {
-        let store = format!("/x/cache.redb {STORE_IN_USE}");
-        let checks = from_status(&Status { store, ..Status::default() });
-        assert_eq!(checks.iter().find(|check| check.check == "store").map(|check| check.state), Some(State::Warn));
+    fn a_store_that_another_daemon_keeps_is_no_failure_whatever_its_text() {
+        let state = |store_state| {
+            let status = Status { store: "beschäftigt".into(), store_state, ..Status::default() };
+            states(&status).into_iter().find(|check| check.0 == "store").map(|check| check.1)
+        };
+        assert_eq!(state(Some(StoreState::InUse)), Some(State::Warn));
+        assert_eq!(state(Some(StoreState::Failed)), Some(State::Fail));
+        assert_eq!(state(Some(StoreState::Unknown)), Some(State::Warn), "a word of a newer daemon");
+        assert_eq!(state(None), Some(State::Warn), "an older daemon");
     }
 
     #[test]

@@ -7,13 +7,15 @@ use super::Failure;
 use super::output::format::{ago, bytes, count, duration};
 use super::output::{BAD, GOOD, NAME, Output, WARN};
 use crate::dbus::client::Client;
-use crate::dbus::reply::Status;
+use crate::dbus::reply::{LastKnown, Status};
 
 pub async fn run(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
     let status = client.status().await?;
+    // Without packages this is no status that a script could go by.
+    let outcome = if status.packages.is_some() { Ok(()) } else { Err(Failure::Reported(3)) };
     if out.is_json() {
         out.json(&status);
-        return Ok(());
+        return outcome;
     }
     if !out.quiet() {
         let rows = summary(&status);
@@ -23,36 +25,38 @@ pub async fn run(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
         out.styled(BAD, "error: ");
         out.line(error);
     }
-    Ok(())
+    outcome
 }
 
 fn summary(status: &Status) -> Vec<(&'static str, String, Style)> {
     let plain = Style::new();
-    let mut rows = vec![(
-        "Packages",
-        format!(
-            "{} known, {} installed, {} explicit",
-            count(status.packages),
-            count(status.installed),
-            count(status.explicit)
-        ),
-        plain,
-    )];
-    rows.push(match (status.upgradable, status.security) {
-        (0, _) => ("Upgrades", "none".into(), GOOD),
-        (updates, 0) => ("Upgrades", count(updates), WARN),
-        (updates, security) => {
-            ("Upgrades", format!("{}, {} with security fixes", count(updates), count(security)), BAD)
-        }
-    });
+    let number = |known: Option<u32>| known.unwrap_or_default();
+    let mut rows = Vec::new();
+    if let Some(packages) = status.packages {
+        let installed =
+            format!("{} installed, {} explicit", count(number(status.installed)), count(number(status.explicit)));
+        rows.push(("Packages", format!("{} known, {installed}", count(packages)), plain));
+        rows.push(match (number(status.upgradable), number(status.security)) {
+            (0, _) => ("Upgrades", "none".into(), GOOD),
+            (updates, 0) => ("Upgrades", count(updates), WARN),
+            (updates, security) => {
+                ("Upgrades", format!("{}, {} with security fixes", count(updates), count(security)), BAD)
+            }
+        });
+    } else {
+        rows.push(("Packages", "cannot be read".into(), BAD));
+    }
+    if let Some(known) = &status.last_known {
+        rows.push(("Last known", last_known(known), plain));
+    }
     let counts = [
-        ("Orphans", status.orphans, plain),
-        ("Foreign", status.foreign, plain),
-        ("Held", status.held, plain),
-        ("Phased", status.phased, plain),
-        ("Residual", status.residual, plain),
-        ("Broken", status.broken, BAD),
-        ("Vulnerable", status.vulnerabilities.unwrap_or_default(), BAD),
+        ("Orphans", number(status.orphans), plain),
+        ("Foreign", number(status.foreign), plain),
+        ("Held", number(status.held), plain),
+        ("Phased", number(status.phased), plain),
+        ("Residual", number(status.residual), plain),
+        ("Broken", number(status.broken), BAD),
+        ("Vulnerable", number(status.vulnerabilities), BAD),
     ];
     rows.extend(counts.into_iter().filter(|row| row.1 > 0).map(|(key, number, style)| (key, count(number), style)));
     if !status.runtimes.is_empty() {
@@ -86,6 +90,18 @@ fn summary(status: &Status) -> Vec<(&'static str, String, Style)> {
     rows
 }
 
+/// What was known of packages that cannot be read now, on a line.
+pub fn last_known(known: &LastKnown) -> String {
+    format!(
+        "{} installed, {} explicit, {} upgradable, {} with security fixes; read {}",
+        count(known.installed),
+        count(known.explicit),
+        count(known.upgradable),
+        count(known.security),
+        ago(known.time)
+    )
+}
+
 /// Prints keys and values in two columns on a terminal, as `key<TAB>value` elsewhere.
 pub fn print_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str, Style)> + Clone, out: &mut Output) {
     if !out.is_terminal() {
@@ -109,11 +125,27 @@ mod tests {
 
     #[test]
     fn what_is_zero_or_unknown_is_not_mentioned() {
-        let status = Status { packages: 63_440, installed: 512, upgradable: 3, security: 1, ..Status::default() };
+        let status = Status {
+            packages: Some(63_440),
+            installed: Some(512),
+            upgradable: Some(3),
+            security: Some(1),
+            ..Status::default()
+        };
         let rows = summary(&status);
         let keys: Vec<_> = rows.iter().map(|row| row.0).collect();
         assert_eq!(keys, ["Packages", "Upgrades", "Daemon"]);
         assert_eq!(rows[0].1, "63,440 known, 512 installed, 0 explicit");
         assert_eq!(rows[1].1, "3, 1 with security fixes");
+    }
+
+    #[test]
+    fn packages_that_cannot_be_read_are_not_counted_but_what_was_known_is_told() {
+        let known = LastKnown { time: 1, installed: 512, explicit: 300, upgradable: 3, ..LastKnown::default() };
+        let rows = summary(&Status { last_known: Some(known), ..Status::default() });
+        assert_eq!(rows.iter().map(|row| row.0).collect::<Vec<_>>(), ["Packages", "Last known", "Daemon"]);
+        assert_eq!(rows[0].1, "cannot be read");
+        let told = "512 installed, 300 explicit, 3 upgradable, 0 with security fixes; read ";
+        assert!(rows[1].1.starts_with(told), "{}", rows[1].1);
     }
 }

@@ -13,6 +13,7 @@ use zbus::{Connection, connection};
 use crate::dbus::activity::Activity;
 use crate::dbus::manager::Manager;
 use crate::dbus::names::{BUS_NAME, PATH};
+use crate::dbus::served::Served;
 use crate::engine::Engine;
 
 /// A bus that has not answered by then is treated as not there.
@@ -47,7 +48,7 @@ impl Bus {
             return Ok(None);
         }
         let manager = Manager::new(Arc::clone(engine), activity.clone(), "bus".to_owned());
-        let building = connection::Builder::session().serve_at(PATH, manager).build();
+        let building = connection::Builder::session().serve_at(PATH, Served::new(manager)).build();
         let connection = match timeout(CONNECT, building).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {

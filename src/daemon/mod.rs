@@ -25,8 +25,8 @@ use crate::dbus::activity::Activity;
 use crate::engine::{CacheLimits, Engine, Options};
 use crate::index::Inputs;
 use bus::Bus;
-use peers::Peers;
-use socket::Listener;
+use peers::{Entrance, Peers};
+use socket::{Listener, Place, SocketError};
 
 /// Running requests get so long to finish after SIGTERM.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -233,15 +233,15 @@ async fn serve(
     let activity = Activity::default();
 
     let passed_on = inherited.is_some();
-    let listener = match inherited {
-        Some(listener) => Some(Listener::inherited(listener)?),
-        None => own_listener(paths, socket)?,
+    let entrance = match inherited {
+        Some(listener) => Entrance::Open(Listener::inherited(listener)?),
+        None => own_entrance(paths, socket)?,
     };
     let bus = Bus::connect(&engine, &activity, passed_on).await?;
-    if listener.is_none() && bus.is_none() {
+    if bus.is_none() && !matches!(entrance, Entrance::Open(_)) {
         return Err(DaemonError::NowhereToServe);
     }
-    let mut peers = Peers::new(listener, Arc::clone(&engine), activity.clone());
+    let mut peers = Peers::new(entrance, Arc::clone(&engine), activity.clone());
     let connected = peers.connected();
     service_manager::ready();
     tracing::debug!("serving");
@@ -283,16 +283,22 @@ async fn serve(
     Ok(())
 }
 
-fn own_listener(paths: &Paths, socket: Option<PathBuf>) -> Result<Option<Listener>, DaemonError> {
+fn own_entrance(paths: &Paths, socket: Option<PathBuf>) -> Result<Entrance, DaemonError> {
     let wanted = socket.is_some() || paths.socket_origin == SocketOrigin::Override;
-    let path = socket.unwrap_or_else(|| paths.socket.clone());
-    match Listener::bind(&path, paths.socket_origin == SocketOrigin::Temporary && !wanted) {
-        Ok(listener) => Ok(Some(listener)),
+    let place = Place {
+        path: socket.unwrap_or_else(|| paths.socket.clone()),
+        make_folder: paths.socket_origin == SocketOrigin::Temporary && !wanted,
+    };
+    match place.bind() {
+        Ok(listener) => Ok(Entrance::Open(listener)),
         Err(error) if wanted => Err(error.into()),
         // The bus alone will do where nobody asked for a socket.
         Err(error) => {
             tracing::warn!("no socket: {error}");
-            Ok(None)
+            Ok(match error {
+                SocketError::InUse(_) => Entrance::Taken(place),
+                _ => Entrance::None,
+            })
         }
     }
 }

@@ -13,11 +13,12 @@ use tokio::time::timeout;
 use zbus::object_server::SignalEmitter;
 use zbus::{Guid, connection};
 
-use super::socket::Listener;
+use super::socket::{Listener, Place};
 use super::stream::Stream;
 use crate::dbus::activity::Activity;
 use crate::dbus::manager::Manager;
 use crate::dbus::names::PATH;
+use crate::dbus::served::Served;
 use crate::engine::Engine;
 
 /// The most clients at once.
@@ -29,10 +30,22 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Pause after `accept` fails, as it does while descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often a daemon whose socket another one has looks whether it is free: a handful of system calls.
+const SOCKET_RETRY: Duration = Duration::from_secs(5);
+
+/// Where clients connect.
+#[derive(Debug)]
+pub(super) enum Entrance {
+    Open(Listener),
+    /// Another daemon listens there; this one does once that has ended.
+    Taken(Place),
+    None,
+}
+
 /// Accepts and serves peer-to-peer clients.
 #[derive(Debug)]
 pub(super) struct Peers {
-    listener: Option<Listener>,
+    entrance: Entrance,
     engine: Arc<Engine>,
     activity: Activity,
     clients: JoinSet<()>,
@@ -59,9 +72,9 @@ impl Drop for Connected {
 }
 
 impl Peers {
-    pub(super) fn new(listener: Option<Listener>, engine: Arc<Engine>, activity: Activity) -> Self {
+    pub(super) fn new(entrance: Entrance, engine: Arc<Engine>, activity: Activity) -> Self {
         Self {
-            listener,
+            entrance,
             engine,
             activity,
             clients: JoinSet::new(),
@@ -79,7 +92,19 @@ impl Peers {
     /// Accepts and serves; never ends.
     pub(super) async fn accept(&mut self) {
         loop {
-            let Some(listener) = &self.listener else { return std::future::pending().await };
+            let listener = match &self.entrance {
+                Entrance::Open(listener) => listener,
+                Entrance::Taken(place) => {
+                    // From now on clients of that daemon come here.
+                    if let Some(listener) = place.once_free(SOCKET_RETRY).await {
+                        self.entrance = Entrance::Open(listener);
+                    } else {
+                        self.entrance = Entrance::None;
+                    }
+                    continue;
+                }
+                Entrance::None => return std::future::pending().await,
+            };
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok(stream) => self.serve(stream),
@@ -120,7 +145,10 @@ impl Peers {
 
     /// Accepts nothing more. With `drain`, clients that are connecting are still served.
     pub(super) fn stop(&mut self, drain: bool) {
-        let waiting = self.listener.take().map(Listener::close).unwrap_or_default();
+        let waiting = match std::mem::replace(&mut self.entrance, Entrance::None) {
+            Entrance::Open(listener) => listener.close(),
+            Entrance::Taken(_) | Entrance::None => Vec::new(),
+        };
         if drain {
             for stream in waiting {
                 self.serve(stream);
@@ -164,7 +192,8 @@ pub(super) async fn serve_stream(
     let failed = |error: std::io::Error| zbus::Error::InputOutput(Arc::new(error));
     let uid = socket_peercred(stream.as_fd()).map_err(|error| failed(error.into()))?.uid;
     let socket = Stream::new(stream, uid.as_raw()).map_err(failed)?;
-    let building = connection::Builder::socket(socket).server(Guid::generate()).p2p().serve_at(PATH, manager).build();
+    let building =
+        connection::Builder::socket(socket).server(Guid::generate()).p2p().serve_at(PATH, Served::new(manager)).build();
     let connection = tokio::select! {
         built = timeout(HANDSHAKE, building) => built
             .map_err(|_| zbus::Error::Handshake(format!("no authentication within {} s", HANDSHAKE.as_secs())))??,

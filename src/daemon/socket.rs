@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use thiserror::Error;
@@ -24,6 +25,38 @@ pub enum SocketError {
     Foreign(PathBuf),
     #[error("{0} must be a folder of this user that nobody else can enter (mode 0700)")]
     OpenFolder(PathBuf),
+}
+
+/// Where a socket is to be.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) path: PathBuf,
+    /// The folder is made too, and must then be private.
+    pub(super) make_folder: bool,
+}
+
+impl Place {
+    pub(super) fn bind(&self) -> Result<Listener, SocketError> {
+        Listener::bind(&self.path, self.make_folder)
+    }
+
+    /// Listens once nobody else does, which is tried again and again after `pause`; `None` when it can never be.
+    pub(super) async fn once_free(&self, pause: Duration) -> Option<Listener> {
+        loop {
+            tokio::time::sleep(pause).await;
+            match self.bind() {
+                Ok(listener) => {
+                    tracing::info!("{} is free again; listening there", self.path.display());
+                    return Some(listener);
+                }
+                Err(SocketError::InUse(_)) => {}
+                Err(error) => {
+                    tracing::warn!("no socket: {error}");
+                    return None;
+                }
+            }
+        }
+    }
 }
 
 /// A listening socket, passed on by the service manager or bound here.

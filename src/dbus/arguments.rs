@@ -98,6 +98,20 @@ pub fn limit(options: &Options) -> Result<u32, Error> {
     })
 }
 
+/// How many names `Suggest` is to give; 0 asks for all that are allowed.
+///
+/// # Errors
+/// `LimitExceeded` beyond [`MAX_SUGGESTIONS`].
+pub fn suggestions(limit: u32) -> Result<usize, Error> {
+    match limit {
+        0 => Ok(MAX_SUGGESTIONS as usize),
+        limit if limit > MAX_SUGGESTIONS => {
+            Err(Error::LimitExceeded(format!("limit: {limit} given, at most {MAX_SUGGESTIONS} are allowed")))
+        }
+        limit => Ok(limit as usize),
+    }
+}
+
 /// The rows, if they fit into one answer.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use zbus::Variant;
 
-use crate::engine::{DetailsAnswer, Metrics, MetricsReport, StatusReport};
+use crate::engine::{DetailsAnswer, Metrics, MetricsReport, PackagesReport, StatusReport, StoreUnavailable};
 use crate::package::{VersionDetails, split_relations};
 
 /// A dictionary under construction.
@@ -121,40 +121,67 @@ fn unfold(relation: &str) -> String {
 
 /// The dictionary of `Status`.
 pub fn status(report: &StatusReport) -> Dictionary {
-    let counts = &report.counts;
     let mut dictionary = Dictionary::from([
         ("Backend", report.backend.clone().into()),
         ("DaemonVersion", env!("CARGO_PKG_VERSION").into()),
         ("Pid", std::process::id().into()),
         ("Uptime", report.uptime.into()),
-        ("Generation", report.generation.into()),
-        ("Packages", counts.packages.into()),
-        ("Installed", counts.installed.into()),
-        ("Explicit", counts.explicit.into()),
-        ("Upgradable", counts.upgradable.into()),
-        ("Security", counts.security.into()),
-        ("Orphans", counts.orphans.into()),
-        ("Foreign", counts.foreign.into()),
-        ("Held", counts.held.into()),
-        ("Phased", counts.phased.into()),
-        ("Residual", counts.residual.into()),
-        ("Broken", counts.broken.into()),
         ("Runtimes", report.runtimes.clone().into()),
-        ("SnapshotCreated", report.snapshot_created.into()),
-        ("SnapshotBytes", report.snapshot_bytes.into()),
         ("RestartRequired", report.restart_required.into()),
         ("RestartPackages", report.restart_packages.clone().into()),
         ("Errors", report.errors.clone().into()),
         ("DataDir", report.data_dir.to_string_lossy().into_owned().into()),
-        ("Store", report.store.clone().into()),
+        ("Store", report.store.as_ref().map_or_else(|| "ok".to_owned(), ToString::to_string).into()),
+        ("StoreState", store_state(report.store.as_ref()).into()),
     ]);
-    if report.last_refresh > 0 {
-        dictionary.insert("LastRefresh", report.last_refresh.into());
+    match &report.packages {
+        PackagesReport::Read { generation, counts, last_refresh, snapshot_created, snapshot_bytes } => {
+            dictionary.extend([
+                ("Generation", Variant::from(*generation)),
+                ("Packages", counts.packages.into()),
+                ("Installed", counts.installed.into()),
+                ("Explicit", counts.explicit.into()),
+                ("Upgradable", counts.upgradable.into()),
+                ("Security", counts.security.into()),
+                ("Orphans", counts.orphans.into()),
+                ("Foreign", counts.foreign.into()),
+                ("Held", counts.held.into()),
+                ("Phased", counts.phased.into()),
+                ("Residual", counts.residual.into()),
+                ("Broken", counts.broken.into()),
+                ("SnapshotCreated", (*snapshot_created).into()),
+                ("SnapshotBytes", (*snapshot_bytes).into()),
+            ]);
+            if *last_refresh > 0 {
+                dictionary.insert("LastRefresh", (*last_refresh).into());
+            }
+        }
+        PackagesReport::Unreadable { last_known: Some(known) } => {
+            let known = Dictionary::from([
+                ("Time", known.time.into()),
+                ("Generation", known.generation.into()),
+                ("Installed", known.installed.into()),
+                ("Explicit", known.explicit.into()),
+                ("Upgradable", known.upgradable.into()),
+                ("Security", known.security.into()),
+                ("Orphans", known.orphans.into()),
+            ]);
+            dictionary.insert("LastKnown", known.into());
+        }
+        PackagesReport::Unreadable { last_known: None } => {}
     }
     if let Some(holder) = &report.lock_holder {
         dictionary.insert("LockHolder", (holder.pid, holder.command.clone()).into());
     }
     dictionary
+}
+
+fn store_state(unavailable: Option<&StoreUnavailable>) -> &'static str {
+    match unavailable {
+        None => "ok",
+        Some(StoreUnavailable::InUse { .. }) => "in-use",
+        Some(_) => "failed",
+    }
 }
 
 /// The dictionary of `Metrics`, of a daemon with `running` calls in flight.

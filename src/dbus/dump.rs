@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -50,7 +50,8 @@ impl Drop for Place {
 /// Starts a dump and gives the end of the pipe to read it from.
 ///
 /// # Errors
-/// Those of the query's arguments; `LimitExceeded` when too many dumps run. What fails later is the dump's last line.
+/// Those of the query's arguments; `LimitExceeded` when too many dumps run. What fails later is the dump's last line; a
+/// damaged snapshot is replaced instead, as long as nothing told from it has gone through the pipe.
 pub(super) async fn start(
     engine: &Arc<Engine>,
     activity: &Activity,
@@ -74,29 +75,66 @@ pub(super) async fn start(
     let engine = Arc::clone(engine);
     tokio::spawn(async move {
         let _held = (place, call);
-        let writer = Arc::new(std::sync::Mutex::new(Some(writer)));
-        let taken = Arc::clone(&writer);
+        // Whoever writes has taken the pipe from here; it is put back only when nothing has gone through it.
+        let unused = Arc::new(Mutex::new(Some(Pipe { end: writer, used: false })));
+        let shared = Arc::clone(&unused);
         let outcome = engine
             .ask(move |engine, loaded| {
-                let mut slot = taken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                let Some(pipe) = slot.take() else { return Ok(()) };
-                drop(slot);
-                let mut lines = BufWriter::with_capacity(64 << 10, Pipe(pipe));
-                if let Err(error) = write_lines(&mut lines, engine, loaded, &selection, details) {
-                    tracing::debug!("a dump ended early: {error}");
-                }
-                Ok(())
+                let Some(pipe) = take(&shared) else { return Ok(()) };
+                let mut lines = BufWriter::with_capacity(64 << 10, pipe);
+                let outcome = write_lines(&mut lines, engine, loaded, &selection, details);
+                // What is still in the buffer has no reader, or is to be told again from another snapshot.
+                let outcome = match outcome {
+                    Err(Ending::Engine(error)) if lines.get_ref().used => {
+                        let _ = write_error(&mut lines, &error.clone().into());
+                        Err(error)
+                    }
+                    Err(Ending::Engine(error)) => {
+                        *shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(lines.into_parts().0);
+                        return Err(error);
+                    }
+                    Err(Ending::Reader(error)) => {
+                        tracing::debug!("a dump ended early: {error}");
+                        Ok(())
+                    }
+                    Ok(()) => Ok(()),
+                };
+                drop(lines.into_parts());
+                outcome
             })
             .await;
-        if let Err(error) = outcome {
-            let pipe = writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-            if let Some(pipe) = pipe {
-                let error = Error::from(error);
-                let _ = tokio::task::spawn_blocking(move || write_error(&mut Pipe(pipe), &error)).await;
-            }
+        if let Err(error) = outcome
+            && let Some(mut pipe) = take(&unused)
+        {
+            let error = Error::from(error);
+            let _ = tokio::task::spawn_blocking(move || write_error(&mut pipe, &error)).await;
         }
     });
     Ok(reader.into())
+}
+
+fn take(pipe: &Mutex<Option<Pipe>>) -> Option<Pipe> {
+    pipe.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// Why lines end before the last one.
+enum Ending {
+    /// The reader has gone, or takes nothing.
+    Reader(io::Error),
+    /// There is no more to tell. A damaged snapshot is one that the engine replaces.
+    Engine(EngineError),
+}
+
+impl From<io::Error> for Ending {
+    fn from(error: io::Error) -> Self {
+        Self::Reader(error)
+    }
+}
+
+impl From<EngineError> for Ending {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
 }
 
 fn write_lines(
@@ -105,25 +143,20 @@ fn write_lines(
     loaded: &Loaded,
     selection: &Selection,
     details: bool,
-) -> io::Result<()> {
-    let packages = match engine.select(loaded, selection) {
-        Ok(packages) => packages,
-        Err(error) => return write_error(lines, &error.into()),
-    };
+) -> Result<(), Ending> {
+    let packages = engine.select(loaded, selection)?;
     let count = packages.len();
     for (id, row) in packages {
         if details {
-            match details_line(loaded, id) {
-                Ok(details) => serde_json::to_writer(&mut *lines, &details)?,
-                Err(error) => return write_error(lines, &error.into()),
-            }
+            let details = details_line(loaded, id)?;
+            serde_json::to_writer(&mut *lines, &details).map_err(io::Error::from)?;
         } else {
-            serde_json::to_writer(&mut *lines, &row)?;
+            serde_json::to_writer(&mut *lines, &row).map_err(io::Error::from)?;
         }
         lines.write_all(b"\n")?;
     }
     writeln!(lines, "{}", serde_json::json!({"end": true, "count": count}))?;
-    lines.flush()
+    Ok(lines.flush()?)
 }
 
 /// The object that clients make of the dictionary of `GetDetails`, so that both are the same.
@@ -142,21 +175,29 @@ fn write_error(lines: &mut impl Write, error: &Error) -> io::Result<()> {
 }
 
 /// The writing end: waits for a slow reader, but not for ever.
-struct Pipe(rustix::fd::OwnedFd);
+struct Pipe {
+    end: rustix::fd::OwnedFd,
+    /// Whether anything has gone through it.
+    used: bool,
+}
 
 impl Write for Pipe {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            match rustix::io::write(&self.0, bytes) {
+            match rustix::io::write(&self.end, bytes) {
                 Err(rustix::io::Errno::AGAIN) => {
                     let timeout = STALLED.try_into().ok();
-                    let mut waiting = [PollFd::from_borrowed_fd(self.0.as_fd(), PollFlags::OUT)];
+                    let mut waiting = [PollFd::from_borrowed_fd(self.end.as_fd(), PollFlags::OUT)];
                     if poll(&mut waiting, timeout.as_ref())? == 0 {
                         return Err(io::ErrorKind::TimedOut.into());
                     }
                 }
                 Err(rustix::io::Errno::INTR) => {}
-                written => return Ok(written?),
+                written => {
+                    let written = written?;
+                    self.used |= written > 0;
+                    return Ok(written);
+                }
             }
         }
     }

@@ -120,16 +120,17 @@ impl Manager {
         if !prefix.is_empty() {
             arguments::text("prefix", &prefix)?;
         }
-        let limit = match limit {
-            0 => arguments::MAX_SUGGESTIONS,
-            limit => limit.min(arguments::MAX_SUGGESTIONS),
-        };
-        let names = self.engine.ask(move |_, loaded| Ok(loaded.snapshot.names_with_prefix(&prefix, limit as usize)));
+        let limit = arguments::suggestions(limit)?;
+        let names = self.engine.ask(move |_, loaded| Ok(loaded.snapshot.names_with_prefix(&prefix, limit)));
         Ok(names.await?)
     }
 
     async fn state(&self) -> Result<Dictionary, Error> {
-        let report = self.engine.ask(|engine, loaded| Ok(engine.status(loaded))).await?;
+        let report = match self.engine.ask(|engine, loaded| Ok(engine.status(Ok(loaded)))).await {
+            Ok(report) => report,
+            // That packages cannot be read is part of the state.
+            Err(error) => self.engine.look(move |engine| engine.status(Err(&error))).await?,
+        };
         Ok(dictionaries::status(&report))
     }
 
@@ -272,7 +273,7 @@ impl Manager {
         Ok((generation, Answer { value: updates, call }))
     }
 
-    /// Names of packages that start with a prefix, for completion; limit 0 means as many as are allowed.
+    /// Names of packages that start with a prefix, for completion; limit 0 means as many as are allowed, 1000.
     #[zbus(out_args("names"))]
     async fn suggest(
         &self,
@@ -283,7 +284,16 @@ impl Manager {
         self.serve("Suggest", &header, self.suggestions(prefix, limit)).await
     }
 
-    /// Counts, active runtimes, times and problems.
+    /// The state of packages and daemon.
+    ///
+    /// Always: Backend s, DaemonVersion s, Pid u, Uptime t (seconds), Runtimes a(ss), RestartRequired b, RestartPackages
+    /// as, Errors as (what is wrong now, for people), DataDir s, Store s (for people), StoreState s (ok, in-use, failed).
+    /// While another process works on the packages: LockHolder (us).
+    /// When packages can be read: Generation t, SnapshotCreated t (Unix time), SnapshotBytes t, LastRefresh t (Unix time;
+    /// absent: never) and the counts u Packages, Installed, Explicit, Upgradable, Security, Orphans, Foreign, Held, Phased,
+    /// Residual, Broken.
+    /// When they cannot, and it is remembered how they were: LastKnown a{sv} with Time t (Unix time), Generation t and the
+    /// counts u Installed, Explicit, Upgradable, Security, Orphans.
     #[zbus(out_args("status"))]
     async fn status(&self, #[zbus(header)] header: Header<'_>) -> Result<Answer<Dictionary>, Error> {
         self.serve("Status", &header, self.state()).await

@@ -14,4 +14,5 @@ pub mod proxy;
 pub mod reply;
 mod rows;
 mod running;
+pub mod served;
 mod stream;

@@ -128,18 +128,33 @@ pub struct Status {
     pub pid: u32,
     /// Seconds.
     pub uptime: u64,
-    pub generation: u64,
-    pub packages: u32,
-    pub installed: u32,
-    pub explicit: u32,
-    pub upgradable: u32,
-    pub security: u32,
-    pub orphans: u32,
-    pub foreign: u32,
-    pub held: u32,
-    pub phased: u32,
-    pub residual: u32,
-    pub broken: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// This count and the next ten are absent while packages cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packages: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub installed: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explicit: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upgradable: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orphans: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phased: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residual: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broken: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_known: Option<LastKnown>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vulnerabilities: Option<u32>,
     pub runtimes: Vec<Runtime>,
@@ -159,6 +174,35 @@ pub struct Status {
     pub data_dir: String,
     /// `ok`, or why the store cannot be used.
     pub store: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store_state: Option<StoreState>,
+}
+
+/// What packages were when they were last read, while they cannot be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all(deserialize = "PascalCase", serialize = "snake_case"))]
+pub struct LastKnown {
+    /// Unix seconds.
+    pub time: u64,
+    pub generation: u64,
+    pub installed: u32,
+    pub explicit: u32,
+    pub upgradable: u32,
+    pub security: u32,
+    pub orphans: u32,
+}
+
+/// Whether what is stored can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreState {
+    Ok,
+    /// Another daemon of this user has it.
+    InUse,
+    Failed,
+    /// A word of a newer daemon.
+    #[serde(other)]
+    Unknown,
 }
 
 /// An active language runtime.

@@ -15,7 +15,7 @@ pub enum EngineError {
     BackendUnavailable(String),
     #[error("{0}")]
     DiskFull(String),
-    /// Never leaves [`super::Engine::ask`] on the first try.
+    /// Leaves [`super::Engine::ask`] only when a snapshot that was just built is damaged too.
     #[error("the package index is damaged: {0}")]
     DamagedSnapshot(String),
     #[error("{0}")]

@@ -1,8 +1,10 @@
 //! Facts about the machine that are looked up when asked for, never remembered.
 
+use std::cell::LazyCell;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 /// The process that holds one of the package system's locks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,36 +21,86 @@ const LOCK_FILES: [&str; 4] =
 /// Who holds a lock of the package system under `root`, as the kernel lists it in `/proc/locks` (proc_locks(5)): the
 /// lock files themselves are readable by root alone.
 pub(super) fn lock_holder(root: &Path) -> Option<LockHolder> {
-    let wanted: Vec<(u64, u64)> = LOCK_FILES
-        .iter()
-        .filter_map(|file| fs::metadata(root.join(file)).ok())
-        .map(|file| (file.dev(), file.ino()))
-        .collect();
-    if wanted.is_empty() {
+    let files: Vec<LockFile> = LOCK_FILES.iter().filter_map(|file| LockFile::at(&root.join(file))).collect();
+    if files.is_empty() {
         return None;
     }
     let locks = fs::read_to_string("/proc/locks").ok()?;
-    let pid = locks.lines().find_map(|line| holder_of(line, &wanted))?;
+    let mounts = LazyCell::new(|| fs::read_to_string("/proc/self/mountinfo").unwrap_or_default());
+    let held =
+        |lock: &HeldLock| files.iter().any(|file| file.is_locked_by(lock, || mount_device(&mounts, file.mount?)));
+    let pid = locks.lines().filter_map(HeldLock::parse).find(held)?.pid;
     let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     let command = command.trim();
     let command = if command.is_empty() { "unknown" } else { command };
     Some(LockHolder { pid, command: command.to_owned() })
 }
 
-/// The process in a line such as `1: POSIX  ADVISORY  WRITE 699 fe:01:1311 0 EOF`, if it locks one of `wanted`
-/// (device, inode). Lines of waiting processes have an arrow in second place and are not holders.
-fn holder_of(line: &str, wanted: &[(u64, u64)]) -> Option<u32> {
-    let mut fields = line.split_ascii_whitespace().skip(1);
-    if fields.next()? == "->" {
-        return None;
+/// A file as the kernel's tables name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LockFile {
+    inode: u64,
+    /// As stat(2) has it.
+    device: u64,
+    /// Number of the mount that holds it; `None` where the kernel does not tell (before 5.8).
+    mount: Option<u64>,
+}
+
+impl LockFile {
+    fn at(path: &Path) -> Option<Self> {
+        let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
+        let found = statx(CWD, path, AtFlags::empty(), wanted).ok()?;
+        let told = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::MNT_ID);
+        Some(Self {
+            inode: found.stx_ino,
+            device: rustix::fs::makedev(found.stx_dev_major, found.stx_dev_minor),
+            mount: told.then_some(found.stx_mnt_id),
+        })
     }
-    let pid: i64 = fields.nth(2)?.parse().ok()?;
-    let mut place = fields.next()?.split(':');
-    let major = u32::from_str_radix(place.next()?, 16).ok()?;
-    let minor = u32::from_str_radix(place.next()?, 16).ok()?;
-    let inode: u64 = place.next()?.parse().ok()?;
-    let device = rustix::fs::makedev(major, minor);
-    wanted.contains(&(device, inode)).then(|| u32::try_from(pid).unwrap_or(0))
+
+    /// `/proc/locks` has the device of the whole file system, which `mount_device` finds out. stat(2) has another one
+    /// where a file system gives each of its subvolumes a device of its own, as btrfs does.
+    fn is_locked_by(&self, lock: &HeldLock, mount_device: impl FnOnce() -> Option<u64>) -> bool {
+        lock.inode == self.inode && (lock.device == self.device || mount_device() == Some(lock.device))
+    }
+}
+
+/// A lock and its holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct HeldLock {
+    pid: u32,
+    device: u64,
+    inode: u64,
+}
+
+impl HeldLock {
+    /// Reads a line such as `1: POSIX  ADVISORY  WRITE 699 fe:01:1311 0 EOF`. Lines of waiting processes have an arrow
+    /// in second place and are not holders.
+    fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        if fields.next()? == "->" {
+            return None;
+        }
+        let pid: i64 = fields.nth(2)?.parse().ok()?;
+        let mut place = fields.next()?.split(':');
+        let major = u32::from_str_radix(place.next()?, 16).ok()?;
+        let minor = u32::from_str_radix(place.next()?, 16).ok()?;
+        let inode = place.next()?.parse().ok()?;
+        Some(Self { pid: u32::try_from(pid).unwrap_or(0), device: rustix::fs::makedev(major, minor), inode })
+    }
+}
+
+/// The device of the mount with that number, from the lines of `/proc/self/mountinfo`, which begin with number, parent
+/// and `major:minor` in decimal (proc_pid_mountinfo(5)).
+fn mount_device(mountinfo: &str, mount: u64) -> Option<u64> {
+    mountinfo.lines().find_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        if fields.next()?.parse() != Ok(mount) {
+            return None;
+        }
+        let (major, minor) = fields.nth(1)?.split_once(':')?;
+        Some(rustix::fs::makedev(major.parse().ok()?, minor.parse().ok()?))
+    })
 }
 
 /// Whether the system has asked to be restarted, and for which packages: the files that Debian's and Ubuntu's package
@@ -90,15 +142,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_holder_is_found_by_device_and_inode_and_waiters_are_not_holders() {
-        let wanted = [(rustix::fs::makedev(0xfe, 1), 1311)];
-        assert_eq!(holder_of("1: POSIX  ADVISORY  WRITE 699 fe:01:1311 0 EOF", &wanted), Some(699));
-        assert_eq!(holder_of("1: -> POSIX  ADVISORY  WRITE 700 fe:01:1311 0 EOF", &wanted), None);
-        assert_eq!(holder_of("2: POSIX  ADVISORY  WRITE 699 fe:01:1312 0 EOF", &wanted), None);
-        assert_eq!(holder_of("3: OFDLCK ADVISORY  WRITE -1 fe:01:1311 0 EOF", &wanted), Some(0));
+    fn waiters_are_not_holders_and_a_holder_elsewhere_has_no_number() {
+        let held = |pid| HeldLock { pid, device: rustix::fs::makedev(0xfe, 1), inode: 1311 };
+        assert_eq!(HeldLock::parse("1: POSIX  ADVISORY  WRITE 699 fe:01:1311 0 EOF"), Some(held(699)));
+        assert_eq!(HeldLock::parse("1: -> POSIX  ADVISORY  WRITE 700 fe:01:1311 0 EOF"), None);
+        assert_eq!(HeldLock::parse("3: OFDLCK ADVISORY  WRITE -1 fe:01:1311 0 EOF"), Some(held(0)));
         for broken in ["", "1:", "1: POSIX", "1: POSIX ADVISORY WRITE x fe:01:1311 0 EOF", "1: A B C 1 zz:01:1 0"] {
-            assert_eq!(holder_of(broken, &wanted), None, "{broken}");
+            assert_eq!(HeldLock::parse(broken), None, "{broken}");
         }
+    }
+
+    #[test]
+    fn a_lock_on_a_subvolume_is_found_by_the_device_of_its_mount() {
+        // A btrfs: the mount is device 0:32 (00:20 in /proc/locks), stat(2) gives the subvolume's own device 0:37.
+        let mounts = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+            41 22 0:32 /@var /var rw,relatime shared:1 master:2 - btrfs /dev/sdb rw,subvol=/@var\n\
+            short\n42 22 broken / /x rw - x x rw\n";
+        assert_eq!(mount_device(mounts, 41), Some(rustix::fs::makedev(0, 32)));
+        assert_eq!((mount_device(mounts, 42), mount_device(mounts, 43)), (None, None));
+        let file = LockFile { inode: 1311, device: rustix::fs::makedev(0, 37), mount: Some(41) };
+        let locked = |line| file.is_locked_by(&HeldLock::parse(line).unwrap(), || mount_device(mounts, 41));
+        assert!(locked("1: POSIX  ADVISORY  WRITE 699 00:20:1311 0 EOF"));
+        assert!(locked("1: POSIX  ADVISORY  WRITE 699 00:25:1311 0 EOF"));
+        assert!(!locked("1: POSIX  ADVISORY  WRITE 699 08:01:1311 0 EOF"), "the same inode of another file system");
+        assert!(!locked("1: POSIX  ADVISORY  WRITE 699 00:20:1312 0 EOF"));
+        let unlocked = LockFile { mount: None, ..file };
+        assert!(!unlocked.is_locked_by(&HeldLock { pid: 1, device: rustix::fs::makedev(0, 32), inode: 1311 }, || None));
+    }
+
+    #[test]
+    fn the_mount_of_a_file_is_in_the_table() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let Some(mount) = LockFile::at(file.path()).unwrap().mount else { return };
+        assert!(mount_device(&fs::read_to_string("/proc/self/mountinfo").unwrap(), mount).is_some());
+        assert_eq!(LockFile::at(Path::new("/nonexistent/lock")), None);
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use error::EngineError;
 pub use facts::LockHolder;
 pub use loaded::Loaded;
 pub use metrics::{Latency, Metrics};
-pub use report::{MetricsReport, StatusReport};
+pub use report::{LastKnown, MetricsReport, PackagesReport, StatusReport, StoreUnavailable};
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -142,8 +142,8 @@ impl Engine {
         self.changes.subscribe()
     }
 
-    /// Runs `question` on a fresh snapshot, off the runtime's threads. A snapshot that turns out to be damaged is
-    /// rebuilt and asked once more.
+    /// Runs `question` on a fresh snapshot, off the runtime's threads. One that turns out to be damaged is replaced and
+    /// the question asked again.
     ///
     /// # Errors
     /// Those of `question`, and those of a rebuild where one is needed.
@@ -157,6 +157,17 @@ impl Engine {
         let answer = blocking(move || {
             let loaded = engine.fresh()?;
             let answer = first(&engine, &loaded);
+            engine.unless_damaged(&loaded, answer)
+        })
+        .await?;
+        if let Some(answer) = answer {
+            return answer;
+        }
+        // The one on disk, which may be damaged where it is only read now.
+        let loaded = self.rebuilt().await?;
+        let (engine, second) = (Arc::clone(self), Arc::clone(&question));
+        let answer = blocking(move || {
+            let answer = second(&engine, &loaded);
             engine.unless_damaged(&loaded, answer)
         })
         .await?;

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, Seek};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -12,13 +11,17 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, MemfdFlags};
+use rustix::process::Signal;
+use tempfile::NamedTempFile;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
 use super::{Engine, EngineError, Loaded, Subject, blocking, lock};
-use crate::index::Snapshot;
+use crate::index::{Fingerprint, Snapshot, is_out_of_room};
+use crate::store::check_folder;
 
-/// After a failed rebuild, questions get the same error for so long before the helper is tried again.
+/// After a failed rebuild, questions get the same error for so long before the helper is tried again, unless something has
+/// changed meanwhile: a helper that fails at once must not be started for every question.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What the names of snapshots start with while they are being built.
@@ -36,14 +39,24 @@ const MAX_MESSAGE: u64 = 16 << 10;
 /// Exit code of a helper that was built without the backend asked for (`EX_UNAVAILABLE` of sysexits.h).
 const EXIT_UNAVAILABLE: i32 = 69;
 
-/// With less space left than this a failure to write a snapshot is put down to the full disk.
-const SCARCE_BYTES: u64 = 256 << 20;
+/// Exit code of a helper that found no room for the snapshot (`EX_IOERR`).
+const EXIT_NO_ROOM: i32 = 74;
 
 /// How the last rebuild failed.
 #[derive(Debug)]
 pub(super) struct Failure {
     at: Instant,
     error: EngineError,
+    /// The helper and the last known sources, as they were before the rebuild: where one of them moves, the next rebuild
+    /// may end otherwise.
+    seen: Fingerprint,
+}
+
+impl Failure {
+    /// Whether another rebuild at this moment would most likely fail in the same way.
+    fn holds(&self) -> bool {
+        self.at.elapsed() < RETRY_AFTER && self.seen.first_change().is_none()
+    }
 }
 
 impl Engine {
@@ -60,20 +73,29 @@ impl Engine {
         if let Some(loaded) = blocking(move || engine.fresh()).await? {
             return Ok(loaded);
         }
-        if let Some(failure) = failure.as_ref().filter(|failure| failure.at.elapsed() < RETRY_AFTER) {
-            return Err(failure.error.clone());
+        let engine = Arc::clone(self);
+        let before = failure.take();
+        let (held, seen) = blocking(move || (before.filter(Failure::holds), engine.rebuilt_from())).await?;
+        if let Some(held) = held {
+            let error = held.error.clone();
+            *failure = Some(held);
+            return Err(error);
         }
         match self.load_or_build().await {
-            Ok(loaded) => {
-                *failure = None;
-                Ok(loaded)
-            }
+            Ok(loaded) => Ok(loaded),
             Err(error) => {
                 self.report_problem(Subject::Index, error.to_string());
-                *failure = Some(Failure { at: Instant::now(), error: error.clone() });
+                *failure = Some(Failure { at: Instant::now(), error: error.clone(), seen });
                 Err(error)
             }
         }
+    }
+
+    /// What a rebuild depends on, as far as that is known before it.
+    fn rebuilt_from(&self) -> Fingerprint {
+        let current = lock(&self.current).clone();
+        let sources = current.iter().flat_map(|loaded| &loaded.snapshot.fingerprint().sources);
+        Fingerprint::take(sources.map(|source| source.path.clone()).chain(self.options.helper.clone()))
     }
 
     async fn load_or_build(self: &Arc<Self>) -> Result<Arc<Loaded>, EngineError> {
@@ -100,9 +122,7 @@ impl Engine {
         let engine = Arc::clone(self);
         let begun = Instant::now();
         let snapshot = blocking(move || {
-            let snapshot = Snapshot::open(&engine.snapshot_path())
-                .inspect_err(|error| tracing::debug!("no usable snapshot on disk: {error}"))
-                .ok()?;
+            let snapshot = engine.on_disk()?;
             let same = snapshot.meta().inputs == engine.options.inputs;
             (same && snapshot.fingerprint().first_change().is_none()).then_some(snapshot)
         })
@@ -116,11 +136,33 @@ impl Engine {
         }
     }
 
+    fn on_disk(&self) -> Option<Snapshot> {
+        self.check_folders().inspect_err(|error| tracing::debug!("no snapshot on disk is used: {error}")).ok()?;
+        Snapshot::open(&self.snapshot_path())
+            .inspect_err(|error| tracing::debug!("no usable snapshot on disk: {error}"))
+            .ok()
+    }
+
+    /// Refuses folders in which others could put their own index in the place of ours.
+    fn check_folders(&self) -> io::Result<()> {
+        check_folder(&self.options.data_dir)?;
+        check_folder(&self.options.data_dir.join("index"))
+    }
+
+    /// Makes the folder of the index if need be.
+    fn make_folder(&self) -> io::Result<()> {
+        self.check_folders()?;
+        let folder = self.options.data_dir.join("index");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        self.check_folders()
+    }
+
     async fn lock_folder(self: &Arc<Self>) -> Option<File> {
         let deadline = Instant::now() + self.options.helper_timeout;
         let folder = self.options.data_dir.join("index");
+        let engine = Arc::clone(self);
         let file = blocking(move || {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+            engine.make_folder()?;
             let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
             File::options().create(true).append(true).mode(0o600).custom_flags(flags).open(folder.join("lock"))
         })
@@ -139,48 +181,57 @@ impl Engine {
         let folder = self.options.data_dir.join("index");
         let (engine, place) = (Arc::clone(self), folder.clone());
         let (generation, temporary) = blocking(move || {
-            remove_leftovers(&place, &engine.snapshot_path());
-            let temporary = tempfile::Builder::new().prefix(BUILDING).tempfile_in(&place);
+            let temporary = engine.make_folder().and_then(|()| {
+                remove_leftovers(&place, &engine.snapshot_path());
+                tempfile::Builder::new().prefix(BUILDING).tempfile_in(&place)
+            });
             (engine.next_generation(), temporary)
         })
         .await?;
-        match temporary {
+        let refused = match temporary {
             Ok(temporary) => match self.build_into(temporary.as_file(), generation).await {
-                Ok(snapshot) => {
-                    let path = self.snapshot_path();
-                    let kept = blocking(move || {
-                        temporary.as_file().sync_all()?;
-                        temporary.persist(path).map_err(|error| error.error)?;
-                        File::open(folder)?.sync_all()
-                    });
-                    match kept.await? {
-                        Ok(()) => self.in_order(Subject::IndexFile),
-                        Err(error) => {
-                            self.report_problem(Subject::IndexFile, format!("cannot keep the index on disk: {error}"));
-                        }
-                    }
-                    Ok(snapshot)
-                }
-                Err(error) if is_scarce(&folder) => {
-                    let message =
-                        format!("no space left in {}: the index is kept in memory ({error})", folder.display());
-                    self.report_problem(Subject::IndexFile, message);
-                    drop(temporary);
-                    self.build_in_memory(generation).await
-                }
-                Err(error) => Err(error),
+                Ok(snapshot) => match self.keep(temporary).await? {
+                    Ok(()) => return Ok(snapshot),
+                    Err(error) => refusal(&folder, &error),
+                },
+                Err(EngineError::DiskFull(said)) => format!("no space is left in {} ({said})", folder.display()),
+                Err(error) => return Err(error),
             },
-            Err(error) => {
-                let message = format!("cannot write in {}: the index is kept in memory ({error})", folder.display());
-                self.report_problem(Subject::IndexFile, message);
-                self.build_in_memory(generation).await
-            }
+            Err(error) => refusal(&folder, &error),
+        };
+        self.report_problem(Subject::IndexFile, format!("{refused}: the index is kept in memory"));
+        self.build_in_memory(generation).await.map_err(|error| match error {
+            EngineError::DiskFull(said) => EngineError::DiskFull(format!(
+                "there is room for the package index neither on the disk nor in memory: {refused}; in memory: {said}; free \
+                 some space, or raise the quota or limit that is in the way"
+            )),
+            other => other,
+        })
+    }
+
+    /// Gives a new snapshot its name, once it is certain to be on the disk: what could not be written there may be lost
+    /// from memory too.
+    async fn keep(self: &Arc<Self>, snapshot: NamedTempFile) -> Result<io::Result<()>, EngineError> {
+        let path = self.snapshot_path();
+        let folder = self.options.data_dir.join("index");
+        let kept = blocking(move || {
+            snapshot.as_file().sync_all()?;
+            snapshot.persist(path).map_err(|error| error.error)?;
+            File::open(folder)?.sync_all()
+        });
+        let kept = kept.await?;
+        if kept.is_ok() {
+            self.in_order(Subject::IndexFile);
         }
+        Ok(kept)
     }
 
     async fn build_in_memory(self: &Arc<Self>, generation: u64) -> Result<Snapshot, EngineError> {
-        let memory = rustix::fs::memfd_create("omg-index", MemfdFlags::CLOEXEC)
-            .map_err(|error| EngineError::Internal(format!("cannot create a file in memory: {error}")))?;
+        let memory = rustix::fs::memfd_create("omg-index", MemfdFlags::CLOEXEC).map_err(|error| {
+            let error = io::Error::from(error);
+            let text = format!("cannot create a file in memory: {error}");
+            if is_out_of_room(&error) { EngineError::DiskFull(text) } else { EngineError::Internal(text) }
+        })?;
         self.build_into(&File::from(memory), generation).await
     }
 
@@ -263,8 +314,8 @@ impl Engine {
     fn next_generation(&self) -> u64 {
         let stored = self.store.generation();
         let loaded = lock(&self.current).as_ref().map_or(0, |loaded| loaded.snapshot.meta().generation);
-        let on_disk = Snapshot::open(&self.snapshot_path()).map_or(0, |snapshot| snapshot.meta().generation);
-        stored.max(loaded).max(on_disk) + 1
+        let on_disk = self.on_disk().map_or(0, |snapshot| snapshot.meta().generation);
+        stored.max(loaded).max(on_disk).saturating_add(1)
     }
 
     /// Makes `snapshot` the current one and tells everyone what changed.
@@ -306,6 +357,11 @@ fn helper_error(status: ExitStatus, said: &str) -> EngineError {
     let said = if said.is_empty() { "it said nothing" } else { said };
     match (status.code(), status.signal()) {
         (Some(EXIT_UNAVAILABLE), _) => EngineError::BackendUnavailable(said.to_owned()),
+        (Some(EXIT_NO_ROOM), _) => EngineError::DiskFull(said.to_owned()),
+        // What the kernel sends to who writes beyond RLIMIT_FSIZE (setrlimit(2)).
+        (None, Some(signal)) if signal == Signal::XFSZ.as_raw() => {
+            EngineError::DiskFull("files of this process may not be as long as the index (RLIMIT_FSIZE)".to_owned())
+        }
         (Some(code), _) => EngineError::Internal(format!("omg-helper failed with exit code {code}: {said}")),
         (None, signal) => {
             EngineError::Internal(format!("omg-helper was ended by signal {}: {said}", signal.unwrap_or_default()))
@@ -313,8 +369,12 @@ fn helper_error(status: ExitStatus, said: &str) -> EngineError {
     }
 }
 
-fn is_scarce(folder: &Path) -> bool {
-    File::open(folder)
-        .and_then(|folder| Ok(rustix::fs::fstatvfs(folder.as_fd())?))
-        .is_ok_and(|space| space.f_bavail.saturating_mul(space.f_frsize) < SCARCE_BYTES)
+/// Why a snapshot cannot be kept in `folder`.
+fn refusal(folder: &Path, error: &io::Error) -> String {
+    let folder = folder.display();
+    if is_out_of_room(error) {
+        format!("no space is left in {folder} ({error})")
+    } else {
+        format!("{folder} cannot be used ({error})")
+    }
 }

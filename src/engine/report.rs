@@ -4,10 +4,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Announced, Change, Engine, Loaded, LockHolder, Subject, facts, lock, unix_now};
+use super::{Announced, Change, Engine, EngineError, Loaded, LockHolder, Subject, facts, lock, unix_now};
 use crate::package::Counts;
 use crate::status::{self, Runtime, Status, StatusFlags};
-use crate::store::Unavailable;
+pub use crate::store::Unavailable as StoreUnavailable;
 
 /// Package lists that were fetched longer ago, in seconds, are called stale.
 const LISTS_STALE_AFTER: u64 = 7 * 24 * 3600;
@@ -19,23 +19,46 @@ const STATUS_REFRESH: u64 = 3600;
 #[derive(Debug, Clone)]
 pub struct StatusReport {
     pub backend: String,
-    pub generation: u64,
-    pub counts: Counts,
+    pub packages: PackagesReport,
     pub runtimes: Vec<(String, String)>,
-    /// Unix time in seconds; 0 when the lists were never fetched.
-    pub last_refresh: u64,
-    /// Unix time in seconds.
-    pub snapshot_created: u64,
-    pub snapshot_bytes: u64,
     pub restart_required: bool,
     pub restart_packages: Vec<String>,
     pub lock_holder: Option<LockHolder>,
     pub errors: Vec<String>,
     pub data_dir: PathBuf,
-    /// `ok`, or why the database cannot be used.
-    pub store: String,
+    /// Why the database cannot be used; `None` when it can.
+    pub store: Option<StoreUnavailable>,
     /// Seconds.
     pub uptime: u64,
+}
+
+/// The packages, as far as they are known.
+#[derive(Debug, Clone)]
+pub enum PackagesReport {
+    Read {
+        generation: u64,
+        counts: Counts,
+        /// Unix time in seconds; 0 when the lists were never fetched.
+        last_refresh: u64,
+        /// Unix time in seconds.
+        snapshot_created: u64,
+        snapshot_bytes: u64,
+    },
+    /// They cannot be read now; what was known of them when they last could, if that is remembered.
+    Unreadable { last_known: Option<LastKnown> },
+}
+
+/// What packages were when they were last read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastKnown {
+    /// Unix time in seconds.
+    pub time: u64,
+    pub generation: u64,
+    pub installed: u32,
+    pub explicit: u32,
+    pub upgradable: u32,
+    pub security: u32,
+    pub orphans: u32,
 }
 
 /// What the daemon counted, and what it holds.
@@ -80,28 +103,68 @@ impl Engine {
         }
     }
 
-    /// The state of packages and daemon.
-    pub fn status(&self, loaded: &Loaded) -> StatusReport {
-        let meta = loaded.snapshot.meta();
+    /// The state of packages and daemon; with the reason where packages cannot be read.
+    pub fn status(&self, loaded: Result<&Loaded, &EngineError>) -> StatusReport {
         let (restart_required, restart_packages) = self.restart_required();
         let mut errors = lock(&self.problems).texts();
-        errors.extend(meta.warnings.iter().cloned());
+        let packages = match loaded {
+            Ok(loaded) => {
+                let meta = loaded.snapshot.meta();
+                errors.extend(meta.warnings.iter().cloned());
+                PackagesReport::Read {
+                    generation: meta.generation,
+                    counts: meta.counts,
+                    last_refresh: meta.last_refresh,
+                    snapshot_created: meta.created,
+                    snapshot_bytes: loaded.snapshot.file_len(),
+                }
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                if !errors.contains(&reason) {
+                    errors.insert(0, reason);
+                }
+                PackagesReport::Unreadable { last_known: self.last_known() }
+            }
+        };
         StatusReport {
-            backend: meta.inputs.backend.clone(),
-            generation: meta.generation,
-            counts: meta.counts,
+            backend: self.options.inputs.backend.clone(),
+            packages,
             runtimes: facts::active_runtimes(&self.options.data_dir),
-            last_refresh: meta.last_refresh,
-            snapshot_created: meta.created,
-            snapshot_bytes: loaded.snapshot.file_len(),
             restart_required,
             restart_packages,
             lock_holder: self.lock_holder(),
             errors,
             data_dir: self.options.data_dir.clone(),
-            store: self.store.unavailable().map_or_else(|| "ok".to_owned(), |reason| reason.to_string()),
+            store: self.store.unavailable(),
             uptime: self.started.elapsed().as_secs(),
         }
+    }
+
+    /// From the last snapshot of this process, or else from the database, which remembers over restarts.
+    fn last_known(&self) -> Option<LastKnown> {
+        let current = lock(&self.current).clone();
+        if let Some(meta) = current.as_ref().map(|loaded| loaded.snapshot.meta()) {
+            return Some(LastKnown {
+                time: meta.created,
+                generation: meta.generation,
+                installed: meta.counts.installed,
+                explicit: meta.counts.explicit,
+                upgradable: meta.counts.upgradable,
+                security: meta.counts.security,
+                orphans: meta.counts.orphans,
+            });
+        }
+        let stored = self.store.status(&self.options.inputs.file_name())?;
+        Some(LastKnown {
+            time: stored.time,
+            generation: stored.generation,
+            installed: stored.installed?,
+            explicit: stored.explicit?,
+            upgradable: stored.updates?,
+            security: stored.security?,
+            orphans: stored.orphans?,
+        })
     }
 
     /// Whether a restart is due, and for which packages.
@@ -124,14 +187,17 @@ impl Engine {
         // Held to the end: of two announcements at once the later one must also be the last.
         let mut announced = lock(&self.announced);
         let Some(loaded) = lock(&self.current).clone() else { return };
-        self.write_status(Ok(&loaded), unix_now());
+        let time = unix_now();
+        self.write_status(Ok(&loaded), time);
         let meta = loaded.snapshot.meta();
         let key = meta.inputs.file_name();
         let now = Announced::of(meta);
         let before = announced.replace(now);
         let digests = before.map(|before| before.digests).or_else(|| self.store.announced(&key));
-        if digests != Some(now.digests)
-            && let Err(error) = self.store.set_announced(&key, now.digests, now.generation)
+        // The digests say nothing of why packages are installed, the status does.
+        let known = || self.store.status(&key).is_some_and(|stored| stored.generation == meta.generation);
+        if (digests != Some(now.digests) || !known())
+            && let Err(error) = self.store.set_announced(&key, now.digests, &self.status_file(Ok(&loaded), time))
         {
             tracing::debug!("{error}");
         }
@@ -183,7 +249,7 @@ impl Engine {
         set(now.saturating_sub(fetched) > LISTS_STALE_AFTER, StatusFlags::LISTS_STALE);
         set(self.options.helper.is_none(), StatusFlags::HELPER_MISSING);
         // Another daemon of this user using it is how it should be.
-        let failed = self.store.unavailable().is_some_and(|reason| !matches!(reason, Unavailable::InUse { .. }));
+        let failed = self.store.unavailable().is_some_and(|reason| !matches!(reason, StoreUnavailable::InUse { .. }));
         set(failed, StatusFlags::STORE_FAILED);
         set(self.restart_required().0, StatusFlags::RESTART_REQUIRED);
         let counts = loaded.map(|loaded| loaded.snapshot.meta().counts);

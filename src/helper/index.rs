@@ -17,6 +17,32 @@ pub enum Output {
     File(PathBuf),
 }
 
+/// The snapshot was read but could not be written.
+#[derive(Debug)]
+pub struct NotWritten {
+    to: String,
+    source: io::Error,
+}
+
+impl NotWritten {
+    /// Whether there was no room for it: on the disk, in a quota, below a limit, in memory.
+    pub fn for_want_of_room(&self) -> bool {
+        omg::index::is_out_of_room(&self.source)
+    }
+}
+
+impl std::fmt::Display for NotWritten {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot write the snapshot to {}", self.to)
+    }
+}
+
+impl std::error::Error for NotWritten {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
 /// Measures the phases of one run.
 pub struct Timings {
     started: Instant,
@@ -49,7 +75,7 @@ impl Timings {
 /// Reads all packages through `backend` and writes them to `output`.
 ///
 /// # Errors
-/// Those of the backend, and of writing.
+/// Those of the backend, and [`NotWritten`].
 pub fn write(
     backend: &dyn Backend,
     system: System,
@@ -71,10 +97,10 @@ pub fn write(
             let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
             builder
                 .write(meta, &fingerprint, &mut out)
-                .map_err(|error| format!("cannot write the snapshot to the standard output: {error}"))?;
+                .map_err(|source| NotWritten { to: "the standard output".to_owned(), source })?;
         }
         Output::File(path) => replace(&path, |out| builder.write(meta, &fingerprint, out))
-            .map_err(|error| format!("cannot write the snapshot {}: {error}", path.display()))?,
+            .map_err(|source| NotWritten { to: path.display().to_string(), source })?,
     }
     timings.phase("write");
     timings.total();

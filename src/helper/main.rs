@@ -18,6 +18,9 @@ use index::Output;
 /// Exit status when this program was built without the wanted backend: `EX_UNAVAILABLE` of sysexits.h.
 const UNAVAILABLE: u8 = 69;
 
+/// Exit status when there is no room for the snapshot: `EX_IOERR` of sysexits.h.
+const NO_ROOM: u8 = 74;
+
 /// Added to the nice value: reading the packages must not slow down what the user does.
 const NICENESS: i32 = 10;
 
@@ -140,7 +143,8 @@ fn main() -> ExitCode {
                 cause = error.source();
             }
             eprintln!("omg-helper: {}", text.trim_end());
-            ExitCode::FAILURE
+            let no_room = error.downcast_ref().is_some_and(index::NotWritten::for_want_of_room);
+            if no_room { ExitCode::from(NO_ROOM) } else { ExitCode::FAILURE }
         }
     }
 }

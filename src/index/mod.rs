@@ -6,6 +6,7 @@
 mod blocks;
 mod fingerprint;
 mod format;
+mod nearest;
 mod reader;
 mod search;
 mod sections;
@@ -86,4 +87,11 @@ pub struct Meta {
     pub updates_digest: u64,
     /// Problems that the package system reported while it was read, in its own words.
     pub warnings: Vec<String>,
+}
+
+/// Whether something could not be written because there is no room for it: the disk is full, a quota is used up, the file
+/// would be longer than allowed, or memory is short.
+pub fn is_out_of_room(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind as Kind;
+    matches!(error.kind(), Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge | Kind::OutOfMemory)
 }

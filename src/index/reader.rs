@@ -230,40 +230,6 @@ impl Snapshot {
         names
     }
 
-    /// Names that a typing mistake may have turned into `name`, nearest first, the shorter first of two as near. A
-    /// name whose part before the first `-` is near (`firefox-esr`) counts as one mistake further away.
-    pub fn nearest_names(&self, name: &str, limit: usize) -> Vec<String> {
-        let allowed: usize = match name.chars().count() {
-            0..=2 => return Vec::new(),
-            3..=5 => 1,
-            6..=9 => 2,
-            _ => 3,
-        };
-        let distance = |candidate: &str, allowed: usize| {
-            (candidate.len().abs_diff(name.len()) <= allowed)
-                .then(|| strsim::osa_distance(candidate, name))
-                .filter(|distance| *distance <= allowed)
-        };
-        // Names are in order, so most of those with the same first part come one after the other.
-        let mut last_part = ("", None);
-        let mut found: Vec<(usize, usize, u32)> = Vec::new();
-        for id in (0..self.len as u32).filter(|id| self.is_searchable(*id)) {
-            let candidate = self.bare_name(id);
-            let by_part = candidate.split_once('-').and_then(|(part, _)| {
-                if part != last_part.0 {
-                    last_part = (part, distance(part, allowed - 1));
-                }
-                last_part.1
-            });
-            let nearest = distance(candidate, allowed).into_iter().chain(by_part.map(|distance| distance + 1)).min();
-            found.extend(nearest.map(|distance| (distance, candidate.len(), id)));
-        }
-        found.sort_unstable();
-        let mut names: Vec<&str> = found.iter().map(|(_, _, id)| self.bare_name(*id)).collect();
-        names.dedup();
-        names.into_iter().take(limit).map(str::to_owned).collect()
-    }
-
     /// Packages that provide exactly `name`.
     pub fn providers(&self, name: &str) -> Vec<u32> {
         let folded = super::text::fold(name);

@@ -106,6 +106,7 @@ pub(super) fn open(
     let path = folder.join(FILE_NAME);
     let failed = |error: &io::Error| unavailable(&path, error);
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| unavailable(folder, &error))?;
+    check_folder(folder).map_err(|error| unavailable(folder, &error))?;
     // Without it, a process that found a damaged file could move aside the new one that another has just made.
     let _opening = lock_folder(folder)?;
     let mut bad = condemned.filter(|(id, _)| file_id(&path).is_some_and(|present| present == *id));
@@ -196,6 +197,28 @@ fn write_schema(database: &Database) -> Result<(), redb::Error> {
     transaction.open_table(META)?.insert(SCHEMA_KEY, SCHEMA)?;
     transaction.commit()?;
     Ok(())
+}
+
+/// Refuses a folder that belongs to another user or that others can write in: they could put their own files in the place
+/// of ours. Missing, it is nobody's.
+///
+/// # Errors
+/// `PermissionDenied` with a text that says what is wrong and what to do; what stat(2) says.
+pub fn check_folder(folder: &Path) -> io::Result<()> {
+    let metadata = match fs::metadata(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        metadata => metadata?,
+    };
+    let (shown, user) = (folder.display(), rustix::process::geteuid().as_raw());
+    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    let refused = if owner != user {
+        format!("{shown} belongs to user {owner}, not to this one, {user}: change its owner or set data-dir")
+    } else if mode & 0o022 != 0 {
+        format!("others can write in {shown} (mode {mode:04o}): chmod go-w {shown}")
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::new(ErrorKind::PermissionDenied, refused))
 }
 
 fn file_id(path: &Path) -> Option<FileId> {

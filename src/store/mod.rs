@@ -3,13 +3,13 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | `meta` | `schema`, `generation` | number |
-//! | `status` | `current` | bytes of a status file |
+//! | `status` | name of a snapshot file | bytes of a status file: the packages as clients were last told of them |
 //! | `history` | number of the entry, from 1 | [`HistoryRecord`]: a version byte, then postcard |
 //! | `announced` | name of a snapshot file | digests of the installed packages and of the upgrades that clients know |
 //! | `cached` | text | when it expires (seconds since 1970-01-01 UTC), bytes |
 //!
 //! The rest of the program works without it. When the file cannot be used (another process has it, the disk is full,
-//! the folder is read-only) reads find nothing, writes say why they did not happen, and it is tried again after
+//! the folder is read-only, or another user's, or others can write in it) reads find nothing, writes say why they did not happen, and it is tried again after
 //! [`RETRY_INTERVAL`]. A file that is damaged or of a newer schema is renamed to `cache.redb.corrupt-<time>` or
 //! `cache.redb.newer-<schema>` and a new one started; such files are never deleted. All pages are verified when the file
 //! is opened, because redb trusts them when it reads, and can panic on damaged ones. Such a panic is caught, so the
@@ -22,6 +22,7 @@ mod file;
 mod history;
 
 pub use error::{StoreError, Unavailable, Warning};
+pub use file::check_folder;
 pub use history::{HistoryEntry, HistoryItem, HistoryRecord, Outcome};
 
 use crate::status::Status;
@@ -35,7 +36,6 @@ const STATUS: TableDefinition<&str, &[u8]> = TableDefinition::new("status");
 const HISTORY: TableDefinition<u64, &[u8]> = TableDefinition::new("history");
 const CACHED: TableDefinition<&str, (u64, &[u8])> = TableDefinition::new("cached");
 const ANNOUNCED: TableDefinition<&str, (u64, u64)> = TableDefinition::new("announced");
-const STATUS_KEY: &str = "current";
 const GENERATION_KEY: &str = "generation";
 
 /// How long an unusable database is left alone.
@@ -121,40 +121,31 @@ impl Store {
         })
     }
 
-    /// Notes what clients are being told of, and the generation it belongs to.
+    /// Notes what clients are being told of: the digests, and the status with its generation.
     ///
     /// # Errors
     /// When the database is not available.
-    pub fn set_announced(&self, key: &str, digests: (u64, u64), generation: u64) -> Result<(), StoreError> {
+    pub fn set_announced(&self, key: &str, digests: (u64, u64), status: &Status) -> Result<(), StoreError> {
+        let bytes = status.encode();
         self.write(|database| {
             let transaction = database.begin_write()?;
             transaction.open_table(ANNOUNCED)?.insert(key, digests)?;
-            transaction.open_table(META)?.insert(GENERATION_KEY, generation)?;
+            transaction.open_table(STATUS)?.insert(key, bytes.as_slice())?;
+            transaction.open_table(META)?.insert(GENERATION_KEY, status.generation)?;
             Ok(transaction.commit()?)
         })
     }
 
-    /// The last status that was stored.
-    pub fn status(&self) -> Option<Status> {
+    /// The status that clients were last told of, by what was read.
+    pub fn status(&self, key: &str) -> Option<Status> {
         let bytes = self.read(|database| {
             let Some(table) = existing(database.begin_read()?.open_table(STATUS))? else {
                 return Ok(None);
             };
-            Ok(table.get(STATUS_KEY)?.map(|value| value.value().to_vec()))
+            Ok(table.get(key)?.map(|value| value.value().to_vec()))
         });
         // Bytes that are no status were written by a newer version of it: the next status replaces them.
         bytes.and_then(|bytes| Status::decode(&bytes).ok())
-    }
-
-    /// # Errors
-    /// When the database is not available.
-    pub fn set_status(&self, status: &Status) -> Result<(), StoreError> {
-        let bytes = status.encode();
-        self.write(|database| {
-            let transaction = database.begin_write()?;
-            transaction.open_table(STATUS)?.insert(STATUS_KEY, bytes.as_slice())?;
-            Ok(transaction.commit()?)
-        })
     }
 
     /// Adds an entry to the history and returns its number.

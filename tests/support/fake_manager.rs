@@ -232,6 +232,7 @@ impl Service {
             ("Security".into(), 1u32.into()),
             ("SnapshotCreated".into(), 1_700_000_000u64.into()),
             ("Store".into(), "ok".into()),
+            ("StoreState".into(), "ok".into()),
             ("LockHolder".into(), (77u32, "apt-get\u{7}").into()),
             ("Errors".into(), vec!["helper \u{9b}failed"].into()),
             ("Runtimes".into(), vec![("node", "22.1.0")].into()),

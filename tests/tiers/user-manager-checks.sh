@@ -217,6 +217,33 @@ check "idle, the daemon says STOPPING=1 and exits 0; the next call starts anothe
 rm -f "$HOME/.config/omg/config.toml"
 stop_daemon >/dev/null
 
+# Starts in a row
+
+many_starts() {
+    local i
+    for i in $(seq 60); do
+        call Metrics >/dev/null || { echo "start $i"; return 1; }
+        user stop omgd.service || return 1
+    done
+    state_is omgd.socket active
+}
+check "sixty starts in a row leave the service and its socket usable" many_starts
+
+mended_is_served() {
+    local restarts caller
+    echo 'idle-timeout = "never"' >"$HOME/.config/omg/config.toml"
+    OMG_SOCKET_PATH="$XDG_RUNTIME_DIR/omg.sock" timeout 60 "$HOME/.local/bin/omg" search dpkg >"$HOME/waiting.log" 2>&1 &
+    caller=$!
+    restarts=$(property omgd.service NRestarts)
+    restarted_often() { [ "$(property omgd.service NRestarts)" -ge $((restarts + 3)) ]; }
+    eventually 30 restarted_often || return 1
+    rm -f "$HOME/.config/omg/config.toml"
+    wait "$caller" || { cat "$HOME/waiting.log"; return 1; }
+    holds "$(cat "$HOME/waiting.log")" '(^|[^a-z])dpkg' && state_is omgd.socket active
+}
+check "a daemon that cannot start is tried again, and serves who waits once its configuration is mended" mended_is_served
+stop_daemon >/dev/null
+
 # Status file while no daemon runs
 
 mkdir -p "$HOME/databases"
