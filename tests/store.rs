@@ -3,9 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking, in its helpers too")]
 
 use omg::status::{Runtime, Status};
-use omg::store::{
-    HistoryEntry, HistoryItem, HistoryRecord, MAX_VALUE_BYTES, Outcome, Store, StoreError, Unavailable, Warning,
-};
+use omg::store::{MAX_VALUE_BYTES, Store, StoreError, Unavailable, Warning};
+use omg::transaction::{Action, Actor, HistoryEntry, HistoryItem, Standing, Verb, Via};
 use redb::{ReadableDatabase, TableDefinition};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -40,8 +39,8 @@ impl Fixture {
         let fixture = Self::new();
         let store = fixture.store();
         store.set_announced("apt", (1, 2), &status()).unwrap();
-        for number in 0..20 {
-            store.append_history(&record(number)).unwrap();
+        for id in 1..=20 {
+            store.put_history(&[entry(id)]).unwrap();
         }
         store.set_cached("answer", b"forty-two", 2000, 1000).unwrap();
         fixture
@@ -77,24 +76,27 @@ fn status() -> Status {
     }
 }
 
-fn record(number: u64) -> HistoryRecord {
-    HistoryRecord {
-        time: 1_700_000_000 + number,
-        actor: 1000,
-        verb: "install".to_owned(),
+fn entry(id: u64) -> HistoryEntry {
+    HistoryEntry {
+        id,
+        time: 1_700_000_000 + id,
+        ended: 1_700_000_010 + id,
+        actor: Actor { uid: 1000, via: Via::Polkit },
+        actions: vec![Action::new(Verb::Install, format!("package-{id}")).unwrap()],
+        standing: match id % 3 {
+            0 => Standing::Succeeded,
+            1 => Standing::Failed,
+            _ => Standing::Interrupted,
+        },
         items: vec![HistoryItem {
-            verb: "upgrade".to_owned(),
-            name: format!("package-{number}"),
+            change: "upgrade".to_owned(),
+            name: format!("package-{id}"),
             arch: "amd64".to_owned(),
-            from: Some("1.0".to_owned()),
-            to: Some("1.1~é".to_owned()),
+            from: "1.0".to_owned(),
+            to: "1.1~é".to_owned(),
             repository: "bookworm/main".to_owned(),
         }],
-        outcome: match number % 3 {
-            0 => Outcome::Succeeded,
-            1 => Outcome::Failed { reason: "no space left".to_owned() },
-            _ => Outcome::Cancelled,
-        },
+        message: "no space left".to_owned(),
     }
 }
 
@@ -103,8 +105,7 @@ fn assert_filled(store: &Store) {
     assert_eq!(store.generation(), 41);
     assert_eq!((store.announced("apt"), store.status("apt")), (Some((1, 2)), Some(status())));
     assert_eq!((store.announced("other"), store.status("other")), (None, None));
-    let expected: Vec<_> =
-        (0..20).rev().map(|number| HistoryEntry { id: number + 1, record: record(number) }).collect();
+    let expected: Vec<_> = (1..=20).rev().map(entry).collect();
     assert_eq!(store.history(usize::MAX), expected);
     assert_eq!(store.cached("answer", 1999), Some(b"forty-two".to_vec()));
     assert_eq!(store.take_warnings(), []);
@@ -118,8 +119,8 @@ fn assert_usable_and_empty(store: &Store) {
     assert_eq!(store.history(10), []);
     assert_eq!(store.cached("answer", 0), None);
     assert_eq!(store.unavailable(), None);
-    assert_eq!(store.append_history(&record(7)).unwrap(), 1);
-    assert_eq!(store.history(10), [HistoryEntry { id: 1, record: record(7) }]);
+    store.put_history(&[entry(7)]).unwrap();
+    assert_eq!(store.history(10), [entry(7)]);
 }
 
 #[test]
@@ -129,7 +130,8 @@ fn everything_is_there_after_reopening() {
     assert_filled(&store);
     store.close();
     assert_filled(&store);
-    assert_eq!(store.append_history(&record(20)).unwrap(), 21);
+    // Entries that are known already take the place of themselves.
+    store.put_history(&[entry(20), entry(21)]).unwrap();
     let newest: Vec<_> = store.history(3).into_iter().map(|entry| entry.id).collect();
     assert_eq!(newest, [21, 20, 19]);
     assert_eq!(store.history(0), []);
@@ -153,13 +155,13 @@ fn what_was_committed_survives_a_process_that_is_killed() {
     let fixture = Fixture::filled();
     let store = fixture.store();
     assert_filled(&store);
-    store.append_history(&record(20)).unwrap();
+    store.put_history(&[entry(21)]).unwrap();
     // The file of an open database, as a killed process leaves it.
     let killed = Fixture::new();
     fs::create_dir(killed.folder()).unwrap();
     fs::copy(fixture.file(), killed.file()).unwrap();
     let store = killed.store();
-    assert_eq!(store.history(1), [HistoryEntry { id: 21, record: record(20) }]);
+    assert_eq!(store.history(1), [entry(21)]);
     assert_eq!(store.generation(), 41);
     assert_eq!(store.take_warnings(), []);
 }
@@ -196,7 +198,7 @@ fn values_beyond_the_limit_are_refused_and_the_database_goes_on() {
 fn a_history_entry_of_a_newer_version_is_left_out_and_kept() {
     let fixture = Fixture::new();
     let store = fixture.store();
-    store.append_history(&record(0)).unwrap();
+    store.put_history(&[entry(1)]).unwrap();
     store.close();
     let put = |id: u64, bytes: &[u8]| {
         let database = redb::Database::open(fixture.file()).unwrap();
@@ -204,16 +206,16 @@ fn a_history_entry_of_a_newer_version_is_left_out_and_kept() {
         transaction.open_table(HISTORY).unwrap().insert(id, bytes).unwrap();
         transaction.commit().unwrap();
     };
-    put(2, b"\x02something new");
+    put(2, b"\x03something new");
     put(3, b"");
-    assert_eq!(store.history(1), [HistoryEntry { id: 1, record: record(0) }]);
+    assert_eq!(store.history(1), [entry(1)]);
     let expected = [Warning::UnreadableEntry { id: 3 }, Warning::UnreadableEntry { id: 2 }];
     assert_eq!(store.take_warnings(), expected);
-    assert_eq!(store.append_history(&record(3)).unwrap(), 4);
+    store.put_history(&[entry(4)]).unwrap();
     store.close();
     let database = redb::Database::open(fixture.file()).unwrap();
     let table = database.begin_read().unwrap().open_table(HISTORY).unwrap();
-    assert_eq!(table.get(2).unwrap().unwrap().value(), b"\x02something new");
+    assert_eq!(table.get(2).unwrap().unwrap().value(), b"\x03something new");
 }
 
 #[test]
@@ -318,8 +320,8 @@ fn damaged_pages_give_warnings_and_never_wrong_data() {
         fs::write(fixture.file(), &bytes).unwrap();
         let store = fixture.store();
         let entries = store.history(usize::MAX);
-        for entry in &entries {
-            assert_eq!(entry.record, record(entry.id - 1), "round {round}");
+        for found in &entries {
+            assert_eq!(*found, entry(found.id), "round {round}");
         }
         let found = (store.generation(), store.status("apt"), entries.len(), store.cached("answer", 1999));
         let warnings = store.take_warnings();
@@ -329,8 +331,8 @@ fn damaged_pages_give_warnings_and_never_wrong_data() {
             assert!([0, 41].contains(&found.0), "round {round}: {found:?}");
             assert!(found.1.is_none_or(|found| found == status()), "round {round}");
         }
-        let id = store.append_history(&record(3)).unwrap();
-        assert_eq!(id, entries.len() as u64 + 1, "round {round}");
+        store.put_history(&[entry(21)]).unwrap();
+        assert_eq!(store.history(1), [entry(21)], "round {round}");
         store.set_generation(1).unwrap();
         store.close();
         assert_eq!(store.generation(), 1, "round {round}");
@@ -390,7 +392,7 @@ fn assert_unavailable(folder: &Path) {
     for result in [
         store.set_generation(1),
         store.set_announced("apt", (1, 2), &status()),
-        store.append_history(&record(0)).map(|_| ()),
+        store.put_history(&[entry(1)]),
         store.set_cached("a", b"b", 1, 0),
         store.clear_cached(),
     ] {

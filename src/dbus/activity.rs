@@ -25,14 +25,19 @@ struct Shared {
 struct State {
     by_peer: HashMap<String, usize>,
     running: usize,
+    kept: usize,
     last: Instant,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { by_peer: HashMap::new(), running: 0, last: Instant::now() }
+        Self { by_peer: HashMap::new(), running: 0, kept: 0, last: Instant::now() }
     }
 }
+
+/// Something that a peer comes back to: the daemon is not idle while it is there.
+#[derive(Debug)]
+pub struct Kept(Arc<Shared>);
 
 /// One call in flight; ends when dropped.
 #[derive(Debug)]
@@ -65,10 +70,16 @@ impl Activity {
         self.0.state().running
     }
 
-    /// How long nothing has run; `None` while something does.
+    /// Notes something that a peer comes back to.
+    pub fn keep(&self) -> Kept {
+        self.0.state().kept += 1;
+        Kept(Arc::clone(&self.0))
+    }
+
+    /// How long nothing has run; `None` while something does, or while there is something to come back to.
     pub fn idle_for(&self) -> Option<Duration> {
         let state = self.0.state();
-        (state.running == 0).then(|| state.last.elapsed())
+        (state.running == 0 && state.kept == 0).then(|| state.last.elapsed())
     }
 
     /// Waits for a call, then until none has run for `pause`.
@@ -97,6 +108,14 @@ impl Activity {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.kept = state.kept.saturating_sub(1);
+        state.last = Instant::now();
     }
 }
 

@@ -1,12 +1,14 @@
 //! Checks what callers send: sizes, counts, types. Everything here comes from untrusted peers.
 
 use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use zbus::{OwnedVariant, Variant};
 
 use super::error::Error;
 use crate::package::{ListQuery, PackageRow, SearchMode, SearchQuery};
+use crate::transaction::{self, Action, Conffiles, InvalidAction, MAX_ACTIONS, Verb};
 
 /// Options and queries, as they arrive.
 pub type Options = HashMap<String, OwnedVariant>;
@@ -23,6 +25,10 @@ pub const MAX_ROWS: u32 = 10_000;
 pub const MAX_BATCH: usize = 100;
 /// The most sources a search may name.
 pub const MAX_SOURCES: usize = 8;
+/// The most package files of one plan.
+pub const MAX_FILES: usize = 64;
+/// The most transactions one `History` tells.
+pub const MAX_HISTORY: u32 = 1000;
 /// The most names `Suggest` gives.
 pub const MAX_SUGGESTIONS: u32 = 1000;
 
@@ -63,6 +69,86 @@ pub fn search_query(terms: Vec<String>, options: &Options) -> Result<SearchQuery
         sources,
         limit: limit(options)?,
     })
+}
+
+/// How many transactions are wanted.
+///
+/// # Errors
+/// As [`search_query`].
+pub fn history_limit(options: &Options) -> Result<u32, Error> {
+    match value(options, "limit", "u")?.unwrap_or(0) {
+        0 => Ok(MAX_HISTORY),
+        limit if limit > MAX_HISTORY => {
+            Err(Error::LimitExceeded(format!("limit: {limit} given, at most {MAX_HISTORY} are allowed")))
+        }
+        limit => Ok(limit),
+    }
+}
+
+/// The actions of a plan.
+///
+/// # Errors
+/// `InvalidArgument`, `LimitExceeded`, each naming the argument.
+pub fn actions(actions: Vec<(String, String)>) -> Result<Vec<Action>, Error> {
+    if actions.is_empty() {
+        return Err(Error::InvalidArgument("actions: at least one is needed".into()));
+    }
+    if actions.len() > MAX_ACTIONS {
+        return Err(Error::LimitExceeded(format!(
+            "actions: {} given, at most {MAX_ACTIONS} are allowed",
+            actions.len()
+        )));
+    }
+    let action = |(verb, target): (String, String)| Action::new(verb.parse()?, target);
+    let actions: Result<Vec<Action>, InvalidAction> = actions.into_iter().map(action).collect();
+    actions.map_err(|error| Error::InvalidArgument(format!("actions: {error}")))
+}
+
+/// The options of a plan. Unknown options are ignored, known ones of another type or value refused.
+///
+/// # Errors
+/// As [`search_query`].
+pub fn plan_options(options: &Options) -> Result<transaction::Options, Error> {
+    let conffiles = match string(options, "conffiles")? {
+        Some(word) => Conffiles::from_word(&word).map_err(|error| Error::InvalidArgument(error.to_string()))?,
+        None => Conffiles::default(),
+    };
+    Ok(transaction::Options {
+        recommends: boolean(options, "recommends")?,
+        conffiles,
+        wait: boolean(options, "wait")?.unwrap_or(false),
+        download_only: boolean(options, "download-only")?.unwrap_or(false),
+    })
+}
+
+/// The package files of a plan: as many as there are actions that want one.
+///
+/// # Errors
+/// As [`search_query`].
+pub fn plan_files(options: &Options, actions: &[Action]) -> Result<Vec<OwnedFd>, Error> {
+    let files = match options.get("files").map(|files| &**files) {
+        None => Vec::new(),
+        Some(Variant::Array(files)) => files.inner().iter().map(descriptor).collect::<Result<_, _>>()?,
+        Some(_) => return Err(not_files()),
+    };
+    let wanted = actions.iter().filter(|action| action.verb() == Verb::InstallFile).count();
+    if files.len() != wanted || wanted > MAX_FILES {
+        let given = files.len();
+        return Err(Error::InvalidArgument(format!(
+            "files: {given} given for {wanted} install-file actions; each needs one, at most {MAX_FILES} are allowed"
+        )));
+    }
+    Ok(files)
+}
+
+fn not_files() -> Error {
+    Error::InvalidArgument("files: must be of type ah".into())
+}
+
+fn descriptor(variant: &Variant<'_>) -> Result<OwnedFd, Error> {
+    let Variant::Fd(file) = variant else { return Err(not_files()) };
+    let file = file.as_fd().try_clone_to_owned();
+    file.map_err(|error| Error::LimitExceeded(format!("files: a descriptor cannot be taken: {error}")))
 }
 
 /// A listing from its query dictionary.

@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde::{Serialize, Serializer};
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
-use zbus::{OwnedFd, OwnedVariant, Signature, Type, Variant, fdo, interface};
+use zbus::{ObjectServer, OwnedFd, OwnedObjectPath, OwnedVariant, Signature, Type, Variant, fdo, interface};
 
 use super::activity::{Activity, Call};
 use super::arguments::{self, Options};
@@ -17,6 +17,8 @@ use super::dictionaries::{self, Dictionary};
 use super::dump;
 use super::error::Error;
 use super::names::INTERFACE;
+use super::plan::Plans;
+use super::planned::{WireHistory, wire_history};
 use super::rows::{Rows, Updates};
 use crate::engine::{Change, Engine};
 use crate::package::UpdateRow;
@@ -31,6 +33,7 @@ pub struct Manager {
     activity: Activity,
     /// Stands for the peer where messages carry no sender: one object is served per peer-to-peer connection.
     peer: String,
+    plans: Plans,
 }
 
 /// One package's details take about as many bytes as so many rows.
@@ -72,7 +75,32 @@ impl<T: Serialize> Serialize for Answer<T> {
 impl Manager {
     /// `peer` names the connection in the bounds of [`Activity`]; on a bus the sender of each call does.
     pub fn new(engine: Arc<Engine>, activity: Activity, peer: String) -> Self {
-        Self { engine, activity, peer }
+        Self { engine, activity, peer, plans: Plans::default() }
+    }
+
+    /// The plans that are open on this connection.
+    pub fn plans(&self) -> Plans {
+        self.plans.clone()
+    }
+
+    async fn planned(
+        &self,
+        server: &ObjectServer,
+        owner: &str,
+        actions: Vec<(String, String)>,
+        options: &Options,
+    ) -> Result<OwnedObjectPath, Error> {
+        let actions = arguments::actions(actions)?;
+        let files = arguments::plan_files(options, &actions)?;
+        let plan = self.engine.plan(actions, arguments::plan_options(options)?, files).await?;
+        self.plans.expire(server).await;
+        let path = self.plans.serve(server, plan, owner, self.activity.keep()).await.map_err(internal)?;
+        OwnedObjectPath::try_from(path).map_err(|error| internal(error.into()))
+    }
+
+    async fn told(&self, options: &Options) -> Result<Vec<WireHistory>, Error> {
+        let entries = self.engine.history(arguments::history_limit(options)? as usize).await?;
+        Ok(entries.into_iter().map(wire_history).collect())
     }
 
     /// Runs one method: bounded, counted and timed.
@@ -324,6 +352,36 @@ impl Manager {
             Ok(answers)
         };
         self.serve("Batch", &header, answers).await
+    }
+
+    /// What a commit of the actions (verb, target) would do: the path of an org.omg.Plan1. Nothing is changed.
+    ///
+    /// Verbs: install, reinstall, upgrade, remove, purge, hold, unhold, mark-explicit, mark-dependency with NAME,
+    /// NAME:ARCH, NAME=VERSION or NAME/RELEASE; install-file with a file's name; upgrade-all, full-upgrade, autoremove,
+    /// clean, repair with "". Options: recommends b, conffiles s (keep, replace, ask), wait b, download-only b, files ah
+    /// (one for each install-file). The plan is closed by Close, with its owner's connection, or after ten minutes.
+    #[zbus(out_args("plan"))]
+    async fn plan(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(object_server)] server: &ObjectServer,
+        actions: Vec<(String, String)>,
+        options: Options,
+    ) -> Result<Answer<OwnedObjectPath>, Error> {
+        let owner = header.sender().map_or(self.peer.as_str(), |sender| sender.as_str()).to_owned();
+        self.serve("Plan", &header, self.planned(server, &owner, actions, &options)).await
+    }
+
+    /// Transactions, newest first: (number, began, ended, user id, via, actions (verb, target), standing, packages
+    /// (change, name, arch, from, to, repository), why it failed). Times are Unix seconds, ended is 0 for one that has
+    /// not. Standings: running, succeeded, failed, cancelled, interrupted. Options: limit u, at most 1000.
+    #[zbus(out_args("transactions"))]
+    async fn history(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        options: Options,
+    ) -> Result<Answer<Vec<WireHistory>>, Error> {
+        self.serve("History", &header, self.told(&options)).await
     }
 
     /// Drops the cached answers.

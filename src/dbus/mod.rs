@@ -9,6 +9,7 @@ mod dump;
 pub mod error;
 pub mod manager;
 pub mod names;
+pub mod plan;
 pub mod planned;
 pub mod proxy;
 pub mod reply;

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::transaction::Failure;
+
 /// Why a question has no answer. `dbus::Error` maps each to an `org.omg.Error.*` name.
 #[derive(Debug, Clone, Error)]
 pub enum EngineError {
@@ -18,6 +20,9 @@ pub enum EngineError {
     /// Leaves [`super::Engine::ask`] only when a snapshot that was just built is damaged too.
     #[error("the package index is damaged: {0}")]
     DamagedSnapshot(String),
+    /// There is no plan for what was asked.
+    #[error("{0}")]
+    Refused(Failure),
     #[error("{0}")]
     Internal(String),
 }

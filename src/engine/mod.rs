@@ -7,8 +7,10 @@
 mod answers;
 mod error;
 mod facts;
+mod helper;
 mod loaded;
 mod metrics;
+mod plan;
 mod problems;
 mod rebuild;
 mod report;
@@ -92,6 +94,8 @@ pub struct Engine {
     current: Mutex<Option<Arc<Loaded>>>,
     /// One rebuild at a time; holds how the last one failed.
     rebuilding: tokio::sync::Mutex<Option<rebuild::Failure>>,
+    /// Turns at the resolver.
+    resolvers: tokio::sync::Semaphore,
     store: Store,
     changes: broadcast::Sender<Change>,
     /// Woken when another snapshot becomes the current one.
@@ -123,6 +127,7 @@ impl Engine {
             started: Instant::now(),
             current: Mutex::new(None),
             rebuilding: tokio::sync::Mutex::new(None),
+            resolvers: tokio::sync::Semaphore::new(plan::RESOLVERS),
             store,
             changes: broadcast::channel(64).0,
             adopted: tokio::sync::Notify::new(),

@@ -10,6 +10,8 @@ pub(super) enum Subject {
     /// Keeping the index on disk.
     IndexFile,
     StatusFile,
+    /// Reading what was done.
+    History,
     /// What happened to stored data. It does not come back, so this stays until the daemon ends.
     Store,
 }

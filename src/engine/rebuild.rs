@@ -3,18 +3,14 @@
 use std::fs::{self, File};
 use std::io::{self, Seek};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, MemfdFlags};
-use rustix::process::Signal;
 use tempfile::NamedTempFile;
-use tokio::io::AsyncReadExt;
-use tokio::process::Command;
 
 use super::{Engine, EngineError, Loaded, Subject, blocking, lock};
 use crate::index::{Fingerprint, Snapshot, is_out_of_room};
@@ -32,15 +28,6 @@ const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How often the lock that daemons share is tried while another one holds it.
 const LOCK_POLL: Duration = Duration::from_millis(20);
-
-/// The most that is kept of what a helper says on its standard error.
-const MAX_MESSAGE: u64 = 16 << 10;
-
-/// Exit code of a helper that was built without the backend asked for (`EX_UNAVAILABLE` of sysexits.h).
-const EXIT_UNAVAILABLE: i32 = 69;
-
-/// Exit code of a helper that found no room for the snapshot (`EX_IOERR`).
-const EXIT_NO_ROOM: i32 = 74;
 
 /// How the last rebuild failed.
 #[derive(Debug)]
@@ -239,7 +226,7 @@ impl Engine {
     async fn build_into(self: &Arc<Self>, output: &File, generation: u64) -> Result<Snapshot, EngineError> {
         let internal = |what: &str, error: io::Error| EngineError::Internal(format!("{what}: {error}"));
         let stdout = output.try_clone().map_err(|error| internal("cannot pass on the index file", error))?;
-        self.run_helper(stdout, generation).await?;
+        self.run_index(stdout, generation).await?;
         let mut output = output.try_clone().map_err(|error| internal("cannot read the index file", error))?;
         let inputs = self.options.inputs.clone();
         blocking(move || {
@@ -257,58 +244,11 @@ impl Engine {
         .await?
     }
 
-    async fn run_helper(&self, stdout: File, generation: u64) -> Result<(), EngineError> {
-        let inputs = &self.options.inputs;
-        let Some(helper) = &self.options.helper else {
-            return Err(EngineError::BackendUnavailable(
-                "omg-helper is not installed: package questions cannot be answered without it".into(),
-            ));
-        };
-        let failed =
-            |error: io::Error| EngineError::BackendUnavailable(format!("cannot run {}: {error}", helper.display()));
-        let mut command = Command::new(helper);
-        command.args(["index", "--die-with-parent", "--output", "-", "--backend", &inputs.backend]);
-        command.args(["--generation", &generation.to_string()]);
-        if let Some(root) = &inputs.root {
-            command.args(["--root", root]);
-        }
-        for option in &inputs.options {
-            command.args(["--option", option]);
-        }
-        // The helper is no service: it must not speak to the service manager in the daemon's place.
-        command.env_remove("NOTIFY_SOCKET").env_remove("WATCHDOG_USEC").env_remove("WATCHDOG_PID");
-        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().map_err(failed)?;
-        let mut said = Vec::new();
-        let finished = tokio::time::timeout(self.options.helper_timeout, async {
-            if let Some(stderr) = child.stderr.take() {
-                let mut stderr = stderr.take(MAX_MESSAGE);
-                let _ = stderr.read_to_end(&mut said).await;
-                // What it says beyond that is read and dropped, so that it never blocks on a full pipe.
-                let _ = tokio::io::copy(&mut stderr.into_inner(), &mut tokio::io::sink()).await;
-            }
-            child.wait().await
-        })
-        .await;
-        let status = match finished {
-            Ok(status) => status.map_err(failed)?,
-            Err(_) => {
-                let _ = child.kill().await;
-                return Err(EngineError::Internal(format!(
-                    "omg-helper did not finish within {} s and was ended; is a disk or a network file system hanging?",
-                    self.options.helper_timeout.as_secs()
-                )));
-            }
-        };
-        let said = String::from_utf8_lossy(&said);
-        let said = said.trim();
-        if status.success() {
-            if !said.is_empty() {
-                tracing::info!("omg-helper: {said}");
-            }
-            return Ok(());
-        }
-        Err(helper_error(status, said))
+    async fn run_index(&self, stdout: File, generation: u64) -> Result<(), EngineError> {
+        let mut command = self.helper("index")?;
+        command.args(["--output", "-", "--generation", &generation.to_string()]);
+        command.stdin(Stdio::null()).stdout(stdout);
+        self.run_helper(command, Vec::new()).await.map(|_| ())
     }
 
     fn next_generation(&self) -> u64 {
@@ -349,22 +289,6 @@ fn remove_leftovers(folder: &Path, own: &Path) {
         if unfinished || snapshot && unused() {
             // What cannot be removed is in nobody's way.
             let _ = fs::remove_file(file.path());
-        }
-    }
-}
-
-fn helper_error(status: ExitStatus, said: &str) -> EngineError {
-    let said = if said.is_empty() { "it said nothing" } else { said };
-    match (status.code(), status.signal()) {
-        (Some(EXIT_UNAVAILABLE), _) => EngineError::BackendUnavailable(said.to_owned()),
-        (Some(EXIT_NO_ROOM), _) => EngineError::DiskFull(said.to_owned()),
-        // What the kernel sends to who writes beyond RLIMIT_FSIZE (setrlimit(2)).
-        (None, Some(signal)) if signal == Signal::XFSZ.as_raw() => {
-            EngineError::DiskFull("files of this process may not be as long as the index (RLIMIT_FSIZE)".to_owned())
-        }
-        (Some(code), _) => EngineError::Internal(format!("omg-helper failed with exit code {code}: {said}")),
-        (None, signal) => {
-            EngineError::Internal(format!("omg-helper was ended by signal {}: {said}", signal.unwrap_or_default()))
         }
     }
 }

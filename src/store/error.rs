@@ -22,8 +22,6 @@ pub enum StoreError {
     Unavailable(#[from] Unavailable),
     #[error("not stored: {bytes} bytes are more than the {limit} that one value may have")]
     TooLarge { bytes: usize, limit: usize },
-    #[error("not stored: the history has no number left for another entry")]
-    HistoryFull,
     #[error("not stored: cannot encode: {0}")]
     Encode(String),
 }

@@ -1,66 +1,21 @@
-//! Entries of the history and their bytes.
+//! The bytes of an entry of the history.
 
 use super::StoreError;
-use serde::{Deserialize, Serialize};
+use crate::transaction::HistoryEntry;
 
-/// First byte of an encoded entry; the rest is postcard.
-const VERSION: u8 = 1;
+/// First byte of an encoded entry; the rest is JSON, whose words for verbs and changes may be those of a later version.
+const VERSION: u8 = 2;
 
-/// A transaction that ended, as stored: version byte 1, then these fields in postcard. Fields and variants keep their
-/// order for ever; a change needs a new version byte.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HistoryRecord {
-    /// When it started, seconds since 1970-01-01 UTC.
-    pub time: u64,
-    /// User id of who asked for it.
-    pub actor: u32,
-    /// What was asked for: `install`, `remove`, `upgrade`…
-    pub verb: String,
-    pub items: Vec<HistoryItem>,
-    pub outcome: Outcome,
+pub(super) fn encode(entry: &HistoryEntry) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = vec![VERSION];
+    serde_json::to_writer(&mut bytes, entry).map_err(|error| StoreError::Encode(error.to_string()))?;
+    Ok(bytes)
 }
 
-/// What was done to one package.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HistoryItem {
-    pub verb: String,
-    pub name: String,
-    pub arch: String,
-    /// Version before; `None` when it was not installed.
-    pub from: Option<String>,
-    /// Version after; `None` when it is no longer installed.
-    pub to: Option<String>,
-    pub repository: String,
-}
-
-/// How a transaction ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
-    Succeeded,
-    Failed { reason: String },
-    Cancelled,
-}
-
-/// A record with its number. Numbers start at 1 and grow.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HistoryEntry {
-    pub id: u64,
-    pub record: HistoryRecord,
-}
-
-impl HistoryRecord {
-    pub(super) fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        postcard::to_extend(self, vec![VERSION]).map_err(|error| StoreError::Encode(error.to_string()))
-    }
-
-    /// `None` when the bytes are of another version or no entry.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (&VERSION, fields) = bytes.split_first()? else {
-            return None;
-        };
-        match postcard::take_from_bytes(fields) {
-            Ok((record, [])) => Some(record),
-            _ => None,
-        }
-    }
+/// `None` when the bytes are of another version or no entry.
+pub(super) fn decode(bytes: &[u8]) -> Option<HistoryEntry> {
+    let (&VERSION, entry) = bytes.split_first()? else {
+        return None;
+    };
+    serde_json::from_slice(entry).ok()
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `meta` | `schema`, `generation` | number |
 //! | `status` | name of a snapshot file | bytes of a status file: the packages as clients were last told of them |
-//! | `history` | number of the entry, from 1 | [`HistoryRecord`]: a version byte, then postcard |
+//! | `history` | number of the transaction | [`HistoryEntry`]: a version byte, then JSON |
 //! | `announced` | name of a snapshot file | digests of the installed packages and of the upgrades that clients know |
 //! | `cached` | text | when it expires (seconds since 1970-01-01 UTC), bytes |
 //!
@@ -23,9 +23,9 @@ mod history;
 
 pub use error::{StoreError, Unavailable, Warning};
 pub use file::check_folder;
-pub use history::{HistoryEntry, HistoryItem, HistoryRecord, Outcome};
 
 use crate::status::Status;
+use crate::transaction::HistoryEntry;
 use file::{Failure, META, Opened};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use std::path::{Path, PathBuf};
@@ -148,28 +148,42 @@ impl Store {
         bytes.and_then(|bytes| Status::decode(&bytes).ok())
     }
 
-    /// Adds an entry to the history and returns its number.
+    /// Puts entries into the history, each under its number and in place of what was there; one that is the same is left.
     ///
     /// # Errors
-    /// When the database is not available or the record is longer than [`MAX_VALUE_BYTES`].
-    pub fn append_history(&self, record: &HistoryRecord) -> Result<u64, StoreError> {
-        let bytes = record.encode()?;
-        check_length(bytes.len())?;
-        let id = self.write(|database| {
-            let transaction = database.begin_write()?;
-            let id = {
-                let mut table = transaction.open_table(HISTORY)?;
-                let last = table.last()?.map_or(0, |(id, _)| id.value());
-                let Some(id) = last.checked_add(1) else {
-                    return Ok(None);
-                };
-                table.insert(id, bytes.as_slice())?;
-                id
+    /// When the database is not available or an entry is longer than [`MAX_VALUE_BYTES`].
+    pub fn put_history(&self, entries: &[HistoryEntry]) -> Result<(), StoreError> {
+        let mut rows = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let bytes = history::encode(entry)?;
+            check_length(bytes.len())?;
+            rows.push((entry.id, bytes));
+        }
+        // Most of the time nothing is new, and a transaction that writes waits for the disk.
+        let known = self.read(|database| {
+            let Some(table) = existing(database.begin_read()?.open_table(HISTORY))? else {
+                return Ok(None);
             };
-            transaction.commit()?;
-            Ok(Some(id))
-        })?;
-        id.ok_or(StoreError::HistoryFull)
+            for (id, bytes) in &rows {
+                if table.get(id)?.is_none_or(|found| found.value() != bytes) {
+                    return Ok(Some(false));
+                }
+            }
+            Ok(Some(true))
+        });
+        if rows.is_empty() || known == Some(true) {
+            return Ok(());
+        }
+        self.write(|database| {
+            let transaction = database.begin_write()?;
+            {
+                let mut table = transaction.open_table(HISTORY)?;
+                for (id, bytes) in &rows {
+                    table.insert(id, bytes.as_slice())?;
+                }
+            }
+            Ok(transaction.commit()?)
+        })
     }
 
     /// The newest entries of the history, newest first, at most `limit`. Entries that cannot be read, of a newer
@@ -187,16 +201,16 @@ impl Store {
                     break;
                 }
                 let (id, bytes) = row?;
-                let record = HistoryRecord::decode(bytes.value());
-                wanted -= usize::from(record.is_some());
-                rows.push((id.value(), record));
+                let entry = history::decode(bytes.value());
+                wanted -= usize::from(entry.is_some());
+                rows.push((id.value(), entry));
             }
             Ok(rows)
         });
         let mut entries = Vec::new();
-        for (id, record) in rows.unwrap_or_default() {
-            match record {
-                Some(record) => entries.push(HistoryEntry { id, record }),
+        for (id, entry) in rows.unwrap_or_default() {
+            match entry {
+                Some(entry) => entries.push(entry),
                 None => state.warn(Warning::UnreadableEntry { id }),
             }
         }

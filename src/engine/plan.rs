@@ -1,0 +1,91 @@
+//! Plans, resolved by the helper as this user, and the history of what was done.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use rustix::io::{FdFlags, fcntl_setfd};
+
+use super::{Engine, EngineError, Subject, blocking};
+use crate::security::audit::{AuditLog, Readers, history};
+use crate::transaction::{Action, Answer, HistoryEntry, Options, Plan, Request, read_line, write_line};
+
+/// Plans that are resolved at once: each takes about as much memory as the package system's own tools.
+pub(super) const RESOLVERS: usize = 2;
+
+/// Where what was done with rights is written down, below the root.
+const AUDIT_FOLDER: &str = "var/lib/omg/audit";
+
+/// Entries of the log that are looked at: each transaction has two.
+const LOOKED_AT: usize = 20_000;
+
+impl Engine {
+    /// The plan for `actions`; `files` are the packages of the `install-file` actions, in their order.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] when there is no such plan, and what keeps the helper from running.
+    pub async fn plan(
+        self: &Arc<Self>,
+        actions: Vec<Action>,
+        options: Options,
+        files: Vec<OwnedFd>,
+    ) -> Result<Plan, EngineError> {
+        let _turn = self.resolvers.acquire().await;
+        let mut command = self.helper("plan")?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let request = Request { actions, options, files: files.iter().map(AsRawFd::as_raw_fd).collect(), digest: None };
+        let mut line = Vec::new();
+        write_line(&mut line, &request).map_err(|error| EngineError::Internal(format!("the request: {error}")))?;
+        for file in &files {
+            // Passed on to the helper under its number; a helper started at the same moment ignores what it does not know.
+            fcntl_setfd(file, FdFlags::empty())
+                .map_err(|error| EngineError::Internal(format!("cannot pass on a package file: {error}")))?;
+        }
+        let answer = self.run_helper(command, line).await;
+        drop(files);
+        match read_line::<Answer>(&mut answer?.as_slice()) {
+            Ok(Some(Answer::Plan(plan))) => Ok(plan),
+            Ok(Some(Answer::Failed(failure))) => Err(EngineError::Refused(failure)),
+            Ok(None) => Err(EngineError::Internal("omg-helper gave no plan".into())),
+            Err(error) => Err(EngineError::Internal(format!(
+                "omg-helper gave no plan that can be read ({error}); are omgd and omg-helper of the same version?"
+            ))),
+        }
+    }
+
+    /// The newest `limit` transactions, newest first.
+    ///
+    /// # Errors
+    /// When the thread that reads them ends early.
+    pub async fn history(self: &Arc<Self>, limit: usize) -> Result<Vec<HistoryEntry>, EngineError> {
+        let engine = Arc::clone(self);
+        blocking(move || engine.read_history(limit)).await
+    }
+
+    /// The log is the truth; the store keeps what was read from it, for the day on which it cannot be read.
+    fn read_history(&self, limit: usize) -> Vec<HistoryEntry> {
+        let root = self.options.inputs.root.as_deref().map_or(Path::new("/"), Path::new);
+        let log = AuditLog::new(&root.join(AUDIT_FOLDER), Readers::Everyone);
+        match log.read(limit.saturating_mul(3).min(LOOKED_AT)) {
+            Ok(entries) => {
+                self.in_order(Subject::History);
+                let mut told = history(&entries);
+                if let Err(error) = self.store.put_history(&told) {
+                    tracing::debug!("{error}");
+                }
+                // Fewer than asked for: what the log no longer has, the store may have.
+                if told.len() < limit {
+                    let oldest = told.last().map_or(u64::MAX, |entry| entry.id);
+                    told.extend(self.store.history(limit).into_iter().filter(|entry| entry.id < oldest));
+                }
+                told.truncate(limit);
+                told
+            }
+            Err(error) => {
+                self.report_problem(Subject::History, format!("the history cannot be read: {error}"));
+                self.store.history(limit)
+            }
+        }
+    }
+}
