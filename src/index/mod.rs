@@ -6,6 +6,7 @@
 mod blocks;
 mod fingerprint;
 mod format;
+mod local;
 mod reader;
 mod search;
 mod sections;

@@ -21,7 +21,7 @@ use super::format::{
     BlockEntry, COLD, Edge, HAS_CANDIDATE, HOT, MAX_PACKAGES, NONE, PREFERRED, Record, Section, VERSION,
 };
 use super::sections::read_sections;
-use super::{Fingerprint, Meta};
+use super::{Fingerprint, Meta, local};
 use crate::package::{Flags, ListQuery, PackageDetails, PackageRow, UpdateRow};
 
 /// Why a file cannot be used as a snapshot. In every case a new one can be built.
@@ -134,6 +134,11 @@ impl Snapshot {
     /// mapped file that somebody cuts short ends its readers with SIGBUS, so the engine asks before each use.
     pub fn is_intact(&self) -> bool {
         Stat::of(&self.file).is_ok_and(|stat| stat == self.checked)
+    }
+
+    /// Whether the file is on a disk of this machine: whether looking at it waits for nothing else.
+    pub fn is_local(&self) -> bool {
+        local::is_local(&self.file)
     }
 
     /// Gives back the memory that the mapping holds. The kernel keeps the pages in its cache as long as it has room, so
