@@ -51,7 +51,7 @@ impl Engine {
         let mut searcher = lock(&self.searchers).pop().unwrap_or_default();
         let found = searcher.search(&loaded.snapshot, query);
         lock(&self.searchers).push(searcher);
-        found.map(|found| found.ids).map_err(damaged)
+        found.map_err(damaged)
     }
 
     /// Every selected package, one after the other, as (its number, its row); not cached.

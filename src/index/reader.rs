@@ -252,7 +252,7 @@ impl Snapshot {
         // Names are in order, so most of those with the same first part come one after the other.
         let mut last_part = ("", None);
         let mut found: Vec<(usize, usize, u32)> = Vec::new();
-        for id in (0..self.len as u32).filter(|id| self.is_searchable(*id)) {
+        for id in (0..self.len as u32).filter(|id| is_searchable(self.flag_word(*id))) {
             let candidate = self.bare_name(id);
             let by_part = candidate.split_once('-').and_then(|(part, _)| {
                 if part != last_part.0 {
@@ -424,16 +424,6 @@ impl Snapshot {
         read().unwrap_or_default()
     }
 
-    /// Whether a search may answer with this package.
-    pub(super) fn is_searchable(&self, id: u32) -> bool {
-        let word = self.flag_word(id);
-        word & PREFERRED != 0 && (word & HAS_CANDIDATE != 0 || word & Flags::INSTALLED.bits() != 0)
-    }
-
-    pub(super) fn has_candidate(&self, id: u32) -> bool {
-        self.flag_word(id) & HAS_CANDIDATE != 0
-    }
-
     /// Which letters every folded name has.
     pub(super) fn letters(&self) -> &[U32] {
         self.numbers(Section::Letters)
@@ -569,6 +559,15 @@ pub(super) fn string_at(blob: &[u8], offset: u32) -> &str {
 pub(super) fn line<'a>(blob: &'a [u8], offsets: &[U32], at: usize) -> &'a [u8] {
     let bound = |at: usize| offsets.get(at).map_or(0, |offset| offset.get() as usize);
     blob.get(bound(at)..bound(at + 1).saturating_sub(1)).unwrap_or_default()
+}
+
+/// Whether a search may answer with a package that has this flag word.
+pub(super) fn is_searchable(word: u32) -> bool {
+    (word & PREFERRED != 0) & (word & (HAS_CANDIDATE | Flags::INSTALLED.bits()) != 0)
+}
+
+pub(super) fn has_candidate(word: u32) -> bool {
+    word & HAS_CANDIDATE != 0
 }
 
 /// The first number in `0..len` for which `before` does not hold; `before` holds for a prefix of the numbers.
