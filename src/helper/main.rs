@@ -2,6 +2,7 @@
 
 mod backend;
 mod index;
+mod priority;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,9 +14,6 @@ use index::Output;
 
 /// Exit status when this program was built without the wanted backend: `EX_UNAVAILABLE` of sysexits.h.
 const UNAVAILABLE: u8 = 69;
-
-/// Added to the nice value: reading the packages must not slow down what the user does.
-const NICENESS: i32 = 10;
 
 #[derive(Debug, Parser)]
 #[command(name = "omg-helper", version, about = "Reads the package system for omgd")]
@@ -97,8 +95,7 @@ fn main() -> ExitCode {
 }
 
 fn write_index(arguments: IndexArguments) -> Result<ExitCode, backend::Error> {
-    // Refused only where raising is refused too; the snapshot is as good without it.
-    let _ = rustix::process::nice(NICENESS);
+    priority::lower();
     let wanted = match arguments.backend.as_str() {
         "auto" => backend::of_machine(arguments.root.as_deref()).or_else(|| backend::names().first().copied()),
         name => Some(name),
