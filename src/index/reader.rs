@@ -278,7 +278,11 @@ impl Snapshot {
         if self.line(Section::Provided, offsets, position) != folded.as_bytes() || position as usize >= count {
             return Vec::new();
         }
-        self.providers_at(position as usize).iter().map(|id| id.get()).filter(|id| (*id as usize) < self.len).collect()
+        self.provider_lists()(position as usize)
+            .iter()
+            .map(|id| id.get())
+            .filter(|id| (*id as usize) < self.len)
+            .collect()
     }
 
     /// One package as a row.
@@ -446,11 +450,13 @@ impl Snapshot {
         (self.section(Section::Provided), self.numbers(Section::ProvidedOffsets))
     }
 
-    /// The providers of the provided name at `position`.
-    pub(super) fn providers_at(&self, position: usize) -> &[U32] {
-        let ranges = self.numbers(Section::ProviderRanges);
-        let bound = |at: usize| ranges.get(at).map_or(0, |bound| bound.get() as usize);
-        self.numbers(Section::Providers).get(bound(position)..bound(position + 1)).unwrap_or_default()
+    /// The providers of the provided name at a position.
+    pub(super) fn provider_lists<'a>(&'a self) -> impl Fn(usize) -> &'a [U32] {
+        let (ranges, providers) = (self.numbers(Section::ProviderRanges), self.numbers(Section::Providers));
+        move |position| {
+            let bound = |at: usize| ranges.get(at).map_or(0, |bound| bound.get() as usize);
+            providers.get(bound(position)..bound(position + 1)).unwrap_or_default()
+        }
     }
 
     fn side(&self, record: &Record, view: View) -> Side<'_> {

@@ -269,10 +269,11 @@ fn in_names(snapshot: &Snapshot, term: &[u8], finder: &Finder<'_>, classes: &mut
         }
     });
     let (blob, offsets) = snapshot.provided_names();
+    let providers = snapshot.provider_lists();
     for_each_line_with(finder, blob, offsets, |at, _| {
         let whole = line(blob, offsets, at) == term;
         let class = if whole { class::WORD } else { class::SUBSTRING };
-        for provider in snapshot.providers_at(at) {
+        for provider in providers(at) {
             if let Some(own) = classes.get_mut(provider.get() as usize) {
                 *own = class.min(*own);
             }
