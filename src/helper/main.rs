@@ -2,6 +2,7 @@
 
 mod backend;
 mod index;
+mod priority;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,9 +17,6 @@ const UNAVAILABLE: u8 = 69;
 
 /// Exit status when there is no room for the snapshot: `EX_IOERR` of sysexits.h.
 const NO_ROOM: u8 = 74;
-
-/// Added to the nice value: reading the packages must not slow down what the user does.
-const NICENESS: i32 = 10;
 
 #[derive(Debug, Parser)]
 #[command(name = "omg-helper", version, about = "Reads the package system for omgd")]
@@ -101,8 +99,7 @@ fn main() -> ExitCode {
 }
 
 fn write_index(arguments: IndexArguments) -> Result<ExitCode, backend::Error> {
-    // Refused only where raising is refused too; the snapshot is as good without it.
-    let _ = rustix::process::nice(NICENESS);
+    priority::lower();
     let wanted = match arguments.backend.as_str() {
         "auto" => backend::of_machine(arguments.root.as_deref()).or_else(|| backend::names().first().copied()),
         name => Some(name),
