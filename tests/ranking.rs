@@ -100,8 +100,7 @@ impl World {
 
     fn search(&mut self, query: &SearchQuery) -> Vec<String> {
         let found = self.searcher.search(&self.snapshot, query).unwrap();
-        assert!(query.limit != 0 || found.total == found.ids.len());
-        found.ids.iter().map(|id| self.snapshot.name(*id)).collect()
+        found.iter().map(|id| self.snapshot.name(*id)).collect()
     }
 
     fn name(&mut self) -> String {
@@ -252,7 +251,6 @@ fn limits_cut_and_filters_keep_the_order() {
         for limit in [1, 2, 10, 1 + world.random.below(all.len() + 2)] {
             let limited = SearchQuery { limit: limit as u32, ..query(&[&term], mode) };
             assert_eq!(world.search(&limited), all[..limit.min(all.len())], "{term:?} with limit {limit}");
-            assert_eq!(world.searcher.search(&world.snapshot, &limited).unwrap().total, all.len());
         }
         let installed: Vec<_> =
             all.iter().filter(|name| world.packages[*name].flags.contains(Flags::INSTALLED)).cloned().collect();
@@ -276,7 +274,7 @@ fn the_answer_depends_on_neither_the_searcher_s_past_nor_the_order_of_building()
         let found = world.search(&query);
         assert_eq!(world.search(&query), found);
         let again = Searcher::default().search(&other, &query).unwrap();
-        assert_eq!(again.ids.iter().map(|id| other.name(*id)).collect::<Vec<_>>(), found, "{terms:?}");
+        assert_eq!(again.iter().map(|id| other.name(*id)).collect::<Vec<_>>(), found, "{terms:?}");
     }
 }
 

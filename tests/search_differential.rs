@@ -238,8 +238,8 @@ fn ours(snapshot: &Snapshot, searcher: &mut Searcher, terms: &[String], descript
         found,
         "{terms:?}: another order the second time"
     );
-    let names: BTreeSet<String> = found.ids.iter().map(|id| snapshot.bare_name(*id).to_owned()).collect();
-    assert_eq!(names.len(), found.total, "{terms:?}: a name twice");
+    let names: BTreeSet<String> = found.iter().map(|id| snapshot.bare_name(*id).to_owned()).collect();
+    assert_eq!(names.len(), found.len(), "{terms:?}: a name twice");
     names
 }
 

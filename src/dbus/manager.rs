@@ -119,7 +119,7 @@ impl Manager {
 
     async fn rows(&self, terms: Vec<String>, options: &Options) -> Result<Rows, Error> {
         let query = arguments::search_query(terms, options)?;
-        arguments::bounded(self.engine.ask(move |engine, loaded| engine.search(loaded, &query)).await?).map(Rows)
+        arguments::bounded(self.engine.search(query).await?).map(Rows)
     }
 
     async fn listing(&self, query: &Options) -> Result<Rows, Error> {
@@ -132,10 +132,8 @@ impl Manager {
     async fn details(&self, names: Vec<String>, options: &Options) -> Result<Vec<Dictionary>, Error> {
         arguments::names(&names)?;
         let why = arguments::boolean(options, "why")?.unwrap_or(false);
-        let answers = self.engine.ask(move |engine, loaded| {
-            names.iter().map(|name| engine.details(loaded, name)).collect::<Result<Vec<_>, _>>()
-        });
-        Ok(answers.await?.iter().map(|answer| dictionaries::details(answer, why)).collect())
+        let answers = self.engine.details(names).await?;
+        Ok(answers.iter().map(|answer| dictionaries::details(answer, why)).collect())
     }
 
     async fn updates(&self) -> Result<(u64, Updates), Error> {

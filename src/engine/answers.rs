@@ -26,8 +26,16 @@ impl Engine {
     /// Rows that match, best first.
     ///
     /// # Errors
-    /// [`EngineError::DamagedSnapshot`] when long descriptions cannot be read.
-    pub fn search(&self, loaded: &Loaded, query: &SearchQuery) -> Result<Arc<[PackageRow]>, EngineError> {
+    /// Those of [`Engine::ask`].
+    pub async fn search(self: &Arc<Self>, query: SearchQuery) -> Result<Arc<[PackageRow]>, EngineError> {
+        if let Some(rows) = self.remembered(|loaded| loaded.searches.get(&query)) {
+            self.metrics.search_hits.fetch_add(1, Ordering::Relaxed);
+            return Ok(rows);
+        }
+        self.ask(move |engine, loaded| engine.search_in(loaded, &query)).await
+    }
+
+    fn search_in(&self, loaded: &Loaded, query: &SearchQuery) -> Result<Arc<[PackageRow]>, EngineError> {
         if let Some(rows) = loaded.searches.get(query) {
             self.metrics.search_hits.fetch_add(1, Ordering::Relaxed);
             return Ok(rows);
@@ -43,13 +51,13 @@ impl Engine {
         let mut searcher = lock(&self.searchers).pop().unwrap_or_default();
         let found = searcher.search(&loaded.snapshot, query);
         lock(&self.searchers).push(searcher);
-        found.map(|found| found.ids).map_err(damaged)
+        found.map_err(damaged)
     }
 
     /// Every selected package, one after the other, as (its number, its row); not cached.
     ///
     /// # Errors
-    /// As [`Engine::search`].
+    /// [`EngineError::DamagedSnapshot`] when long descriptions cannot be read.
     pub fn select<'a>(
         &self,
         loaded: &'a Loaded,
@@ -69,11 +77,21 @@ impl Engine {
         loaded.snapshot.list(query).into_iter().take(limit).map(|id| loaded.snapshot.row(id, view)).collect()
     }
 
-    /// Everything about the package called `name` or `name:arch`.
+    /// Everything about the packages called so (`name` or `name:arch`), in the order given.
     ///
     /// # Errors
-    /// [`EngineError::NotFound`] with the nearest names or, for a virtual package, its providers.
-    pub fn details(&self, loaded: &Loaded, name: &str) -> Result<Arc<DetailsAnswer>, EngineError> {
+    /// [`EngineError::NotFound`] with the nearest names or, for a virtual package, its providers; those of
+    /// [`Engine::ask`].
+    pub async fn details(self: &Arc<Self>, names: Vec<String>) -> Result<Vec<Arc<DetailsAnswer>>, EngineError> {
+        let known = |loaded: &Loaded| names.iter().map(|name| loaded.details.get(name.as_str())).collect();
+        if let Some(answers) = self.remembered::<Vec<_>>(known) {
+            self.metrics.details_hits.fetch_add(answers.len() as u64, Ordering::Relaxed);
+            return Ok(answers);
+        }
+        self.ask(move |engine, loaded| names.iter().map(|name| engine.details_in(loaded, name)).collect()).await
+    }
+
+    fn details_in(&self, loaded: &Loaded, name: &str) -> Result<Arc<DetailsAnswer>, EngineError> {
         if let Some(details) = loaded.details.get(name) {
             self.metrics.details_hits.fetch_add(1, Ordering::Relaxed);
             return Ok(details);

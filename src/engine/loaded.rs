@@ -1,7 +1,7 @@
 //! A snapshot with the answers that were given from it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use moka::sync::Cache;
@@ -17,6 +17,9 @@ pub struct Loaded {
     pub snapshot: Snapshot,
     /// When its sources were at the latest still unread: it shows every change that was made before.
     pub(super) begun: Instant,
+    /// Whether looking at the sources only asks the kernel's memory and local disks; not known before the first
+    /// comparison.
+    local: OnceLock<bool>,
     pub(super) searches: Cache<SearchQuery, Arc<[PackageRow]>>,
     pub(super) details: Cache<String, Arc<DetailsAnswer>>,
 }
@@ -26,13 +29,24 @@ impl Loaded {
         Self {
             snapshot,
             begun,
+            local: OnceLock::new(),
             searches: bounded(limits.searches, limits.search_bytes, |query, rows| search_bytes(query, rows)),
             details: bounded(limits.details, limits.details_bytes, |name, answer| details_bytes(name, answer)),
         }
     }
 
-    /// Whether the snapshot still describes its sources.
+    /// Whether the snapshot still describes its sources. May take as long as a file server that does not answer.
     pub(super) fn is_fresh(&self) -> bool {
+        self.local.get_or_init(|| self.snapshot.is_local() && self.snapshot.fingerprint().is_local());
+        self.compare()
+    }
+
+    /// As [`Loaded::is_fresh`], where that waits for no other machine and no other program; false elsewhere.
+    pub(super) fn is_fresh_at_once(&self) -> bool {
+        self.local.get() == Some(&true) && self.compare()
+    }
+
+    fn compare(&self) -> bool {
         self.snapshot.is_intact() && self.snapshot.fingerprint().first_change().is_none()
     }
 

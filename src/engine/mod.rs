@@ -2,7 +2,8 @@
 //!
 //! Every question is answered from a snapshot that is fresh at the time of asking: [`Engine::ask`] compares the
 //! fingerprint first and waits for a rebuild where it moved. Questions run on the blocking pool, one hop each; a rebuild
-//! is awaited, so that a slow or hanging helper never fills that pool.
+//! is awaited, so that a slow or hanging helper never fills that pool. Only [`Engine::remembered`] answers without the
+//! hop, which takes longer than the comparison: what is cached, where the comparison asks local disks alone.
 
 mod answers;
 mod error;
@@ -182,6 +183,15 @@ impl Engine {
         let loaded = self.rebuilt().await?;
         let engine = Arc::clone(self);
         blocking(move || question(&engine, &loaded)).await?
+    }
+
+    /// What `lookup` finds in the cached answers of a fresh snapshot. `None` also where telling whether it is fresh could
+    /// take long: then [`Engine::ask`] does.
+    fn remembered<T>(&self, lookup: impl FnOnce(&Loaded) -> Option<T>) -> Option<T> {
+        let loaded = lock(&self.current).clone()?;
+        let answer = lookup(&loaded)?;
+        self.metrics.fingerprint_checks.fetch_add(1, Ordering::Relaxed);
+        loaded.is_fresh_at_once().then_some(answer)
     }
 
     /// Runs `question` off the runtime's threads, without a snapshot.

@@ -5,6 +5,7 @@ mod commit;
 mod index;
 mod lines;
 mod plan;
+mod priority;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,9 +21,6 @@ const UNAVAILABLE: u8 = 69;
 
 /// Exit status when there is no room for the snapshot: `EX_IOERR` of sysexits.h.
 const NO_ROOM: u8 = 74;
-
-/// Added to the nice value: reading the packages must not slow down what the user does.
-const NICENESS: i32 = 10;
 
 #[derive(Debug, Parser)]
 #[command(name = "omg-helper", version, about = "Reads the package system for omgd")]
@@ -160,8 +158,7 @@ fn exit_code(succeeded: bool) -> ExitCode {
 }
 
 fn write_index(arguments: IndexArguments) -> Result<ExitCode, backend::Error> {
-    // Refused only where raising is refused too; the snapshot is as good without it.
-    let _ = rustix::process::nice(NICENESS);
+    priority::lower();
     with_backend(arguments.system, |backend, system| {
         let output = if arguments.output.as_os_str() == "-" { Output::Stdout } else { Output::File(arguments.output) };
         index::write(backend, system, arguments.generation, output, arguments.timings)?;

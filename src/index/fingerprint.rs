@@ -7,6 +7,8 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::local;
+
 /// State of one file or folder, or its absence.
 ///
 /// The change time is part of it because the modification time can be set back, by `touch -d` or an unpacked archive.
@@ -78,6 +80,11 @@ impl Fingerprint {
             .iter()
             .find(|source| Stamp::of(&source.path).unwrap_or(Stamp::Absent) != source.stamp)
             .map(|source| source.path.as_path())
+    }
+
+    /// Whether all sources are on disks of this machine: whether comparing them waits for nothing else.
+    pub fn is_local(&self) -> bool {
+        self.sources.iter().all(|source| local::is_local_path(&source.path))
     }
 }
 

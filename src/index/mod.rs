@@ -6,7 +6,9 @@
 mod blocks;
 mod fingerprint;
 mod format;
+mod local;
 mod nearest;
+mod nearness;
 mod reader;
 mod search;
 mod sections;
@@ -15,7 +17,7 @@ mod writer;
 
 pub use fingerprint::{Fingerprint, SourceStamp, Stamp};
 pub use reader::{OpenError, Snapshot, View};
-pub use search::{Found, Searcher};
+pub use search::Searcher;
 pub use writer::{Builder, Entry, EntryId, Version};
 
 use serde::{Deserialize, Serialize};

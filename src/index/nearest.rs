@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use super::Snapshot;
+use super::reader::is_searchable;
 
 impl Snapshot {
     /// Names that a typing mistake may have turned into `name`, nearest first; of two as near, the one that begins alike
@@ -27,7 +28,7 @@ impl Snapshot {
         // Names are in order, so those with the same first part come one after the other.
         let (mut last_part, mut part_distance) = ("", None);
         let mut shortest: Option<(usize, Reverse<usize>, usize, &str)> = None;
-        for id in (0..self.len() as u32).filter(|id| self.is_searchable(*id)) {
+        for id in (0..self.len() as u32).filter(|id| is_searchable(self.flag_word(*id))) {
             let candidate = self.bare_name(id);
             let rank = |distance| (distance, Reverse(alike(candidate)), candidate.len(), candidate);
             found.extend(distance(candidate, allowed).map(rank));

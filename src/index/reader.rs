@@ -21,7 +21,7 @@ use super::format::{
     BlockEntry, COLD, Edge, HAS_CANDIDATE, HOT, MAX_PACKAGES, NONE, PREFERRED, Record, Section, VERSION,
 };
 use super::sections::read_sections;
-use super::{Fingerprint, Meta};
+use super::{Fingerprint, Meta, local};
 use crate::package::{Flags, ListQuery, PackageDetails, PackageRow, UpdateRow};
 
 /// Why a file cannot be used as a snapshot. In every case a new one can be built.
@@ -136,6 +136,11 @@ impl Snapshot {
         Stat::of(&self.file).is_ok_and(|stat| stat == self.checked)
     }
 
+    /// Whether the file is on a disk of this machine: whether looking at it waits for nothing else.
+    pub fn is_local(&self) -> bool {
+        local::is_local(&self.file)
+    }
+
     /// Gives back the memory that the mapping holds. The kernel keeps the pages in its cache as long as it has room, so
     /// the next look at them costs little.
     pub fn release_memory(&self) {
@@ -239,7 +244,11 @@ impl Snapshot {
         if self.line(Section::Provided, offsets, position) != folded.as_bytes() || position as usize >= count {
             return Vec::new();
         }
-        self.providers_at(position as usize).iter().map(|id| id.get()).filter(|id| (*id as usize) < self.len).collect()
+        self.provider_lists()(position as usize)
+            .iter()
+            .map(|id| id.get())
+            .filter(|id| (*id as usize) < self.len)
+            .collect()
     }
 
     /// One package as a row.
@@ -385,16 +394,6 @@ impl Snapshot {
         read().unwrap_or_default()
     }
 
-    /// Whether a search may answer with this package.
-    pub(super) fn is_searchable(&self, id: u32) -> bool {
-        let word = self.flag_word(id);
-        word & PREFERRED != 0 && (word & HAS_CANDIDATE != 0 || word & Flags::INSTALLED.bits() != 0)
-    }
-
-    pub(super) fn has_candidate(&self, id: u32) -> bool {
-        self.flag_word(id) & HAS_CANDIDATE != 0
-    }
-
     /// Which letters every folded name has.
     pub(super) fn letters(&self) -> &[U32] {
         self.numbers(Section::Letters)
@@ -417,11 +416,13 @@ impl Snapshot {
         (self.section(Section::Provided), self.numbers(Section::ProvidedOffsets))
     }
 
-    /// The providers of the provided name at `position`.
-    pub(super) fn providers_at(&self, position: usize) -> &[U32] {
-        let ranges = self.numbers(Section::ProviderRanges);
-        let bound = |at: usize| ranges.get(at).map_or(0, |bound| bound.get() as usize);
-        self.numbers(Section::Providers).get(bound(position)..bound(position + 1)).unwrap_or_default()
+    /// The providers of the provided name at a position.
+    pub(super) fn provider_lists<'a>(&'a self) -> impl Fn(usize) -> &'a [U32] {
+        let (ranges, providers) = (self.numbers(Section::ProviderRanges), self.numbers(Section::Providers));
+        move |position| {
+            let bound = |at: usize| ranges.get(at).map_or(0, |bound| bound.get() as usize);
+            providers.get(bound(position)..bound(position + 1)).unwrap_or_default()
+        }
     }
 
     fn side(&self, record: &Record, view: View) -> Side<'_> {
@@ -453,7 +454,7 @@ impl Snapshot {
         self.labels.get(usize::from(position)).map_or("", String::as_str)
     }
 
-    fn flag_word(&self, id: u32) -> u32 {
+    pub(super) fn flag_word(&self, id: u32) -> u32 {
         self.flag_words().get(id as usize).map_or(0, |word| word.get())
     }
 
@@ -530,6 +531,15 @@ pub(super) fn string_at(blob: &[u8], offset: u32) -> &str {
 pub(super) fn line<'a>(blob: &'a [u8], offsets: &[U32], at: usize) -> &'a [u8] {
     let bound = |at: usize| offsets.get(at).map_or(0, |offset| offset.get() as usize);
     blob.get(bound(at)..bound(at + 1).saturating_sub(1)).unwrap_or_default()
+}
+
+/// Whether a search may answer with a package that has this flag word.
+pub(super) fn is_searchable(word: u32) -> bool {
+    (word & PREFERRED != 0) & (word & (HAS_CANDIDATE | Flags::INSTALLED.bits()) != 0)
+}
+
+pub(super) fn has_candidate(word: u32) -> bool {
+    word & HAS_CANDIDATE != 0
 }
 
 /// The first number in `0..len` for which `before` does not hold; `before` holds for a prefix of the numbers.

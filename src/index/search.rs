@@ -7,12 +7,14 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 
+use memchr::memchr_iter;
 use memchr::memmem::Finder;
 use nucleo_matcher::{Config, Matcher, Utf32Str};
 use zerocopy::little_endian::U32;
 
 use super::Snapshot;
-use super::reader::line;
+use super::nearness::Nearness;
+use super::reader::{has_candidate, is_searchable, line};
 use super::text::{fold, is_word, letters};
 use super::writer::RELATIONS;
 use crate::package::{Flags, Relation, SearchMode, SearchQuery};
@@ -37,111 +39,122 @@ const SHORTEST_FUZZY_TERM: usize = 3;
 /// may have one gap of a few letters, three letters none.
 const LOSS_PER_TWO_LETTERS: usize = 7;
 
-/// What a search found.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Found {
-    /// Package numbers, best first, no more than the query's limit.
-    pub ids: Vec<u32>,
-    /// How many packages match in all.
-    pub total: usize,
-}
-
-/// Searches snapshots; keeps the matcher's working memory between searches.
+/// Searches snapshots; keeps its working memory between searches.
 #[derive(Debug)]
 pub struct Searcher {
     matcher: Matcher,
+    ranks: Ranks,
+    /// Of one term: the class of every package, and the score of its fuzzy match.
+    classes: Vec<u8>,
+    scores: Vec<u16>,
 }
 
 impl Default for Searcher {
     fn default() -> Self {
         let mut config = Config::DEFAULT;
         config.prefer_prefix = true;
-        Self { matcher: Matcher::new(config) }
+        Self { matcher: Matcher::new(config), ranks: Ranks::default(), classes: Vec::new(), scores: Vec::new() }
     }
 }
 
 impl Searcher {
-    /// Finds the packages that match every term of `query`.
+    /// Numbers of the packages that match every term of `query`, best first, no more than its limit.
     ///
     /// # Errors
     /// When long descriptions are asked for and cannot be read.
-    pub fn search(&mut self, snapshot: &Snapshot, query: &SearchQuery) -> io::Result<Found> {
+    pub fn search(&mut self, snapshot: &Snapshot, query: &SearchQuery) -> io::Result<Vec<u32>> {
         let backend = &snapshot.meta().inputs.backend;
         if !query.sources.is_empty() && !query.sources.contains(backend) {
-            return Ok(Found::default());
+            return Ok(Vec::new());
         }
-        let mut ranks = vec![Rank::default(); snapshot.len()];
-        for term in &query.terms {
-            let classes = self.classes(snapshot, &fold(term), query)?;
-            for (rank, (class, score)) in ranks.iter_mut().zip(classes) {
-                rank.add(class, score);
+        let limit = if query.limit == 0 { usize::MAX } else { query.limit as usize };
+        let installed = if query.installed { Flags::INSTALLED.bits() } else { 0 };
+        let any_candidate = query.mode != SearchMode::Substring;
+        // Without branches: which packages are wanted is past predicting.
+        let wanted =
+            |word: u32| (word & installed == installed) & is_searchable(word) & (any_candidate | has_candidate(word));
+        if query.terms.is_empty() {
+            self.ranks.set(&vec![0; snapshot.len()], &[]);
+        }
+        // What a later class finds is of no use to a single term that has found enough already.
+        let enough = if query.terms.len() == 1 { limit } else { usize::MAX };
+        for (number, term) in query.terms.iter().enumerate() {
+            self.classify(snapshot, &fold(term), query, |classes| {
+                let found = classes.iter().zip(snapshot.flag_words());
+                let mut found = found.filter(|(class, word)| (**class != class::NONE) & wanted(word.get()));
+                enough <= classes.len() && found.nth(enough - 1).is_some()
+            })?;
+            if number == 0 {
+                self.ranks.set(&self.classes, &self.scores);
+            } else {
+                self.ranks.add(&self.classes, &self.scores);
             }
         }
-        let installed = if query.installed { Flags::INSTALLED.bits() } else { 0 };
-        let needs_candidate = query.mode == SearchMode::Substring;
+        self.ranks.keep(snapshot.flag_words(), wanted);
         let (_, offsets) = snapshot.folded_names();
-        let mut keys: Vec<u64> = ranks
-            .iter()
-            .zip(0_u32..)
-            .zip(snapshot.flag_words())
-            .filter(|((rank, _), word)| !rank.unmatched && word.get() & installed == installed)
-            .filter(|((_, id), _)| snapshot.is_searchable(*id) && (!needs_candidate || snapshot.has_candidate(*id)))
-            .map(|((rank, id), _)| rank.key(name_len(offsets, id), id))
-            .collect();
-        let total = keys.len();
-        let limit = if query.limit == 0 { total } else { total.min(query.limit as usize) };
-        if limit < total {
+        let mut keys = self.ranks.best(limit, |id| name_len(offsets, id));
+        if limit < keys.len() {
             keys.select_nth_unstable(limit);
             keys.truncate(limit);
         }
         keys.sort_unstable();
-        Ok(Found { ids: keys.into_iter().map(|key| (key & ID_MASK) as u32).collect(), total })
+        Ok(keys.into_iter().map(|key| (key & ID_MASK) as u32).collect())
     }
 
-    /// The class of one folded term for every package, with the score of fuzzy matches.
-    fn classes(
+    /// Fills in the classes and scores of one folded term, the better classes first; ends as soon as they are `enough`.
+    fn classify(
         &mut self,
         snapshot: &Snapshot,
         term: &str,
         query: &SearchQuery,
-    ) -> io::Result<impl Iterator<Item = (u8, u16)> + use<>> {
-        let mut classes = vec![class::NONE; snapshot.len()];
-        let mut scores = Vec::new();
-        match query.mode {
-            SearchMode::Exact => exact(snapshot, term, &mut classes),
-            SearchMode::Substring | SearchMode::Fuzzy => {
-                let finder = Finder::new(term.as_bytes());
-                in_names(snapshot, term.as_bytes(), &finder, &mut classes);
-                if query.mode == SearchMode::Fuzzy && term.chars().count() >= SHORTEST_FUZZY_TERM {
-                    scores = self.fuzzy(snapshot, term, &mut classes);
-                }
-                in_summaries(snapshot, &finder, &mut classes);
-                if query.descriptions {
-                    in_descriptions(snapshot, &finder, &mut classes)?;
-                }
+        enough: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<()> {
+        self.classes.clear();
+        self.classes.resize(snapshot.len(), class::NONE);
+        self.scores.clear();
+        if query.mode == SearchMode::Exact {
+            exact(snapshot, term, &mut self.classes);
+            return Ok(());
+        }
+        let finder = Finder::new(term.as_bytes());
+        in_names(snapshot, term.as_bytes(), &finder, &mut self.classes);
+        if enough(&self.classes) {
+            return Ok(());
+        }
+        if query.mode == SearchMode::Fuzzy && term.chars().count() >= SHORTEST_FUZZY_TERM {
+            self.fuzzy(snapshot, term);
+            if enough(&self.classes) {
+                return Ok(());
             }
         }
-        scores.resize(classes.len(), 0);
-        Ok(classes.into_iter().zip(scores))
+        in_summaries(snapshot, &finder, &mut self.classes);
+        if query.descriptions && !enough(&self.classes) {
+            in_descriptions(snapshot, &finder, &mut self.classes)?;
+        }
+        Ok(())
     }
 
     /// Matches the letters of `term` in order in every name that has no better match yet.
-    fn fuzzy(&mut self, snapshot: &Snapshot, term: &str, classes: &mut [u8]) -> Vec<u16> {
+    fn fuzzy(&mut self, snapshot: &Snapshot, term: &str) {
         let (blob, offsets) = snapshot.folded_names();
-        let mut scores = vec![0; classes.len()];
+        self.scores.resize(self.classes.len(), 0);
         let (mut term_buffer, mut name_buffer) = (Vec::new(), Vec::new());
         let needle = Utf32Str::new(term, &mut term_buffer);
         let perfect = self.matcher.fuzzy_match(needle, needle).unwrap_or_default();
         let least = perfect.saturating_sub((needle.len() * LOSS_PER_TWO_LETTERS / 2) as u16);
+        let nearness = Nearness::new(term.as_bytes(), least);
         // Most names lack a letter of the term, which costs far less to see than the matcher does.
         let wanted = letters(term.as_bytes());
-        let candidates = classes.iter_mut().zip(&mut scores).zip(snapshot.letters()).enumerate();
+        let candidates = self.classes.iter_mut().zip(&mut self.scores).zip(snapshot.letters()).enumerate();
         for (at, ((class, score), letters)) in candidates {
-            if *class < class::FUZZY || letters.get() & wanted != wanted {
+            if letters.get() & wanted != wanted || *class < class::FUZZY {
                 continue;
             }
             let name = line(blob, offsets, at);
             let haystack = if name.is_ascii() {
+                if nearness.is_some_and(|nearness| !nearness.may_match(name)) {
+                    continue;
+                }
                 Utf32Str::Ascii(name)
             } else {
                 Utf32Str::new(str::from_utf8(name).unwrap_or_default(), &mut name_buffer)
@@ -153,43 +166,83 @@ impl Searcher {
                 *score = found;
             }
         }
-        scores
     }
-}
-
-/// The rank of one package over all terms.
-#[derive(Debug, Clone, Copy, Default)]
-struct Rank {
-    unmatched: bool,
-    sum: u8,
-    worst: u8,
-    score: u16,
 }
 
 /// Low bits of a key; holds every package number below [`super::format::MAX_PACKAGES`].
 const ID_BITS: u32 = 22;
 const ID_MASK: u64 = (1 << ID_BITS) - 1;
 
-impl Rank {
-    fn add(&mut self, class: u8, score: u16) {
-        if class == class::NONE {
-            self.unmatched = true;
-        } else {
-            self.sum = self.sum.saturating_add(class);
-            self.worst = self.worst.max(class);
-            self.score = self.score.saturating_add(score);
+/// The ranks of all packages over all terms, a column for each part.
+#[derive(Debug, Default)]
+struct Ranks {
+    /// Sums of the classes; [`class::NONE`] where a term does not match.
+    sums: Vec<u8>,
+    worst: Vec<u8>,
+    /// Empty as long as every score is 0.
+    scores: Vec<u16>,
+}
+
+impl Ranks {
+    fn set(&mut self, classes: &[u8], scores: &[u16]) {
+        self.sums.clear();
+        self.sums.extend_from_slice(classes);
+        self.worst.clear();
+        self.worst.extend_from_slice(classes);
+        self.scores.clear();
+        self.scores.extend_from_slice(scores);
+    }
+
+    fn add(&mut self, classes: &[u8], scores: &[u16]) {
+        for ((sum, worst), class) in self.sums.iter_mut().zip(&mut self.worst).zip(classes) {
+            let either_unmatched = *sum == class::NONE || *class == class::NONE;
+            let added = sum.saturating_add(*class).min(class::NONE - 1);
+            *sum = if either_unmatched { class::NONE } else { added };
+            *worst = (*worst).max(*class);
+        }
+        if !scores.is_empty() {
+            self.scores.resize(self.sums.len(), 0);
+            for (score, added) in self.scores.iter_mut().zip(scores) {
+                *score = score.saturating_add(*added);
+            }
         }
     }
 
-    /// Orders packages: smaller is better. Package numbers follow names, so the number also breaks ties by name.
-    fn key(self, name_len: u32, id: u32) -> u64 {
-        let name_len = u64::from(name_len.min((1 << 12) - 1));
-        u64::from(self.sum) << 56
-            | u64::from(self.worst.min(15)) << 50
-            | u64::from(u16::MAX - self.score) << 34
-            | name_len << ID_BITS
-            | u64::from(id) & ID_MASK
+    /// Drops the packages whose flag word is not `wanted`.
+    fn keep(&mut self, words: &[U32], wanted: impl Fn(u32) -> bool) {
+        for (sum, word) in self.sums.iter_mut().zip(words) {
+            *sum = if wanted(word.get()) { *sum } else { class::NONE };
+        }
     }
+
+    /// Keys of the matching packages; of those that cannot be among the first `limit`, most are left out.
+    fn best(&self, limit: usize, name_len: impl Fn(u32) -> u32) -> Vec<u64> {
+        let mut keys = Vec::new();
+        let mut left = self.sums.len() - memchr_iter(class::NONE, &self.sums).count();
+        for sum in 0..class::NONE {
+            if left == 0 || keys.len() >= limit {
+                break;
+            }
+            let before = keys.len();
+            keys.extend(memchr_iter(sum, &self.sums).map(|at| {
+                let worst = self.worst.get(at).copied().unwrap_or_default();
+                let score = self.scores.get(at).copied().unwrap_or_default();
+                key(sum, worst, score, name_len(at as u32), at as u32)
+            }));
+            left -= keys.len() - before;
+        }
+        keys
+    }
+}
+
+/// Orders packages: smaller is better. Package numbers follow names, so the number also breaks ties by name.
+fn key(sum: u8, worst: u8, score: u16, name_len: u32, id: u32) -> u64 {
+    let name_len = u64::from(name_len.min((1 << 12) - 1));
+    u64::from(sum) << 56
+        | u64::from(worst.min(15)) << 50
+        | u64::from(u16::MAX - score) << 34
+        | name_len << ID_BITS
+        | u64::from(id) & ID_MASK
 }
 
 fn name_len(offsets: &[U32], id: u32) -> u32 {
@@ -216,10 +269,11 @@ fn in_names(snapshot: &Snapshot, term: &[u8], finder: &Finder<'_>, classes: &mut
         }
     });
     let (blob, offsets) = snapshot.provided_names();
+    let providers = snapshot.provider_lists();
     for_each_line_with(finder, blob, offsets, |at, _| {
         let whole = line(blob, offsets, at) == term;
         let class = if whole { class::WORD } else { class::SUBSTRING };
-        for provider in snapshot.providers_at(at) {
+        for provider in providers(at) {
             if let Some(own) = classes.get_mut(provider.get() as usize) {
                 *own = class.min(*own);
             }
@@ -281,14 +335,25 @@ fn for_each_line_with(finder: &Finder<'_>, blob: &[u8], offsets: &[U32], mut eac
         && let Some(found) = finder.find(rest)
     {
         let hit = start + found;
-        while offset(at + 1).is_some_and(|next| next <= hit) {
-            at += 1;
-        }
+        at += lines_before(offsets.get(at + 1..).unwrap_or_default(), hit);
         let (Some(begin), Some(next)) = (offset(at), offset(at + 1)) else { break };
         each(at, hit.saturating_sub(begin));
         // Offsets of a hostile file need not grow; the scan does.
         start = next.max(hit + 1);
     }
+}
+
+/// How many of the lines that begin at `offsets` begin no later than `hit`: looked for in steps that double, since the
+/// next hit is as often near as far.
+fn lines_before(offsets: &[U32], hit: usize) -> usize {
+    let is_before = |offset: &U32| offset.get() as usize <= hit;
+    let (mut low, mut step) = (0, 1);
+    while offsets.get(low + step - 1).is_some_and(is_before) {
+        low += step;
+        step *= 2;
+    }
+    let rest = offsets.get(low..).unwrap_or_default();
+    low + rest.get(..step - 1).unwrap_or(rest).partition_point(is_before)
 }
 
 impl Snapshot {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
+use std::thread;
 
 use zerocopy::IntoBytes;
 
@@ -159,53 +160,24 @@ impl Builder {
             number[*id as usize] = position as u32;
         }
 
-        let mut columns = Columns::default();
-        let (mut installed_digest, mut updates_digest) = (crc32fast::Hasher::new(), crc32fast::Hasher::new());
-        meta.counts = Default::default();
-        for id in &order {
-            let entry = &self.entries[*id as usize];
-            meta.counts.add(entry.flags);
-            if entry.flags.contains(Flags::INSTALLED) {
-                let line = format!("{} {} {}\n", entry.name, entry.arch, self.text(entry.installed));
-                installed_digest.update(line.as_bytes());
+        let entries = &self.entries;
+        let packing = || {
+            let mut descriptions = BlockWriter::new(DESCRIPTIONS_BLOCK);
+            for id in &order {
+                descriptions.push(format!("{}\0", entries[*id as usize].description).as_bytes());
             }
-            if entry.flags.contains(Flags::UPGRADABLE) {
-                let line = format!(
-                    "{} {} {} {} {:x}\n",
-                    entry.name,
-                    entry.arch,
-                    self.text(entry.installed),
-                    self.text(entry.candidate),
-                    (entry.flags & (Flags::SECURITY | Flags::HELD | Flags::PHASED)).bits()
-                );
-                updates_digest.update(line.as_bytes());
-            }
-            columns.push(entry, self.known_labels.get(&entry.arch).copied().unwrap_or_default());
-        }
-        meta.installed_digest = u64::from(installed_digest.finalize()) | u64::from(meta.counts.installed) << 32;
-        meta.updates_digest = u64::from(updates_digest.finalize()) | u64::from(meta.counts.upgradable) << 32;
+            descriptions.close();
+            descriptions
+        };
+        // Descriptions take as long as everything else together.
+        let (descriptions, rest) = thread::scope(|scope| {
+            let packed = scope.spawn(packing);
+            let rest = self.columns(&order, &number, &mut meta);
+            (packed.join(), rest)
+        });
+        let descriptions = descriptions.map_err(|_| io::Error::other("the thread that packs descriptions failed"))?;
+        let Rest { columns, provided, edges } = rest;
         meta.arch = self.arch;
-        columns.finish();
-
-        let provided = Provided::collect(&order, &self.entries);
-        let mut edges: Vec<Edge> = self
-            .edges
-            .iter()
-            .map(|(from, kind, to)| Edge {
-                to: number[to.0 as usize].into(),
-                from: number[from.0 as usize].into(),
-                kind: (*kind as u32).into(),
-            })
-            .collect();
-        edges.sort_unstable_by_key(|edge| (edge.to.get(), edge.kind.get(), edge.from.get()));
-        edges.dedup_by_key(|edge| (edge.to.get(), edge.from.get()));
-
-        let mut descriptions = BlockWriter::new(DESCRIPTIONS_BLOCK);
-        for id in &order {
-            let entry = &self.entries[*id as usize];
-            descriptions.push(format!("{}\0", entry.description).as_bytes());
-        }
-        descriptions.close();
 
         let encode = |value: Result<Vec<u8>, postcard::Error>| value.map_err(io::Error::other);
         let sections: Vec<(Section, Vec<u8>)> = vec![
@@ -232,7 +204,57 @@ impl Builder {
             (Section::Details, self.details.packed),
             (Section::Descriptions, descriptions.packed),
         ];
-        write_sections(&sections, out)
+        thread::scope(|scope| {
+            // Half a million texts take a while to free, and writing takes longer.
+            scope.spawn(move || drop((self.entries, self.known_strings)));
+            write_sections(&sections, out)
+        })
+    }
+
+    /// The sections that hold a value for each package, in `order`; `number` leads from an entry to its place there.
+    /// `meta` gets the counts and digests.
+    fn columns(&self, order: &[u32], number: &[u32], meta: &mut Meta) -> Rest {
+        let mut columns = Columns::default();
+        let (mut installed_digest, mut updates_digest) = (crc32fast::Hasher::new(), crc32fast::Hasher::new());
+        meta.counts = Default::default();
+        for id in order {
+            let entry = &self.entries[*id as usize];
+            meta.counts.add(entry.flags);
+            if entry.flags.contains(Flags::INSTALLED) {
+                let line = format!("{} {} {}\n", entry.name, entry.arch, self.text(entry.installed));
+                installed_digest.update(line.as_bytes());
+            }
+            if entry.flags.contains(Flags::UPGRADABLE) {
+                let line = format!(
+                    "{} {} {} {} {:x}\n",
+                    entry.name,
+                    entry.arch,
+                    self.text(entry.installed),
+                    self.text(entry.candidate),
+                    (entry.flags & (Flags::SECURITY | Flags::HELD | Flags::PHASED)).bits()
+                );
+                updates_digest.update(line.as_bytes());
+            }
+            columns.push(entry, self.known_labels.get(&entry.arch).copied().unwrap_or_default());
+        }
+        meta.installed_digest = u64::from(installed_digest.finalize()) | u64::from(meta.counts.installed) << 32;
+        meta.updates_digest = u64::from(updates_digest.finalize()) | u64::from(meta.counts.upgradable) << 32;
+        columns.finish();
+
+        let provided = Provided::collect(order, &self.entries);
+        let mut edges: Vec<Edge> = self
+            .edges
+            .iter()
+            .map(|(from, kind, to)| Edge {
+                to: number[to.0 as usize].into(),
+                from: number[from.0 as usize].into(),
+                kind: (*kind as u32).into(),
+            })
+            .collect();
+        edges.sort_unstable_by_key(|edge| (edge.to.get(), edge.kind.get(), edge.from.get()));
+        edges.dedup_by_key(|edge| (edge.to.get(), edge.from.get()));
+
+        Rest { columns, provided, edges }
     }
 
     fn string(&mut self, text: &str) -> u32 {
@@ -257,6 +279,13 @@ impl Builder {
         self.known_labels.insert(text.to_owned(), position);
         Ok(position)
     }
+}
+
+/// What is made of the entries besides the packed texts.
+struct Rest {
+    columns: Columns,
+    provided: Provided,
+    edges: Vec<Edge>,
 }
 
 /// The per-package sections.

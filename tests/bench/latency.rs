@@ -176,7 +176,7 @@ fn searches(path: &Path, count: usize) -> Result<()> {
             let query = SearchQuery { terms, mode, descriptions, limit: LIMIT, ..SearchQuery::default() };
             let started = Instant::now();
             let answer = searcher.search(&snapshot, &query)?;
-            let rows: Vec<_> = answer.ids.iter().map(|&id| snapshot.row(id, View::Candidate)).collect();
+            let rows: Vec<_> = answer.iter().map(|&id| snapshot.row(id, View::Candidate)).collect();
             times.push(nanos(started));
             found += usize::from(!rows.is_empty());
         }

@@ -15,6 +15,7 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use omg::dbus::activity::Activity;
 use omg::dbus::manager::Manager;
 use omg::dbus::names::{INTERFACE, PATH};
+use omg::dbus::served::Served;
 use omg::engine::{CacheLimits, Engine, Options};
 use omg::index::{Builder, Entry, Fingerprint, Inputs, Meta, Version};
 use omg::package::{Flags, PackageDetails};
@@ -138,7 +139,7 @@ fn serve(clients: &Receiver<UnixStream>) {
         let manager = Manager::new(std::sync::Arc::clone(&engine), activity.clone(), "peer".to_owned());
         runtime.spawn(async move {
             let builder = connection::Builder::unix_stream(stream).server(Guid::generate()).p2p();
-            if let Ok(connection) = builder.serve_at(PATH, manager).build().await {
+            if let Ok(connection) = builder.serve_at(PATH, Served::new(manager)).build().await {
                 connection.closed().await;
             }
         });

@@ -177,8 +177,8 @@ fn ask(snapshot: &Snapshot, question: &[u8]) {
     };
     SEARCHER.with_borrow_mut(|searcher| {
         if let Ok(found) = searcher.search(snapshot, &query) {
-            known(&found.ids);
-            assert!(query.limit == 0 || found.ids.len() <= query.limit as usize);
+            known(&found);
+            assert!(query.limit == 0 || found.len() <= query.limit as usize);
             assert_eq!(searcher.search(snapshot, &query).expect("as before"), found);
         }
     });

@@ -64,6 +64,8 @@ impl<'a> Assembler<'a> {
                 ids.push(self.add(&package)?);
             }
         }
+        // As the lists, these last as long as the process does.
+        std::mem::forget(self.translations);
         Ok((self.builder, ids))
     }
 

@@ -24,6 +24,7 @@ mod state;
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -81,7 +82,8 @@ impl Backend for Apt {
             Ok::<_, Error>((cache?, lists?))
         })?;
         let used: Vec<PathBuf> = cache.package_files().filter_map(|file| file.filename().map(PathBuf::from)).collect();
-        let lists = complete(lists, &used)?;
+        // The process ends soon: giving the lists back piece by piece would take longer than ending with them.
+        let lists = ManuallyDrop::new(complete(lists, &used)?);
 
         let origins = Origins::of(&cache, &lists)?;
         let translated: Vec<u32> = cache
