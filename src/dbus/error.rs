@@ -15,6 +15,10 @@ pub enum Error {
     LimitExceeded(String),
     BackendUnavailable(String),
     DiskFull(String),
+    Busy(String),
+    NotAuthorized(String),
+    InvalidState(String),
+    NotCancellable(String),
     Internal(String),
 }
 

@@ -13,7 +13,7 @@ use crate::backend::{Backend, Caller, Error, System};
 use crate::lines::Lines;
 
 /// The whole environment of what runs with rights: package scripts see nothing of the caller's.
-const ENVIRONMENT: [(&str, &str); 4] = [
+pub const ENVIRONMENT: [(&str, &str); 4] = [
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("LC_ALL", "C.UTF-8"),
     ("HOME", "/root"),
