@@ -109,7 +109,7 @@ fn main() -> ExitCode {
         }),
         Command::Commit(arguments) if !arguments.clean => Err(commit::restart_clean(arguments.terminal)),
         Command::Commit(arguments) => with_backend(arguments.system, |backend, system| {
-            let succeeded = commit::run(backend, &system)?;
+            let succeeded = commit::run(backend, &system, arguments.terminal)?;
             Ok(if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }),
     };
