@@ -143,7 +143,7 @@ fn main() -> ExitCode {
         }
         Command::Refresh(arguments) => {
             let mode = arguments.mode();
-            with_backend(arguments.system, |backend, system| Ok(exit_code(commit::refresh(backend, &system, &mode))))
+            with_backend(arguments.system, |backend, system| Ok(exit_code(commit::refresh(backend, &system, &mode)?)))
         }
     };
     match result {
