@@ -256,7 +256,11 @@ pub fn strings(options: &Options, key: &str) -> Result<Option<Vec<String>>, Erro
     value(options, key, "as")
 }
 
-fn string(options: &Options, key: &str) -> Result<Option<String>, Error> {
+/// A text.
+///
+/// # Errors
+/// `InvalidArgument` when it is no `s`.
+pub fn string(options: &Options, key: &str) -> Result<Option<String>, Error> {
     value(options, key, "s")
 }
 

@@ -28,6 +28,8 @@ pub enum Error {
     LimitExceeded(String),
     DiskFull(String),
     BackendUnavailable(String),
+    InvalidState(String),
+    NotCancellable(String),
     Internal(String),
 }
 

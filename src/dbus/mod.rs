@@ -2,11 +2,13 @@
 
 pub mod activity;
 pub mod arguments;
+pub mod callers;
 pub mod client;
 mod connect;
 mod dictionaries;
 mod dump;
 pub mod error;
+pub mod job;
 pub mod manager;
 pub mod names;
 pub mod plan;

@@ -13,7 +13,7 @@ use crate::backend::{Backend, Caller, Error, System};
 use crate::lines::Lines;
 
 /// The whole environment of what runs with rights: package scripts see nothing of the caller's.
-const ENVIRONMENT: [(&str, &str); 4] = [
+pub const ENVIRONMENT: [(&str, &str); 4] = [
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("LC_ALL", "C.UTF-8"),
     ("HOME", "/root"),
@@ -59,8 +59,7 @@ pub fn restart_clean(mode: &Mode) -> Error {
 /// # Errors
 /// When no request can be read.
 pub fn commit(backend: &dyn Backend, system: &System, mode: &Mode) -> Result<bool, Error> {
-    let lines = Lines::new();
-    let request: Request = lines.request()?;
+    let (lines, request) = Lines::with_request(mode.terminal)?;
     let run = Run::new(lines, system, mode, &request);
     let outcome = if request.digest.is_none() {
         let failure = Failure::new(FailureKind::InvalidArgument, "the request names no plan by its digest");
@@ -72,10 +71,12 @@ pub fn commit(backend: &dyn Backend, system: &System, mode: &Mode) -> Result<boo
 }
 
 /// Fetches the package lists and writes [`Event`]s to the standard output. Says whether it succeeded.
-pub fn refresh(backend: &dyn Backend, system: &System, mode: &Mode) -> bool {
+///
+/// # Errors
+/// When the standard streams cannot be used.
+pub fn refresh(backend: &dyn Backend, system: &System, mode: &Mode) -> Result<bool, Error> {
     let request = Request::default();
-    let run = Run::new(Lines::new(), system, mode, &request);
-    run.lines.listen();
+    let run = Run::new(Lines::new(mode.terminal)?, system, mode, &request);
     let outcome = backend.refresh(system, &run);
     let (ending, message) = ending(&outcome);
     let record = Record::Refreshed { actor: run.actor.clone(), ending, message };
@@ -83,7 +84,7 @@ pub fn refresh(backend: &dyn Backend, system: &System, mode: &Mode) -> bool {
         run.unrecorded(&error);
     }
     run.tell(Event::Finished(outcome.clone()));
-    matches!(outcome, Outcome::Succeeded(_))
+    Ok(matches!(outcome, Outcome::Succeeded(_)))
 }
 
 /// One commit or refresh, from its request to its outcome.

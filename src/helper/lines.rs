@@ -1,15 +1,20 @@
 //! A caller at the other end of the standard streams.
 
-use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
 use omg::transaction::{Event, Question, Reply, Request, read_line, write_line};
+use rustix::io::fcntl_dupfd_cloexec;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::backend::Error;
 
 /// The standard streams as lines: replies come in, events go out.
 pub struct Lines {
+    events: Mutex<File>,
     shared: Arc<Shared>,
 }
 
@@ -50,28 +55,78 @@ impl Shared {
     }
 }
 
-impl Lines {
-    pub fn new() -> Self {
-        Self { shared: Arc::default() }
-    }
+/// Moves the caller's ends of the standard input and output out of the way of whatever is run: package scripts inherit
+/// the numbers 0 and 1, where they must neither read replies nor write between events. What is there instead is the
+/// terminal, when they may ask there, else nothing.
+fn take_streams(terminal: bool) -> Result<(BufReader<File>, File), Error> {
+    // Beyond the numbers of the standard streams.
+    let replies = fcntl_dupfd_cloexec(io::stdin(), 3)?;
+    let events = fcntl_dupfd_cloexec(io::stdout(), 3)?;
+    let path = if terminal { "/dev/tty" } else { "/dev/null" };
+    let instead =
+        OpenOptions::new().read(true).write(true).open(path).map_err(|error| format!("cannot open {path}: {error}"))?;
+    rustix::stdio::dup2_stdin(instead.as_fd())?;
+    rustix::stdio::dup2_stdout(instead.as_fd())?;
+    Ok((BufReader::new(replies.into()), events.into()))
+}
 
-    /// Reads the request, then listens for replies.
+/// From now on the signals that ask a process to end mean what [`Reply::Cancel`] means: ended on the spot, this process
+/// would leave packages half installed.
+fn note_signals(shared: Arc<Shared>) -> Result<(), Error> {
+    let (ready, is_ready) = mpsc::channel();
+    thread::spawn(move || {
+        let listen = async {
+            let mut terminate = signal(SignalKind::terminate())?;
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            let mut hang_up = signal(SignalKind::hangup())?;
+            let _ = ready.send(Ok(()));
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                    _ = hang_up.recv() => {}
+                }
+                shared.heard().cancelled = true;
+                shared.more.notify_all();
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let ended: io::Result<()> = runtime.and_then(|runtime| runtime.block_on(listen));
+        let _ = ready.send(ended);
+    });
+    Ok(is_ready.recv()??)
+}
+
+impl Lines {
+    /// Listens to replies, and to the signals that ask a process to end. Package scripts may ask on the terminal when
+    /// there is one for them.
     ///
     /// # Errors
-    /// When there is none, or it is malformed.
-    pub fn request(&self) -> Result<Request, Error> {
-        let request = read_line(&mut io::stdin().lock()).map_err(|error| format!("the request: {error}"))?;
-        self.listen();
-        request.ok_or_else(|| "there is no request".into())
+    /// When the standard streams cannot be used.
+    pub fn new(terminal: bool) -> Result<Self, Error> {
+        let (replies, events) = take_streams(terminal)?;
+        Self::listening(replies, events)
     }
 
-    /// Listens for replies from now on. The thread ends with the process: a line that never comes holds nothing up.
-    pub fn listen(&self) {
-        let shared = Arc::clone(&self.shared);
+    /// As [`Lines::new`], after the request was read.
+    ///
+    /// # Errors
+    /// When there is no request, or it is malformed, too.
+    pub fn with_request(terminal: bool) -> Result<(Self, Request), Error> {
+        let (mut replies, events) = take_streams(terminal)?;
+        let request = read_line(&mut replies).map_err(|error| format!("the request: {error}"))?;
+        Ok((Self::listening(replies, events)?, request.ok_or("there is no request")?))
+    }
+
+    /// The listening thread ends with the process: a line that never comes holds nothing up.
+    fn listening(mut replies: BufReader<File>, events: File) -> Result<Self, Error> {
+        let shared = Arc::new(Shared::default());
+        note_signals(Arc::clone(&shared))?;
+        let listener = Arc::clone(&shared);
         thread::spawn(move || {
             loop {
-                let line = read_line(&mut io::stdin().lock());
-                let mut heard = shared.heard();
+                let line = read_line(&mut replies);
+                let mut heard = listener.heard();
                 match line {
                     Ok(Some(Reply::Proceed)) => heard.proceed = true,
                     Ok(Some(Reply::Cancel)) => heard.cancelled = true,
@@ -81,17 +136,18 @@ impl Lines {
                 }
                 let over = heard.over;
                 drop(heard);
-                shared.more.notify_all();
+                listener.more.notify_all();
                 if over {
                     return;
                 }
             }
         });
+        Ok(Self { events: Mutex::new(events), shared })
     }
 
     /// Tells what happens. A caller that is gone hears nothing, and the work goes on.
     pub fn tell(&self, event: &Event) {
-        let _ = write_line(&mut io::stdout().lock(), event);
+        let _ = write_line(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner), event);
     }
 
     /// Asks, and waits for one of the choices; the first one when nobody answers any more.

@@ -6,9 +6,11 @@ mod index;
 mod lines;
 mod plan;
 mod priority;
+mod service;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -42,6 +44,8 @@ enum Command {
     Commit(CommitArguments),
     /// Fetch the package lists and print how it goes
     Refresh(CommitArguments),
+    /// Serve changes of packages on the system bus, for whom polkit allows them
+    Service(ServiceArguments),
     /// Print the backends this program was built with and the one for this machine
     Backend,
 }
@@ -78,6 +82,13 @@ struct CommitArguments {
 }
 
 #[derive(Debug, clap::Args)]
+struct ServiceArguments {
+    /// End after so many seconds with nothing to do
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    idle: u64,
+}
+
+#[derive(Debug, clap::Args)]
 struct IndexArguments {
     #[command(flatten)]
     system: SystemArguments,
@@ -107,6 +118,11 @@ fn main() -> ExitCode {
         eprintln!("omg-helper: cannot bind its life to the parent process: {error}");
         return ExitCode::FAILURE;
     }
+    if let Command::Commit(arguments) | Command::Refresh(arguments) = &arguments.command
+        && arguments.supervised
+    {
+        service::settle();
+    }
     let result = match arguments.command {
         Command::Backend => {
             println!("built with: {}", joined(&backend::names()));
@@ -118,6 +134,7 @@ fn main() -> ExitCode {
             plan::run(backend, &system)?;
             Ok(ExitCode::SUCCESS)
         }),
+        Command::Service(arguments) => service::run(Duration::from_secs(arguments.idle)).map(|()| ExitCode::SUCCESS),
         Command::Commit(arguments) | Command::Refresh(arguments) if !arguments.clean => {
             Err(commit::restart_clean(&arguments.mode()))
         }
@@ -127,7 +144,7 @@ fn main() -> ExitCode {
         }
         Command::Refresh(arguments) => {
             let mode = arguments.mode();
-            with_backend(arguments.system, |backend, system| Ok(exit_code(commit::refresh(backend, &system, &mode))))
+            with_backend(arguments.system, |backend, system| Ok(exit_code(commit::refresh(backend, &system, &mode)?)))
         }
     };
     match result {

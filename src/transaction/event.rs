@@ -177,6 +177,66 @@ pub enum Outcome {
     },
 }
 
+impl Phase {
+    /// The word on D-Bus.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Locking => "locking",
+            Self::Resolving => "resolving",
+            Self::Fetching => "fetching",
+            Self::Applying => "applying",
+            Self::Finishing => "finishing",
+        }
+    }
+}
+
+impl ItemState {
+    /// The word on D-Bus.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fetching => "fetching",
+            Self::Fetched => "fetched",
+            Self::Hit => "hit",
+            Self::Unpacking => "unpacking",
+            Self::Unpacked => "unpacked",
+            Self::Configuring => "configuring",
+            Self::Installed => "installed",
+            Self::Removing => "removing",
+            Self::Removed => "removed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Level {
+    /// The word on D-Bus.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Outcome {
+    /// The word on D-Bus.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Succeeded(_) => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::Cancelled { .. } => "cancelled",
+        }
+    }
+
+    /// What was done.
+    pub fn applied(&self) -> &Applied {
+        match self {
+            Self::Succeeded(applied) | Self::Failed { applied, .. } | Self::Cancelled { applied } => applied,
+        }
+    }
+}
+
 impl Failure {
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }

@@ -26,7 +26,7 @@ pub struct System {
 pub type Contents = (Builder, Meta, Fingerprint);
 
 /// Who asked for a commit: told how it goes, and asked what only people can decide.
-pub trait Caller {
+pub trait Caller: Sync {
     /// Tells what happens. A caller that is gone hears nothing, and the commit goes on.
     fn tell(&self, event: Event);
 
@@ -62,7 +62,8 @@ pub trait Backend {
     fn plan(&self, system: &System, request: &Request) -> Result<Plan, Failure>;
 
     /// Locks the package system, resolves the request's actions again and does what they come to, provided that it is the
-    /// plan that the request's digest names. Without a digest nothing is done.
+    /// plan that the request's digest names. Without a digest nothing is done. What it runs inherits the standard streams;
+    /// where the standard input is a terminal, package scripts and questions are for the people in front of it.
     fn commit(&self, system: &System, request: &Request, caller: &dyn Caller) -> Outcome;
 
     /// Fetches the package lists.

@@ -1,14 +1,190 @@
-//! Commits what was resolved: locks, fetches, runs dpkg.
+//! Commits what was resolved: locks, fetches, runs dpkg, and reads what came of it.
 
-use omg::transaction::{Applied, Outcome, Request};
+mod apply;
+mod database;
+mod fetch;
+mod locks;
+mod manage;
+mod output;
+mod repair;
+mod report;
+mod restart;
+mod status;
+
+use std::path::Path;
+
+use omg::transaction::{
+    Applied, Change, Event, Failure, FailureKind, Item, Level, Outcome, Phase, Plan, Request, Verb,
+};
+use rust_apt::Cache;
+use rust_apt::config::Config;
+use rust_apt::error::AptErrors;
 
 use super::super::{Caller, System};
-use super::resolve;
+use super::resolve::{self, Resolved};
+use super::settings;
+use apply::Seen;
+use database::Database;
+use locks::Locks;
+
+/// Of the whole, how much fetching is, when there is something to fetch.
+const FETCH_SHARE: f64 = 0.5;
+
+/// Why a commit ends before its end.
+#[derive(Debug)]
+enum Stop {
+    Failed(Failure),
+    Cancelled,
+}
+
+impl Stop {
+    fn failed(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self::Failed(Failure::new(kind, message))
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<std::io::Error> for Stop {
+    fn from(error: std::io::Error) -> Self {
+        let kind = match error.kind() {
+            std::io::ErrorKind::StorageFull => FailureKind::DiskFull,
+            _ => FailureKind::Internal,
+        };
+        Self::failed(kind, format!("the package system's records cannot be used: {error}"))
+    }
+}
 
 /// See [`super::super::Backend::commit`].
-pub fn commit(system: &System, request: &Request, _caller: &dyn Caller) -> Outcome {
-    match resolve::resolved(system, request) {
-        Ok(_) => Outcome::Cancelled { applied: Applied::default() },
-        Err(failure) => Outcome::Failed { failure, applied: Applied::default() },
+pub fn commit(system: &System, request: &Request, caller: &dyn Caller) -> Outcome {
+    let mut applied = Applied::default();
+    match locked(system, request, caller, &mut applied) {
+        Ok(()) => Outcome::Succeeded(applied),
+        Err(Stop::Cancelled) => Outcome::Cancelled { applied },
+        Err(Stop::Failed(failure)) => Outcome::Failed { failure, applied },
     }
+}
+
+fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut Applied) -> Result<(), Stop> {
+    let mut warnings = Vec::new();
+    let config = settings::load(system, &mut warnings)
+        .map_err(|error| Stop::failed(FailureKind::BackendUnavailable, error.to_string()))?;
+    for text in warnings {
+        caller.tell(Event::Message { level: Level::Warning, text });
+    }
+    let repairs = request.actions.iter().any(|action| action.verb() == Verb::Repair);
+    let locks = locks::take(&config, request.options.wait, repairs, caller)?;
+    caller.tell(Event::Phase { phase: Phase::Resolving, cancellable: true });
+    // The package files are read until dpkg has run.
+    let Resolved { config, cache, plan, files: _files } = resolve::resolved(system, request)?;
+    if request.digest != Some(plan.digest) {
+        let message = "what was planned is not what would be done now, as packages or package lists have changed since; \
+                       nothing was done: plan again and look at what is different";
+        return Err(Stop::failed(FailureKind::PlanStale, message));
+    }
+    if caller.is_cancelled() {
+        return Err(Stop::Cancelled);
+    }
+    caller.begin(&plan)?;
+    let before = Database::read(&config)?;
+    let commit = Commit { system, request, caller, config, locks, plan };
+    let mut seen = Seen::default();
+    let mut deleted = Vec::new();
+    let result = commit.run(cache, &mut seen, &mut deleted);
+    caller.tell(Event::Phase { phase: Phase::Finishing, cancellable: false });
+    let after = Database::read(&commit.config)?;
+    applied.items = database::changes(&before, &after, &commit.plan, &seen.unpacked);
+    applied.items.append(&mut deleted);
+    if !applied.items.is_empty() {
+        applied.restart = restart::wanted(Path::new(root(system).unwrap_or("/")));
+    }
+    result
+}
+
+/// The root of the system, when it is not the machine's own.
+fn root(system: &System) -> Option<&str> {
+    system.root.as_deref().and_then(Path::to_str).map(|root| root.trim_end_matches('/')).filter(|root| !root.is_empty())
+}
+
+/// A plan that was locked, resolved and found to be the one that was agreed to.
+struct Commit<'a> {
+    system: &'a System,
+    request: &'a Request,
+    caller: &'a dyn Caller,
+    config: Config,
+    locks: Locks,
+    plan: Plan,
+}
+
+impl Commit<'_> {
+    /// Does what the plan says; what becomes of packages goes into `seen`, what is deleted into `deleted`.
+    fn run(&self, cache: Cache, seen: &mut Seen, deleted: &mut Vec<Item>) -> Result<(), Stop> {
+        apply::configure(&self.config, self.system, self.request);
+        if self.request.actions.iter().any(|action| action.verb() == Verb::Repair) {
+            return self.repair(cache, seen);
+        }
+        let changes_packages = self.plan.items.iter().any(|item| changes_package(item.change));
+        if changes_packages {
+            self.change_packages(cache, &self.plan, seen)?;
+        }
+        if self.request.options.download_only {
+            return Ok(());
+        }
+        if self.caller.is_cancelled() && !changes_packages {
+            return Err(Stop::Cancelled);
+        }
+        // Marks are saved along with changes of packages.
+        if !changes_packages {
+            self.save_marks()?;
+        }
+        self.save_selections()?;
+        self.clean(deleted)
+    }
+
+    /// Fetches and applies what is marked in the cache.
+    fn change_packages(&self, cache: Cache, plan: &Plan, seen: &mut Seen) -> Result<(), Stop> {
+        let only_fetches = self.request.options.download_only;
+        let share = match plan.download_size() {
+            _ if only_fetches => 1.0,
+            0 => 0.0,
+            _ => FETCH_SHARE,
+        };
+        self.caller.tell(Event::Phase { phase: Phase::Fetching, cancellable: true });
+        fetch::fetch(&self.config, &cache, plan, self.caller, share)?;
+        if only_fetches {
+            return Ok(());
+        }
+        if self.caller.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        apply::apply(cache, &self.locks, self.request, self.caller, share, seen)
+    }
+}
+
+/// Whether dpkg itself has something to do.
+fn changes_package(change: Change) -> bool {
+    match change {
+        Change::Install
+        | Change::Upgrade
+        | Change::Downgrade
+        | Change::Reinstall
+        | Change::Remove
+        | Change::Purge
+        | Change::Configure => true,
+        Change::Hold | Change::Unhold | Change::MarkExplicit | Change::MarkDependency | Change::Clean => false,
+    }
+}
+
+/// apt's errors on one line; its warnings when there are none.
+fn words(said: &AptErrors) -> String {
+    let of = |errors: bool| -> Vec<&str> {
+        said.iter().filter(|message| message.is_error == errors).map(|message| message.msg.trim()).collect()
+    };
+    let errors = of(true);
+    let words = if errors.is_empty() { of(false) } else { errors };
+    if words.is_empty() { "apt gives no reason".to_owned() } else { words.join("; ").replace('\n', " ") }
 }

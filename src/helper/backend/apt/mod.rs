@@ -8,18 +8,26 @@
 //! in apt's order: the names come from the index files, and what is not UTF-8 there is never asked for.
 
 mod assemble;
+mod autoremove;
 mod caches;
+mod changes;
 mod commit;
 mod languages;
 mod lists;
+mod marking;
 mod origin;
+mod package_files;
 mod phasing;
 mod refresh;
+mod release;
 mod resolve;
 mod settings;
 mod sources;
 mod stanza;
 mod state;
+mod target;
+mod text;
+mod unmet;
 
 use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
@@ -75,7 +83,7 @@ impl Backend for Apt {
             // What cannot be read is an error only if apt turns out to use it, which is seen later.
             let reader =
                 scope.spawn(|| Lists::new(paths.iter().filter_map(|path| ListFile::read(path).ok()).collect()));
-            let cache = open(&mut warnings);
+            let cache = open(&[], &mut warnings);
             timings.phase("open the cache");
             let lists = reader.join().map_err(|_| "the reader of the package lists failed");
             timings.phase("wait for the lists");
@@ -146,9 +154,9 @@ impl Backend for Apt {
     }
 }
 
-/// Opens apt's cache and the state that is computed on top of it.
-fn open(warnings: &mut Vec<String>) -> Result<Cache, Error> {
-    let cache = Cache::new::<&str>(&[]).map_err(|errors| failed(&errors))?;
+/// Opens apt's cache, with the packages in these files too, and the state that is computed on top of it.
+fn open(files: &[String], warnings: &mut Vec<String>) -> Result<Cache, Error> {
+    let cache = Cache::new(files).map_err(|errors| failed(&errors))?;
     // The bindings do not say whether this worked, and without it almost every question would crash.
     let _ = cache.depcache();
     take_messages(warnings)?;

@@ -8,7 +8,7 @@ use rust_apt::{Cache, PackageFile, Version};
 use super::lists::Lists;
 
 /// Label of the repository of a version that none has.
-const LOCAL: &str = "local";
+pub const LOCAL: &str = "local";
 
 /// One index file of apt's cache.
 #[derive(Debug)]
@@ -29,15 +29,7 @@ impl Origin {
     fn of(file: &PackageFile<'_>, lists: &Lists) -> Self {
         let source = VersionSource { priority: file.priority(), description: file.index_file().describe(true) };
         let is_security = |name: Option<&str>| name.is_some_and(|name| name.ends_with("-security"));
-        let suite = file.codename().or_else(|| file.archive());
-        let label = match (suite, file.component()) {
-            (Some(suite), Some(component)) => format!("{suite}/{component}"),
-            (Some(name), None) => name.to_owned(),
-            (None, _) => match file.site() {
-                Some(site) => site.to_owned(),
-                None => source.description.split(' ').next().unwrap_or(LOCAL).to_owned(),
-            },
-        };
+        let label = label(file, &source.description);
         Self {
             source,
             label,
@@ -93,6 +85,18 @@ impl Origins {
     /// Label of the repository that a version from these origins is said to come from.
     pub fn label<'a>(&'a self, numbers: &'a [u16]) -> &'a str {
         self.each(numbers).find(|origin| origin.downloadable).map_or(LOCAL, |origin| &origin.label)
+    }
+}
+
+/// Label of the repository that an index file is from; `description` is apt's short one.
+pub fn label(file: &PackageFile<'_>, description: &str) -> String {
+    match (file.codename().or_else(|| file.archive()), file.component()) {
+        (Some(suite), Some(component)) => format!("{suite}/{component}"),
+        (Some(name), None) => name.to_owned(),
+        (None, _) => match file.site() {
+            Some(site) => site.to_owned(),
+            None => description.split(' ').next().unwrap_or(LOCAL).to_owned(),
+        },
     }
 }
 

@@ -6,11 +6,15 @@ use rust_apt::raw::config as raw;
 use super::super::{Error, System};
 
 /// Reads apt's configuration files, of the machine or of the system's root, and applies the options of `system` last,
-/// as `-o` does. Must be the first use of apt's library in the process.
+/// as `-o` does. Must be the first use of apt's library in the process; later calls find what the first one read, since
+/// reading the files again would append to every list in them.
 ///
 /// # Errors
 /// When the files have errors, or the root or an option cannot be used.
 pub fn load(system: &System, warnings: &mut Vec<String>) -> Result<Config, Error> {
+    if raw::exists("APT::Architecture".to_owned()) {
+        return Ok(Config::new());
+    }
     let root = system.root.as_deref().map(std::path::absolute).transpose()?;
     let root = match &root {
         Some(root) if !root.is_dir() => return Err(format!("the root {} is no folder", root.display()).into()),

@@ -8,7 +8,8 @@ use super::assemble::PackageFacts;
 use super::origin::Origins;
 
 /// Values of `pkgCache::State::PkgCurrentState`.
-mod current {
+pub mod current {
+    pub const NOT_INSTALLED: u8 = 0;
     pub const UNPACKED: u8 = 1;
     pub const HALF_CONFIGURED: u8 = 2;
     pub const HALF_INSTALLED: u8 = 4;
@@ -18,10 +19,11 @@ mod current {
 }
 
 /// Value of `pkgCache::State::PkgSelectedState`.
-const SELECTED_HOLD: u8 = 2;
+pub const SELECTED_HOLD: u8 = 2;
 
 /// Values of `pkgCache::State::PkgInstState`.
-const REINSTALL_REQUIRED: [u8; 2] = [1, 3];
+pub const INST_OK: u8 = 0;
+pub const REINSTALL_REQUIRED: [u8; 2] = [1, 3];
 
 /// All flags but [`Flags::PHASED`].
 pub fn flags(package: &Package<'_>, facts: &PackageFacts<'_>, origins: &Origins, native: &str) -> Flags {
@@ -40,17 +42,19 @@ pub fn flags(package: &Package<'_>, facts: &PackageFacts<'_>, origins: &Origins,
     flags.set(Flags::FOREIGN, installed && !facts.versions.iter().any(|version| downloadable(&version.origins)));
     flags.set(Flags::ESSENTIAL, raw.is_essential());
     flags.set(Flags::RESIDUAL, raw.current_state() == current::CONFIG_FILES);
-    let unfinished = matches!(
-        raw.current_state(),
-        current::UNPACKED
-            | current::HALF_CONFIGURED
-            | current::HALF_INSTALLED
-            | current::TRIGGERS_AWAITED
-            | current::TRIGGERS_PENDING
-    );
+    let unfinished = waits_for_configuration(package) || raw.current_state() == current::HALF_INSTALLED;
     flags.set(Flags::BROKEN, unfinished || REINSTALL_REQUIRED.contains(&raw.inst_state()));
     flags.set(Flags::FOREIGN_ARCH, facts.arch != native);
     flags
+}
+
+/// Whether it is unpacked, and dpkg still has to configure it or to run its triggers.
+pub fn waits_for_configuration(package: &Package<'_>) -> bool {
+    let raw: &PkgIterator = package;
+    matches!(
+        raw.current_state(),
+        current::UNPACKED | current::HALF_CONFIGURED | current::TRIGGERS_AWAITED | current::TRIGGERS_PENDING
+    )
 }
 
 /// Whether a version above the installed one, up to the candidate, comes from a security archive.

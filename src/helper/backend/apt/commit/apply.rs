@@ -1,0 +1,311 @@
+//! Lets apt run dpkg, and listens to both.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::thread;
+
+use omg::transaction::{
+    Conffiles, Event, Failure, FailureKind, ItemState, Level, Phase, Question, QuestionKind, Request,
+};
+use rust_apt::Cache;
+use rust_apt::config::Config;
+use rust_apt::error::AptErrors;
+use rust_apt::progress::InstallProgress;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::super::super::{Caller, System};
+use super::locks::Locks;
+use super::output::{Output, Said};
+use super::report::Report;
+use super::status::Line;
+use super::{Stop, words};
+
+/// What was seen while packages changed.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Names of the packages whose files were put in place.
+    pub unpacked: Vec<String>,
+    /// Packages that failed, and why, in dpkg's words.
+    pub errors: Vec<(String, String)>,
+    /// What the first script that failed said last.
+    pub last_words: Vec<String>,
+}
+
+impl Seen {
+    /// Takes up what a later run showed.
+    pub fn and(&mut self, later: Self) {
+        self.unpacked.extend(later.unpacked);
+        self.errors.extend(later.errors);
+        if self.last_words.is_empty() {
+            self.last_words = later.last_words;
+        }
+    }
+
+    /// Why it failed, for people; `said` are apt's words, for when no package is to blame.
+    pub fn failure(&self, said: &str) -> Failure {
+        let next = "run `omg doctor --fix` to finish what is left half done";
+        let Some((name, text)) = self.errors.first() else {
+            return Failure::new(kind_of(said), format!("{said}; {next}"));
+        };
+        let words = match self.last_words.as_slice() {
+            [] => String::new(),
+            words => format!("; before that it said: {}", words.join(" / ")),
+        };
+        let others: Vec<&str> =
+            self.errors.iter().skip(1).map(|(other, _)| other.as_str()).filter(|other| other != name).collect();
+        let others = if others.is_empty() { String::new() } else { format!("; failed as well: {}", others.join(", ")) };
+        let kind = kind_of(&format!("{text} {}", self.last_words.join(" ")));
+        Failure::new(kind, format!("{name}: {text}{words}{others}; {next}"))
+    }
+}
+
+fn kind_of(text: &str) -> FailureKind {
+    if text.contains("No space left on device") { FailureKind::DiskFull } else { FailureKind::Internal }
+}
+
+/// Sets what dpkg is started with.
+pub fn configure(config: &Config, system: &System, request: &Request) {
+    let conffiles: &[&str] = match request.options.conffiles {
+        Conffiles::Keep => &["--no-force-confnew", "--force-confdef", "--force-confold"],
+        Conffiles::Replace => &["--no-force-confdef", "--no-force-confold", "--force-confnew"],
+        Conffiles::Ask => &["--no-force-confdef", "--no-force-confold", "--no-force-confnew"],
+    };
+    for option in conffiles {
+        config.set("DPkg::Options::", option);
+    }
+    if let Some(root) = super::root(system) {
+        config.set("DPkg::Options::", &format!("--root={root}"));
+    }
+    config.set("CommandLine::AsString", &command_line(request));
+}
+
+/// The command line that apt's history.log shows.
+fn command_line(request: &Request) -> String {
+    let mut line = "omg".to_owned();
+    let mut verb = None;
+    for action in &request.actions {
+        if verb != Some(action.verb()) {
+            line.push(' ');
+            line.push_str(action.verb().as_str());
+            verb = Some(action.verb());
+        }
+        if !action.target().is_empty() {
+            line.push(' ');
+            line.push_str(action.target());
+        }
+    }
+    line
+}
+
+/// Does what is marked in the cache. From here on nothing stops it: signals are noted and dpkg does not see them, having
+/// a session of its own.
+///
+/// # Errors
+/// In dpkg's words, naming the package.
+pub fn apply(
+    cache: Cache,
+    locks: &Locks,
+    request: &Request,
+    caller: &dyn Caller,
+    start: f64,
+    seen: &mut Seen,
+) -> Result<(), Stop> {
+    caller.tell(Event::Phase { phase: Phase::Applying, cancellable: false });
+    locks.let_dpkg_in();
+    let (status, apt_end) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
+    let result = listening(status, request, caller, start, seen, || {
+        let result = cache.do_install(&mut InstallProgress::fd(apt_end.as_raw_fd()));
+        // The listener ends when nobody writes any more.
+        drop(apt_end);
+        result
+    })?;
+    match result {
+        Ok(()) => {
+            for message in AptErrors::new().iter() {
+                caller.tell(Event::Message { level: Level::Warning, text: message.msg.clone() });
+            }
+            Ok(())
+        }
+        Err(errors) => Err(Stop::Failed(seen.failure(&words(&errors)))),
+    }
+}
+
+/// Does the work while other threads listen to what it writes into `status` and to the standard output, and answer
+/// dpkg's questions.
+pub fn listening<T>(
+    status: OwnedFd,
+    request: &Request,
+    caller: &dyn Caller,
+    start: f64,
+    seen: &mut Seen,
+    work: impl FnOnce() -> T,
+) -> io::Result<T> {
+    // At a terminal dpkg asks and writes there.
+    let terminal = rustix::termios::isatty(io::stdin());
+    let output = if terminal { None } else { Some(Output::redirect()?) };
+    let answers = match request.options.conffiles {
+        Conffiles::Ask if !terminal => {
+            let (dpkg_end, answers) = pipe_with(PipeFlags::CLOEXEC)?;
+            rustix::stdio::dup2_stdin(&dpkg_end)?;
+            Some(answers)
+        }
+        _ => None,
+    };
+    let listener = Listener {
+        report: Report::new(caller, start, 1.0 - start),
+        answers,
+        seen: Seen::default(),
+        questions: 0,
+        configuring: String::new(),
+    };
+    let (result, found, said) = thread::scope(|scope| {
+        let listener = scope.spawn(move || listener.run(status));
+        let output_reader = output.as_ref().map(|output| scope.spawn(move || output.read(caller)));
+        let result = work();
+        if let Some(output) = &output {
+            output.end();
+        }
+        let said = output_reader.and_then(|reader| reader.join().ok()).unwrap_or_default();
+        (result, listener.join().unwrap_or_default(), said)
+    });
+    if !terminal && let Ok(nothing) = std::fs::File::open("/dev/null") {
+        rustix::stdio::dup2_stdin(&nothing)?;
+    }
+    let Said { last_words } = said;
+    seen.and(Seen { last_words, ..found });
+    Ok(result)
+}
+
+/// Reads the status lines.
+struct Listener<'a> {
+    report: Report<'a>,
+    /// Where answers to dpkg's questions go.
+    answers: Option<OwnedFd>,
+    seen: Seen,
+    /// Asked so far.
+    questions: u32,
+    /// The package that is configured: whose configuration files dpkg asks about.
+    configuring: String,
+}
+
+impl Listener<'_> {
+    /// Reads until nobody writes any more.
+    fn run(mut self, status: OwnedFd) -> Seen {
+        let mut status = std::fs::File::from(status);
+        let (mut buffer, mut chunk) = (Vec::new(), [0; 4096]);
+        loop {
+            let timeout = self.report.due().map(|due| Timespec {
+                tv_sec: i64::try_from(due.as_secs()).unwrap_or(0),
+                tv_nsec: due.subsec_nanos().into(),
+            });
+            match poll(&mut [PollFd::new(&status, PollFlags::IN)], timeout.as_ref()) {
+                Ok(0) => self.report.tick(),
+                Ok(_) => match status.read(&mut chunk) {
+                    Ok(0) => break,
+                    Ok(length) => {
+                        buffer.extend_from_slice(chunk.get(..length).unwrap_or_default());
+                        self.take_lines(&mut buffer);
+                        self.report.tick();
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => break,
+                },
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => break,
+            }
+        }
+        self.report.flush();
+        self.seen
+    }
+
+    fn take_lines(&mut self, buffer: &mut Vec<u8>) {
+        while let Some(end) = memchr::memchr(b'\n', buffer) {
+            let line: Vec<u8> = buffer.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line);
+            if let Some(line) = Line::parse(line.trim_end()) {
+                self.take(line);
+            }
+        }
+    }
+
+    fn take(&mut self, line: Line<'_>) {
+        match line {
+            Line::DpkgStarts => ignore_interrupts(),
+            Line::Package { name, state } => self.package(name, state),
+            Line::Progress { name, state, fraction } => {
+                if let Some(state) = state {
+                    self.package(name, state);
+                }
+                self.report.progress(fraction, 0, 0);
+            }
+            Line::Error { name, text } => {
+                self.report.item(&name, ItemState::Failed, 0, 0);
+                self.report.flush();
+                let told = Event::Message { level: Level::Error, text: format!("{name}: {text}") };
+                self.report.caller().tell(told);
+                self.seen.errors.push((name, text.to_owned()));
+            }
+            Line::Conffile { path } => self.ask(path),
+        }
+    }
+
+    fn package(&mut self, name: String, state: ItemState) {
+        self.report.item(&name, state, 0, 0);
+        match state {
+            ItemState::Unpacked => {
+                let name = name.split(':').next().unwrap_or_default();
+                if !self.seen.unpacked.iter().any(|known| known == name) {
+                    self.seen.unpacked.push(name.to_owned());
+                }
+            }
+            ItemState::Configuring => self.configuring = name,
+            _ => {}
+        }
+    }
+
+    /// dpkg waits on its standard input for the answer.
+    fn ask(&mut self, path: &str) {
+        let Some(answers) = &self.answers else { return };
+        self.report.flush();
+        self.questions += 1;
+        let question = Question {
+            id: self.questions,
+            kind: QuestionKind::Conffile { package: self.configuring.clone(), path: path.to_owned() },
+            choices: vec!["keep".to_owned(), "replace".to_owned()],
+        };
+        let answer: &[u8] = if self.report.caller().ask(question) == "replace" { b"y\n" } else { b"n\n" };
+        // dpkg is gone, which apt will tell.
+        let _ = rustix::io::write(answers.as_fd(), answer);
+    }
+}
+
+/// apt takes an interrupt for a reason to stop between two runs of dpkg, which leaves packages unpacked; so it is ignored
+/// until apt restores the handler that it found, which it does after each run. What apt starts handles it as always.
+fn ignore_interrupts() {
+    #[expect(unsafe_code, reason = "setting how a signal is handled has no safe form; ignoring it runs no code")]
+    // SAFETY: no handler is installed.
+    unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_IGN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use omg::transaction::{Action, Options, Verb};
+
+    use super::*;
+
+    #[test]
+    fn the_history_shows_a_command_line() {
+        let action = |verb, target: &str| Action::new(verb, target).unwrap();
+        let actions = vec![
+            action(Verb::Install, "a"),
+            action(Verb::Install, "b=1"),
+            action(Verb::Remove, "c"),
+            action(Verb::Autoremove, ""),
+        ];
+        let request = Request { actions, options: Options::default(), files: Vec::new(), digest: None };
+        assert_eq!(command_line(&request), "omg install a b=1 remove c autoremove");
+    }
+}

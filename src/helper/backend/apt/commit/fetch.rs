@@ -1,0 +1,254 @@
+//! Fetches packages with apt's own methods and checks.
+
+use std::cell::RefCell;
+use std::fs;
+
+use omg::transaction::{Event, Failure, FailureKind, ItemState, Level, Plan};
+use rust_apt::Cache;
+use rust_apt::config::Config;
+use rust_apt::error::AptErrors;
+use rust_apt::progress::{AcquireProgress, DynAcquireProgress};
+use rust_apt::raw::{AcqTextStatus, ItemDesc, ItemState as FileState, PkgAcquire};
+use rustix::process::{Pid, Signal, getpid, kill_process};
+
+use super::super::super::Caller;
+use super::report::Report;
+use super::{Stop, words};
+
+/// Between two of apt's reports, in microseconds.
+const PULSE: usize = 100_000;
+
+/// Fetches every package file that the plan needs and that is not there. `share` is the part of the whole that this is.
+///
+/// # Errors
+/// [`FailureKind::Network`], [`FailureKind::NotFound`], [`FailureKind::Untrusted`] when a file is not what the lists
+/// promise, [`FailureKind::DiskFull`]; cancelled.
+pub fn fetch(config: &Config, cache: &Cache, plan: &Plan, caller: &dyn Caller, share: f64) -> Result<(), Stop> {
+    has_room(config, plan)?;
+    let state = RefCell::new(State {
+        report: Report::new(caller, 0.0, share),
+        native: config.find("APT::Architecture", ""),
+        failures: Vec::new(),
+        stopped: false,
+    });
+    let mut progress = AcquireProgress::new(Pulses(&state));
+    let result = cache.get_archives(&mut progress);
+    drop(progress);
+    let mut state = state.into_inner();
+    state.report.flush();
+    if caller.is_cancelled() {
+        // What stopped the methods is no news.
+        drop(AptErrors::new());
+        return Err(Stop::Cancelled);
+    }
+    let said = match result {
+        Ok(()) => AptErrors::new(),
+        Err(error) => AptErrors::from(error),
+    };
+    let worst = state.failures.iter().max_by_key(|failed| gravity(failed.kind));
+    if let Some(failed) = worst {
+        let others = match state.failures.len() - 1 {
+            0 => String::new(),
+            1 => "; one more file could not be fetched".to_owned(),
+            others => format!("; {others} more files could not be fetched"),
+        };
+        let message = format!("{}: {}{others}; {}", failed.name, failed.text, advice(failed.kind));
+        return Err(Stop::Failed(Failure::new(failed.kind, message)));
+    }
+    if said.iter().any(|message| message.is_error) {
+        let said = words(&said);
+        let kind = kind_of(&said, true);
+        return Err(Stop::failed(kind, format!("the packages cannot be fetched: {said}; {}", advice(kind))));
+    }
+    for message in said.iter() {
+        caller.tell(Event::Message { level: Level::Warning, text: message.msg.clone() });
+    }
+    Ok(())
+}
+
+/// Downloads that cannot fit are not begun.
+fn has_room(config: &Config, plan: &Plan) -> Result<(), Stop> {
+    let folder = config.dir("Dir::Cache::Archives", "/var/cache/apt/archives/");
+    let needed = plan.download_size();
+    let Ok(found) = rustix::fs::statvfs(folder.as_str()) else { return Ok(()) };
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    if needed <= free {
+        return Ok(());
+    }
+    let message =
+        format!("{needed} bytes are to be fetched and {folder} has room for {free}; {}", advice(FailureKind::DiskFull));
+    Err(Stop::failed(FailureKind::DiskFull, message))
+}
+
+/// A file that was not fetched.
+#[derive(Debug)]
+struct Failed {
+    name: String,
+    kind: FailureKind,
+    text: String,
+}
+
+struct State<'a> {
+    report: Report<'a>,
+    native: String,
+    failures: Vec<Failed>,
+    stopped: bool,
+}
+
+impl State<'_> {
+    /// apt leaves the own architecture out of names.
+    fn name(&self, item: &ItemDesc) -> String {
+        let name = item.short_desc();
+        if name.contains(':') { name } else { format!("{name}:{}", self.native) }
+    }
+
+    fn tell(&mut self, item: &ItemDesc, state: ItemState, done: u64) {
+        self.report.item(&self.name(item), state, done, item.owner().file_size());
+        self.report.tick();
+    }
+}
+
+/// What apt calls while it fetches.
+struct Pulses<'a, 'b>(&'a RefCell<State<'b>>);
+
+impl DynAcquireProgress for Pulses<'_, '_> {
+    fn pulse_interval(&self) -> usize {
+        PULSE
+    }
+
+    fn hit(&mut self, item: &ItemDesc) {
+        self.0.borrow_mut().tell(item, ItemState::Hit, item.owner().file_size());
+    }
+
+    fn fetch(&mut self, item: &ItemDesc) {
+        self.0.borrow_mut().tell(item, ItemState::Fetching, 0);
+    }
+
+    fn fail(&mut self, item: &ItemDesc) {
+        let owner = item.owner();
+        // Another place will be tried.
+        if matches!(owner.status(), FileState::StatIdle | FileState::StatDone) {
+            return;
+        }
+        let mut state = self.0.borrow_mut();
+        let text = one_line(&owner.error_text());
+        let kind = match owner.status() {
+            FileState::StatAuthError => FailureKind::Untrusted,
+            _ => kind_of(&text, false),
+        };
+        let name = state.name(item);
+        state.failures.push(Failed { name, kind, text: format!("{text} ({})", item.uri()) });
+        state.tell(item, ItemState::Failed, 0);
+    }
+
+    fn pulse(&mut self, status: &AcqTextStatus, owner: &PkgAcquire) {
+        let mut state = self.0.borrow_mut();
+        if state.report.caller().is_cancelled() && !state.stopped {
+            state.stopped = true;
+            stop_methods();
+        }
+        for worker in owner.workers().iter() {
+            // Idle ones have none, and must not be asked about it.
+            if let Ok(item) = worker.item() {
+                let name = state.name(&item);
+                state.report.item(&name, ItemState::Fetching, worker.current_size(), worker.total_size());
+            }
+        }
+        let (done, total) = (status.current_bytes(), status.total_bytes());
+        if total > 0 {
+            state.report.progress(done as f64 / total as f64, done, total);
+        }
+        state.report.tick();
+    }
+
+    fn done(&mut self, item: &ItemDesc) {
+        self.0.borrow_mut().tell(item, ItemState::Fetched, item.owner().file_size());
+    }
+
+    fn start(&mut self) {}
+
+    fn stop(&mut self, _: &AcqTextStatus) {}
+}
+
+/// Ends the programs that fetch: the bindings always answer apt that it may go on, and apt goes on until nothing is left
+/// or a method is gone. They are this process's only children meanwhile. What they have fetched so far stays in
+/// `partial/`, where the next commit goes on with it.
+fn stop_methods() {
+    let own = getpid().as_raw_nonzero().get();
+    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
+        let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // State and parent come behind the name, which may hold anything.
+        let parent: i32 = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
+        (parent == own).then_some(pid)
+    });
+    for pid in processes.filter_map(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
+/// What kind of failure apt's words tell. Its methods speak English here, as no locale is set.
+fn kind_of(text: &str, of_all: bool) -> FailureKind {
+    let says = |part: &str| text.contains(part);
+    if says("No space left") || says("enough free space") || says("Disk quota exceeded") {
+        FailureKind::DiskFull
+    } else if says("Hash Sum mismatch")
+        || says("unexpected size")
+        || says("Insufficient information")
+        || says("isn't signed")
+    {
+        FailureKind::Untrusted
+    } else if says("404 ") || says("410 ") || says("File not found") || says("No such file") {
+        FailureKind::NotFound
+    } else if of_all && says("Can't find a source") {
+        FailureKind::NotFound
+    } else {
+        FailureKind::Network
+    }
+}
+
+/// Which of several failures is told first: what somebody must act upon.
+fn gravity(kind: FailureKind) -> u8 {
+    match kind {
+        FailureKind::DiskFull => 3,
+        FailureKind::Untrusted => 2,
+        FailureKind::NotFound => 1,
+        _ => 0,
+    }
+}
+
+fn advice(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::DiskFull => "make room, for example with `omg clean`",
+        FailureKind::Untrusted => {
+            "the file is not what the package lists promise: refresh them, and do not trust this mirror if it stays so"
+        }
+        FailureKind::NotFound => "refresh the package lists and try again",
+        _ => "look at the connection and try again; what was fetched is kept",
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn apts_words_tell_the_kind_of_failure() {
+        for (text, kind) in [
+            ("404  Not Found [IP: 127.0.0.1 8000]", FailureKind::NotFound),
+            ("File not found - /srv/a.deb (2: No such file or directory)", FailureKind::NotFound),
+            ("Hash Sum mismatch; Hashes of expected file:", FailureKind::Untrusted),
+            ("File has unexpected size (3 != 4). Mirror sync in progress?", FailureKind::Untrusted),
+            ("Error writing to file - write (28: No space left on device)", FailureKind::DiskFull),
+            ("Could not connect to 127.0.0.1:9 (127.0.0.1). - connect (111: Connection refused)", FailureKind::Network),
+            ("Temporary failure resolving 'deb.example.invalid'", FailureKind::Network),
+        ] {
+            assert_eq!(kind_of(text, false), kind, "{text}");
+        }
+    }
+}

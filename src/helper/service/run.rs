@@ -1,0 +1,292 @@
+//! A job from Start to its end: authorise, wait, run, tell.
+
+use std::collections::BTreeSet;
+use std::future::{Future, pending};
+use std::path::PathBuf;
+use std::pin::{Pin, pin};
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use omg::dbus::callers::{Caller, Callers};
+use omg::dbus::job::{Command, Commands, Job, Relay};
+use omg::transaction::{
+    Applied, Event, Failure, FailureKind, Level, Outcome, Phase, Privilege, Question, Reply, State,
+};
+use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+use zbus::Connection;
+
+use super::arguments::Work;
+use super::child::Child;
+use super::inhibit::inhibit;
+use super::polkit::Authority;
+use super::turns::Turns;
+use crate::UNAVAILABLE;
+
+/// People get so long to consent or to answer while others wait for the machine.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What the helper said last is read for so long after its end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What all jobs share.
+#[derive(Debug)]
+pub struct Means {
+    pub bus: Connection,
+    pub callers: Callers,
+    pub authority: Authority,
+    pub turns: Turns,
+    /// The program that changes packages: this one.
+    pub program: PathBuf,
+}
+
+/// One job's way.
+pub struct Run {
+    pub job: Arc<Job>,
+    pub commands: Commands,
+    pub relay: Relay,
+    pub means: Arc<Means>,
+}
+
+type Check<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>>;
+
+fn cancelled() -> Outcome {
+    Outcome::Cancelled { applied: Applied::default() }
+}
+
+fn failed(failure: Failure) -> Outcome {
+    Outcome::Failed { failure, applied: Applied::default() }
+}
+
+impl Run {
+    /// Does the work once it is started, and ends the job. Says whether its object is to stay for a while: one that never
+    /// began, and that its owner took away or left, is not.
+    pub async fn through(&mut self, work: Work) -> bool {
+        let (outcome, stays) = match self.started().await {
+            Ok(caller) => (self.authorised(&caller, work).await, true),
+            Err(stays) => (cancelled(), stays),
+        };
+        self.relay.finish(outcome).await;
+        stays
+    }
+
+    /// Waits until the owner takes a finished job away.
+    pub async fn closed(&mut self) {
+        while let Some(command) = self.commands.recv().await {
+            if matches!(command, Command::Close | Command::OwnerGone) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for Start; without one says whether the object stays.
+    async fn started(&mut self) -> Result<Caller, bool> {
+        loop {
+            match self.commands.recv().await {
+                Some(Command::Start(caller)) => return Ok(caller),
+                Some(Command::Cancel) => return Err(true),
+                Some(Command::Close | Command::OwnerGone) | None => return Err(false),
+                Some(Command::Answer { .. }) => {}
+            }
+        }
+    }
+
+    /// From Authorizing on. Before polkit has said yes nothing is read or opened, not even what was passed.
+    async fn authorised(&mut self, caller: &Caller, work: Work) -> Outcome {
+        self.relay.state().await;
+        let means = Arc::clone(&self.means);
+        let granted = work.privileges();
+        match self.unless_cancelled(check(&means, caller, granted.clone())).await {
+            None => return cancelled(),
+            Some(Err(failure)) => return failed(failure),
+            Some(Ok(())) => {}
+        }
+        self.relay.advance(State::Waiting).await;
+        let uid = self.job.owner().uid;
+        let Some(_turn) = self.unless_cancelled(means.turns.wait(uid)).await else { return cancelled() };
+        self.relay.advance(State::Running).await;
+        match Child::start(&means.program, work, uid).await {
+            Ok((child, events)) => self.followed(child, events, caller, granted).await,
+            Err(error) => failed(internal(format!("cannot start {}: {error}", means.program.display()))),
+        }
+    }
+
+    /// Follows the helper to its end.
+    async fn followed(
+        &mut self,
+        mut child: Child,
+        mut events: Receiver<Event>,
+        caller: &Caller,
+        mut granted: BTreeSet<Privilege>,
+    ) -> Outcome {
+        let means = Arc::clone(&self.means);
+        let mut checking: Option<(BTreeSet<Privilege>, Check<'_>)> = None;
+        let mut denied = None;
+        let mut ended: Option<Outcome> = None;
+        let mut lock = Lock(None);
+        let mut patience: Option<Instant> = None;
+        let status = loop {
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => match command {
+                    Some(Command::Cancel) => {
+                        checking = None;
+                        child.reply(&Reply::Cancel).await;
+                    }
+                    Some(Command::Answer { id, choice }) => {
+                        patience = None;
+                        child.reply(&Reply::Answer { id, choice }).await;
+                    }
+                    Some(Command::OwnerGone) if patience.is_some() => patience = Some(Instant::now()),
+                    _ => {}
+                },
+                verdict = settled(checking.as_mut().map(|(_, check)| check)) => {
+                    let wanted = checking.take().map(|(wanted, _)| wanted).unwrap_or_default();
+                    match verdict {
+                        Ok(()) => {
+                            granted.extend(wanted);
+                            child.reply(&Reply::Proceed).await;
+                        }
+                        Err(failure) => {
+                            denied = Some(failure);
+                            child.reply(&Reply::Cancel).await;
+                        }
+                    }
+                }
+                event = events.recv() => match event {
+                    Some(Event::Resolved { privileges }) => {
+                        let wanted: BTreeSet<_> = privileges.difference(&granted).copied().collect();
+                        checking = Some((wanted.clone(), Box::pin(in_time(check(&means, caller, wanted)))));
+                    }
+                    Some(Event::Finished(outcome)) => ended = Some(outcome),
+                    Some(event) => self.told(event, &mut lock, &mut patience).await,
+                    None => break child.ended().await,
+                },
+                // Something that it left behind may hold its output open.
+                status = child.ended() => {
+                    let last_words = async {
+                        while let Some(event) = events.recv().await {
+                            match event {
+                                Event::Finished(outcome) => ended = Some(outcome),
+                                event => self.relay.tell(event).await,
+                            }
+                        }
+                    };
+                    let _ = timeout(LAST_WORDS, last_words).await;
+                    break status;
+                }
+                () = self.relay.due() => self.relay.flush().await,
+                () = at(patience) => {
+                    patience = None;
+                    if let Some((id, choice)) = self.relay.give_up() {
+                        child.reply(&Reply::Answer { id, choice }).await;
+                    }
+                }
+            }
+        };
+        match (ended, denied) {
+            (Some(Outcome::Failed { applied, .. } | Outcome::Cancelled { applied }), Some(failure)) => {
+                Outcome::Failed { failure, applied }
+            }
+            (Some(outcome), _) => outcome,
+            (None, Some(failure)) => failed(failure),
+            (None, None) => failed(died(status)),
+        }
+    }
+
+    async fn told(&mut self, event: Event, lock: &mut Lock, patience: &mut Option<Instant>) {
+        match &event {
+            Event::Phase { phase: Phase::Applying, .. } if lock.0.is_none() => {
+                let bus = self.means.bus.clone();
+                lock.0 = Some(tokio::spawn(async move {
+                    let _held = inhibit(&bus).await;
+                    pending::<()>().await;
+                }));
+            }
+            Event::Question(Question { .. }) => {
+                let wait = if self.job.is_abandoned() { Duration::ZERO } else { PATIENCE };
+                *patience = Some(Instant::now() + wait);
+            }
+            Event::Message { level: Level::Error, text } => eprintln!("omg-helper: {}", text.trim_end()),
+            _ => {}
+        }
+        self.relay.tell(event).await;
+    }
+
+    /// The result, unless the owner cancels before.
+    async fn unless_cancelled<T>(&mut self, result: impl Future<Output = T>) -> Option<T> {
+        let mut result = pin!(result);
+        loop {
+            tokio::select! {
+                biased;
+                command = self.commands.recv() => match command {
+                    Some(Command::Cancel) | None => return None,
+                    Some(_) => {}
+                },
+                result = &mut result => return Some(result),
+            }
+        }
+    }
+}
+
+/// Holds the machine awake; lets go when dropped.
+struct Lock(Option<JoinHandle<()>>);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Some(holder) = &self.0 {
+            holder.abort();
+        }
+    }
+}
+
+/// Whether `caller` has all of `privileges`. Root has: polkit would say the same, also where it does not run.
+async fn check(means: &Means, caller: &Caller, privileges: BTreeSet<Privilege>) -> Result<(), Failure> {
+    match means.callers.uid(&caller.name).await {
+        Ok(0) => Ok(()),
+        Ok(_) => means.authority.check(caller, privileges).await,
+        Err(error) => Err(Failure::new(FailureKind::NotAuthorized, error.to_string())),
+    }
+}
+
+async fn in_time(check: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let late = || {
+        let minutes = PATIENCE.as_secs() / 60;
+        Failure::new(FailureKind::NotAuthorized, format!("nobody consented within {minutes} minutes; start it again"))
+    };
+    timeout(PATIENCE, check).await.unwrap_or_else(|_| Err(late()))
+}
+
+async fn settled(check: Option<&mut Check<'_>>) -> Result<(), Failure> {
+    match check {
+        Some(check) => check.await,
+        None => pending().await,
+    }
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => pending().await,
+    }
+}
+
+fn internal(text: String) -> Failure {
+    Failure::new(FailureKind::Internal, text)
+}
+
+/// Why a helper that did not say how it ended did.
+fn died(status: std::io::Result<ExitStatus>) -> Failure {
+    match status {
+        Ok(status) if status.code() == Some(i32::from(UNAVAILABLE)) => {
+            let text = "this omg-helper was built without this machine's package system";
+            Failure::new(FailureKind::BackendUnavailable, text)
+        }
+        Ok(status) => internal(format!(
+            "omg-helper ended before it was done ({status}); what it said is in the journal (journalctl -u omg-helper)"
+        )),
+        Err(error) => internal(format!("omg-helper is lost: {error}")),
+    }
+}
