@@ -9,16 +9,19 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use support::daemon::{Bus, NAME, PATH, World};
+use support::daemon::{Bus, NAME, PATH, World, options};
 
-/// The published description: that of our interface alone, under its object.
-fn golden(introspected: &str) -> String {
-    let start = introspected.find(&format!("<interface name=\"{NAME}\">")).expect("our interface is described");
+/// The interface of plans, and the path under which it is published.
+const PLAN: (&str, &str) = ("org.omg.Plan1", "/org/omg/PackageManager1/transaction/1");
+
+/// The published description: that of one interface alone, under its object.
+fn golden(introspected: &str, interface: &str, path: &str) -> String {
+    let start = introspected.find(&format!("<interface name=\"{interface}\">")).expect("our interface is described");
     let end = introspected[start..].find("</interface>").expect("it ends") + start + "</interface>".len();
     let line_start = introspected[..start].rfind('\n').map_or(0, |newline| newline + 1);
     format!(
         "<!DOCTYPE node PUBLIC \"-//freedesktop//DTD D-BUS Object Introspection 1.0//EN\"\n \
-         \"http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd\">\n<node name=\"{PATH}\">\n{}\n</node>\n",
+         \"http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd\">\n<node name=\"{path}\">\n{}\n</node>\n",
         &introspected[line_start..end]
     )
 }
@@ -28,20 +31,28 @@ fn golden(introspected: &str) -> String {
 async fn the_published_description_is_that_of_the_running_daemon() {
     let world = World::new();
     let _daemon = world.daemon();
-    let described = golden(&world.peer().await.introspect().await);
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("dbus").join(format!("{NAME}.xml"));
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&file, &described).unwrap();
+    let client = world.peer().await;
+    let plan: zbus::OwnedObjectPath = client.call("Plan", &(vec![("install", "vim")], options([]))).await.unwrap();
+    assert_eq!(plan.as_str(), PLAN.1);
+    for (interface, path) in [(NAME, PATH), PLAN] {
+        let described = golden(&client.introspect(path).await, interface, path);
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("dbus").join(format!("{interface}.xml"));
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&file, &described).unwrap();
+        }
+        let published = fs::read_to_string(&file).unwrap();
+        assert!(published == described, "{} differs from the daemon's own:\n{described}", file.display());
     }
-    let published = fs::read_to_string(&file).unwrap();
-    assert!(published == described, "{} differs from the daemon's own:\n{described}", file.display());
 }
 
 /// `qdbusxml2cpp` refuses a member with a type that Qt has no class for, unless an annotation names one.
 #[test]
 fn every_property_says_when_it_changes_and_every_structure_has_a_name_in_qt() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("dbus").join(format!("{NAME}.xml"));
-    let published = fs::read_to_string(file).unwrap();
+    let published = [NAME, PLAN.0].map(|interface| {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("dbus").join(format!("{interface}.xml"));
+        fs::read_to_string(file).unwrap()
+    });
+    let published = published.concat();
     let (mut properties, mut named, mut needed) = (0, 0, 0);
     for element in published.lines().map(str::trim_start) {
         let declares = element.starts_with("<arg ") || element.starts_with("<property ");

@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde::{Serialize, Serializer};
 use zbus::message::Header;
 use zbus::object_server::SignalEmitter;
-use zbus::{ObjectServer, OwnedFd, OwnedObjectPath, OwnedVariant, Signature, Type, Variant, fdo, interface};
+use zbus::{Connection, OwnedFd, OwnedObjectPath, OwnedVariant, Signature, Type, Variant, fdo, interface};
 
 use super::activity::{Activity, Call};
 use super::arguments::{self, Options};
@@ -78,14 +78,9 @@ impl Manager {
         Self { engine, activity, peer, plans: Plans::default() }
     }
 
-    /// The plans that are open on this connection.
-    pub fn plans(&self) -> Plans {
-        self.plans.clone()
-    }
-
     async fn planned(
         &self,
-        server: &ObjectServer,
+        connection: &Connection,
         owner: &str,
         actions: Vec<(String, String)>,
         options: &Options,
@@ -93,8 +88,7 @@ impl Manager {
         let actions = arguments::actions(actions)?;
         let files = arguments::plan_files(options, &actions)?;
         let plan = self.engine.plan(actions, arguments::plan_options(options)?, files).await?;
-        self.plans.expire(server).await;
-        let path = self.plans.serve(server, plan, owner, self.activity.keep()).await.map_err(internal)?;
+        let path = self.plans.serve(connection, plan, owner, self.activity.keep()).await.map_err(internal)?;
         OwnedObjectPath::try_from(path).map_err(|error| internal(error.into()))
     }
 
@@ -362,12 +356,12 @@ impl Manager {
     async fn plan(
         &self,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(object_server)] server: &ObjectServer,
+        #[zbus(connection)] connection: &Connection,
         actions: Vec<(String, String)>,
         options: Options,
     ) -> Result<Answer<OwnedObjectPath>, Error> {
         let owner = header.sender().map_or(self.peer.as_str(), |sender| sender.as_str()).to_owned();
-        self.serve("Plan", &header, self.planned(server, &owner, actions, &options)).await
+        self.serve("Plan", &header, self.planned(connection, &owner, actions, &options)).await
     }
 
     /// Transactions, newest first: (number, began, ended, user id, via, actions (verb, target), standing, packages

@@ -1,15 +1,20 @@
 //! `org.omg.Plan1`: what a commit of some actions would do, until it is closed or forgotten.
 
 use std::collections::VecDeque;
+use std::future::{pending, poll_fn};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::task::AbortHandle;
+use zbus::export::futures_core::Stream;
 use zbus::message::Header;
-use zbus::{ObjectServer, interface};
+use zbus::{Connection, interface};
 
 use super::activity::Kept;
 use super::error::Error;
 use super::planned::plan_path;
+use super::served::Served;
 use crate::transaction::{HoldReason, Plan};
 
 /// Plans that one peer may have open; the oldest is closed for another.
@@ -31,8 +36,16 @@ pub struct Plans(Arc<Mutex<Open>>);
 #[derive(Debug, Default)]
 struct Open {
     last: u64,
-    /// Number, owner, when it was made; oldest first.
-    plans: VecDeque<(u64, String, Instant)>,
+    /// Oldest first.
+    plans: VecDeque<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    number: u64,
+    owner: String,
+    /// Ends the task that waits for the plan's end.
+    watch: AbortHandle,
 }
 
 /// One plan as it is served.
@@ -52,70 +65,80 @@ impl Plans {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Serves a plan; its path. Closes those of the same owner that are too many, and all that are too old.
+    /// Serves a plan until it is closed, is too old or its owner is gone; its path. Another one than allowed closes the
+    /// owner's oldest.
     ///
     /// # Errors
     /// When it cannot be served.
     pub async fn serve(
         &self,
-        server: &ObjectServer,
+        connection: &Connection,
         plan: Plan,
         owner: &str,
         kept: Kept,
     ) -> Result<String, zbus::Error> {
-        let (number, forgotten) = {
+        let number = {
             let mut open = self.open();
             open.last += 1;
-            let number = open.last;
-            open.plans.push_back((number, owner.to_owned(), Instant::now()));
-            let mut excess =
-                open.plans.iter().filter(|(_, of, _)| of == owner).count().saturating_sub(MAX_PLANS_PER_PEER);
-            let mut forgotten = Vec::new();
-            open.plans.retain(|(number, of, made)| {
-                let old = made.elapsed() > LIFETIME;
-                let surplus = !old && of == owner && excess > 0;
-                excess -= usize::from(surplus);
-                if old || surplus {
-                    forgotten.push(*number);
-                }
-                !(old || surplus)
-            });
-            (number, forgotten)
+            open.last
         };
-        remove(server, &forgotten).await;
         let path = plan_path(number);
         let served = ServedPlan { plan, number, owner: owner.to_owned(), plans: self.clone(), _kept: kept };
-        server.at(path.as_str(), served).await?;
+        connection.object_server().at(path.as_str(), Served::new(served)).await?;
+        let (plans, watched, name) = (self.clone(), connection.clone(), owner.to_owned());
+        let watch = tokio::spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(LIFETIME) => {}
+                () = gone(&watched, &name) => {}
+            }
+            plans.close(&watched, number).await;
+        });
+        let surplus = {
+            let mut open = self.open();
+            let surplus = open.plans.iter().filter(|entry| entry.owner == owner).map(|entry| entry.number);
+            let surplus: Vec<u64> = surplus.collect();
+            open.plans.push_back(Entry { number, owner: owner.to_owned(), watch: watch.abort_handle() });
+            let most = surplus.len().saturating_sub(MAX_PLANS_PER_PEER - 1);
+            surplus.into_iter().take(most).collect::<Vec<_>>()
+        };
+        for number in surplus {
+            self.close(connection, number).await;
+        }
         Ok(path)
     }
 
-    /// Closes all plans of an owner that is gone.
-    pub async fn forget(&self, server: &ObjectServer, owner: &str) {
-        self.close(server, |of, _| of == owner).await;
-    }
-
-    /// Closes the plans that are too old.
-    pub async fn expire(&self, server: &ObjectServer) {
-        self.close(server, |_, made| made.elapsed() > LIFETIME).await;
-    }
-
-    async fn close(&self, server: &ObjectServer, which: impl Fn(&str, Instant) -> bool) {
-        let mut closed = Vec::new();
-        self.open().plans.retain(|(number, of, made)| {
-            let close = which(of, *made);
-            if close {
-                closed.push(*number);
-            }
-            !close
-        });
-        remove(server, &closed).await;
+    async fn close(&self, connection: &Connection, number: u64) {
+        let entry = {
+            let mut open = self.open();
+            let position = open.plans.iter().position(|entry| entry.number == number);
+            position.and_then(|position| open.plans.remove(position))
+        };
+        // One that is gone already is as good as closed.
+        let _ = connection.object_server().remove::<Served<ServedPlan>, _>(plan_path(number)).await;
+        if let Some(entry) = entry {
+            entry.watch.abort();
+        }
     }
 }
 
-async fn remove(server: &ObjectServer, numbers: &[u64]) {
-    for number in numbers {
-        // One that is gone already is as good as closed.
-        let _ = server.remove::<ServedPlan, _>(plan_path(*number)).await;
+/// Waits until a name is no longer on the bus. Without a bus the objects end with the connection.
+async fn gone(connection: &Connection, name: &str) {
+    let watched = async {
+        let bus = zbus::fdo::DBusProxy::new(connection).await?;
+        let mut changes = pin!(bus.receive_name_owner_changed_with_args(&[(0, name)]).await?);
+        // It may have gone before this began to listen.
+        if !bus.name_has_owner(name.try_into()?).await? {
+            return Ok(());
+        }
+        while let Some(change) = poll_fn(|context| changes.as_mut().poll_next(context)).await {
+            if change.args()?.new_owner().is_none() {
+                break;
+            }
+        }
+        Ok::<(), zbus::Error>(())
+    };
+    if !connection.is_bus() || watched.await.is_err() {
+        pending().await
     }
 }
 
@@ -128,16 +151,14 @@ impl ServedPlan {
     async fn close(
         &self,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(object_server)] server: &ObjectServer,
+        #[zbus(connection)] connection: &Connection,
     ) -> Result<(), Error> {
         if header.sender().is_some_and(|sender| sender.as_str() != self.owner) {
             return Err(Error::NotAuthorized("this plan is another client's".into()));
         }
-        let number = self.number;
-        self.plans.open().plans.retain(|(of, _, _)| *of != number);
-        // Not from inside a call of the object itself, whose lock is held until it has returned.
-        let server = server.clone();
-        tokio::spawn(async move { remove(&server, &[number]).await });
+        // Not from inside a call of the object itself, which cannot be taken away before the call has returned.
+        let (plans, connection, number) = (self.plans.clone(), connection.clone(), self.number);
+        tokio::spawn(async move { plans.close(&connection, number).await });
         Ok(())
     }
 

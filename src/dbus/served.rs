@@ -13,10 +13,15 @@ use zbus::{BoxDBusError, Connection, Message, ObjectServer, OwnedVariant, Varian
 
 use super::error::Error;
 use super::manager::Manager;
+use super::plan::ServedPlan;
 
 /// C++ types for `qdbusxml2cpp`, which asks for one wherever Qt has none of its own for the D-Bus type. Those that begin
 /// with `Omg` are for clients to define, with the fields that the member's documentation names.
-const QT_TYPES: [(&str, &str); 7] = [
+const QT_TYPES: [(&str, &str); 11] = [
+    ("a(ss)", "OmgActions"),
+    ("a(tttusa(ss)sa(ssssss)s)", "OmgTransactions"),
+    ("a(sssssstx)", "OmgPlanItems"),
+    ("a(sssss)", "OmgHeldBackUpgrades"),
     ("a{sv}", "QVariantMap"),
     ("aa{sv}", "QList&lt;QVariantMap&gt;"),
     ("a(sssssut)", "OmgPackageRows"),
@@ -29,13 +34,22 @@ const QT_TYPES: [(&str, &str); 7] = [
 const QT_ANNOTATION: &str = "org.qtproject.QtDBus.QtTypeName";
 const EMITS_CHANGED: &str = "org.freedesktop.DBus.Property.EmitsChangedSignal";
 
+/// Methods and the arguments that they take.
+pub type Methods = OnceLock<HashMap<String, Vec<Argument>>>;
+
+/// An interface whose methods are known, once they have been read from its description.
+pub trait Described: Interface {
+    /// The same for every object of the type.
+    fn methods() -> &'static Methods;
+}
+
 /// The object that is put on a connection.
 #[derive(Debug)]
-pub struct Served(Manager);
+pub struct Served<I>(I);
 
-impl Served {
-    pub fn new(manager: Manager) -> Self {
-        Self(manager)
+impl<I: Described> Served<I> {
+    pub fn new(object: I) -> Self {
+        Self(object)
     }
 
     fn description(&self) -> String {
@@ -46,9 +60,7 @@ impl Served {
 
     /// What is wrong with the arguments of a call, when their signature is not the method's.
     fn misfit(&self, message: &Message, method: &str) -> Option<Error> {
-        // The same for every manager.
-        static ARGUMENTS: OnceLock<HashMap<String, Vec<Argument>>> = OnceLock::new();
-        let wanted = ARGUMENTS.get_or_init(|| arguments_in(&self.description())).get(method)?;
+        let wanted = I::methods().get_or_init(|| arguments_in(&self.description())).get(method)?;
         let given = message.body().signature().to_string_no_parens();
         if given == wanted.iter().map(|argument| argument.signature.as_str()).collect::<String>() {
             return None;
@@ -62,9 +74,9 @@ impl Served {
 }
 
 #[async_trait]
-impl Interface for Served {
+impl<I: Described> Interface for Served<I> {
     fn name() -> InterfaceName<'static> {
-        Manager::name()
+        I::name()
     }
 
     fn spawn_tasks_for_methods(&self) -> bool {
@@ -148,8 +160,23 @@ impl Interface for Served {
     }
 }
 
+impl Described for Manager {
+    fn methods() -> &'static Methods {
+        static METHODS: Methods = OnceLock::new();
+        &METHODS
+    }
+}
+
+impl Described for ServedPlan {
+    fn methods() -> &'static Methods {
+        static METHODS: Methods = OnceLock::new();
+        &METHODS
+    }
+}
+
 /// An argument that a method takes.
-struct Argument {
+#[derive(Debug)]
+pub struct Argument {
     name: String,
     signature: String,
 }

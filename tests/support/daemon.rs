@@ -310,6 +310,11 @@ impl Client {
         Ok(Self { connection, destination: None })
     }
 
+    /// Name of the service, where there is a bus.
+    pub fn destination(&self) -> Option<&'static str> {
+        self.destination
+    }
+
     /// Calls a method of our interface.
     pub async fn call<R: DeserializeOwned + Type>(
         &self,
@@ -352,9 +357,9 @@ impl Client {
         }
     }
 
-    pub async fn introspect(&self) -> String {
+    pub async fn introspect(&self, path: &str) -> String {
         let interface = Some("org.freedesktop.DBus.Introspectable");
-        let reply = self.connection.call_method(self.destination, PATH, interface, "Introspect", &()).await.unwrap();
+        let reply = self.connection.call_method(self.destination, path, interface, "Introspect", &()).await.unwrap();
         reply.body().deserialize().unwrap()
     }
 }
