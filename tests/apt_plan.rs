@@ -185,10 +185,12 @@ fn packages_of_two_architectures_stay_at_one_version() {
 #[test]
 fn removing_what_is_essential_is_a_risk_not_a_failure() {
     let root = root(
-        &[offered("base", "1", "Essential: yes\n"), offered("lib", "1", "")],
+        &[offered("base", "1", "Essential: yes\nDepends: lib\n"), offered("lib", "1", "")],
         &[present("base", "1", "Essential: yes\nDepends: lib\n"), present("lib", "1", "")],
     );
-    let plan = same(&root, &[(Verb::Purge, "lib")]).unwrap();
+    // Nothing but the user's own word removes it.
+    assert_eq!(failure(same(&root, &[(Verb::Purge, "lib")])).0, FailureKind::ResolutionFailed);
+    let plan = same(&root, &[(Verb::Purge, "base"), (Verb::Purge, "lib")]).unwrap();
     assert_eq!(shown(&plan), ["purge base 1>", "purge lib 1>"]);
     assert_eq!(plan.risks, [Risk::RemovesEssential("base".into()), Risk::RemovesEssential("lib".into())]);
 }

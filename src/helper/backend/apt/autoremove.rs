@@ -38,6 +38,7 @@ pub fn mark(cache: &Cache, config: &Config, remove: bool, purge: bool) -> Result
         }
     }
     if !taken_back.is_empty() && (depcache.broken_count() != 0 || is_policy_broken(cache)) {
+        taken_back.sort_by_key(|package| package.index());
         put_back(cache, taken_back);
     }
     if depcache.broken_count() != 0 {

@@ -111,7 +111,6 @@ impl<'a> Marking<'a> {
         }
         self.upgradable = self.cache.iter().filter(|package| package.is_upgradable()).collect();
         self.switch_releases(&installs);
-        later.sort_by_key(|install| install.version.parent().index());
         for install in &later {
             depcache.mark_install(&install.version.parent(), true, true);
         }
