@@ -8,6 +8,7 @@ mod apt_archive;
 #[path = "support/apt_plans.rs"]
 mod apt_plans;
 #[path = "support/apt_root.rs"]
+#[allow(dead_code, reason = "snapshots are for other tests")]
 mod apt_root;
 #[path = "support/random.rs"]
 mod random;
