@@ -2,7 +2,6 @@
 
 use omg::transaction::{Action, Change, Failure, FailureKind, Item, Plan, Request, Resolution, Verb};
 use rust_apt::Cache;
-use rust_apt::cache::Upgrade;
 use rust_apt::config::Config;
 use rust_apt::raw::PkgIterator;
 

@@ -25,12 +25,8 @@ const PULSE: usize = 100_000;
 /// promise, [`FailureKind::DiskFull`]; cancelled.
 pub fn fetch(config: &Config, cache: &Cache, plan: &Plan, caller: &dyn Caller, share: f64) -> Result<(), Stop> {
     has_room(config, plan)?;
-    let state = RefCell::new(State {
-        report: Report::new(caller, 0.0, share),
-        native: config.find("APT::Architecture", ""),
-        failures: Vec::new(),
-        stopped: false,
-    });
+    let state =
+        RefCell::new(State { report: Report::new(caller, plan, 0.0, share), failures: Vec::new(), stopped: false });
     let mut progress = AcquireProgress::new(Pulses(&state));
     let result = cache.get_archives(&mut progress);
     drop(progress);
@@ -90,16 +86,13 @@ struct Failed {
 
 struct State<'a> {
     report: Report<'a>,
-    native: String,
     failures: Vec<Failed>,
     stopped: bool,
 }
 
 impl State<'_> {
-    /// apt leaves the own architecture out of names.
     fn name(&self, item: &ItemDesc) -> String {
-        let name = item.short_desc();
-        if name.contains(':') { name } else { format!("{name}:{}", self.native) }
+        self.report.name(&item.short_desc())
     }
 
     fn tell(&mut self, item: &ItemDesc, state: ItemState, done: u64) {

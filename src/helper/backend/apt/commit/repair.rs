@@ -8,9 +8,10 @@ use rust_apt::Cache;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::super::resolve::{self, Resolved};
 use super::apply::{Seen, listening};
 use super::database::Database;
-use super::{Commit, Stop, changes_package, resolve};
+use super::{Commit, Stop, changes_package};
 
 impl Commit<'_> {
     /// `dpkg --configure -a`, then whatever of the plan is still to be done. Succeeds when dpkg has nothing left to finish.
@@ -19,7 +20,7 @@ impl Commit<'_> {
         drop(cache);
         self.configure_all(seen)?;
         self.locks.give_apt(&self.config)?;
-        let (_, cache, rest) = resolve::resolved(self.system, self.request)?;
+        let Resolved { cache, plan: rest, files: _files, .. } = resolve::resolved(self.system, self.request)?;
         if let Some(item) = rest.items.iter().find(|item| !self.is_planned(item)) {
             let message = format!(
                 "after everything was configured, {} would have to be changed too ({}), which was not planned; plan the \
@@ -28,7 +29,9 @@ impl Commit<'_> {
             );
             return Err(Stop::failed(FailureKind::PlanStale, message));
         }
-        if rest.items.iter().any(|item| changes_package(item.change)) {
+        // A package whose files have to be put in place again stays as it is in apt's eyes, and in the plan.
+        let unfinished = !Database::read(&self.config)?.unfinished().is_empty();
+        if unfinished || rest.items.iter().any(|item| changes_package(item.change)) {
             let earlier = std::mem::take(&mut seen.errors);
             let result = self.change_packages(cache, &rest, seen);
             if result.is_err() {
@@ -56,7 +59,7 @@ impl Commit<'_> {
         self.caller.tell(Event::Phase { phase: Phase::Applying, cancellable: false });
         self.locks.let_dpkg_in_alone();
         let (status, dpkg_end) = pipe_with(PipeFlags::CLOEXEC).map_err(std::io::Error::from)?;
-        let result = listening(status, self.request, self.caller, 0.0, seen, || {
+        let result = listening(status, &self.plan, self.caller, 0.0, seen, || {
             // dpkg inherits it by its number; nothing else is started meanwhile.
             fcntl_setfd(&dpkg_end, FdFlags::empty())?;
             let status_fd = dpkg_end.as_raw_fd().to_string();
