@@ -12,11 +12,15 @@ mod deb_archive;
 #[path = "support/debian_root.rs"]
 mod debian_root;
 
+use std::io::{Read, Write};
+use std::process::Stdio;
+
 use commit_world::world;
-use commits::{Running, commit, done, planned, request};
+use commits::{HELPER, Running, commit, done, planned, request};
 use debian_root::Machine;
 use omg::transaction::{
     Change, Conffiles, Event, FailureKind, ItemState, Level, Options, Outcome, Phase, QuestionKind, Reply, Verb,
+    write_line,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -190,8 +194,7 @@ fn a_held_lock_names_its_holder_and_can_be_waited_for() {
     let install = planned(&machine, &[(Verb::Install, "omgt-p8")], &keep());
     let waiting = planned(&machine, &[(Verb::Install, "omgt-p8")], &Options { wait: true, ..keep() });
     let mut apt = machine.command("apt-get");
-    let mut apt =
-        apt.args(["--quiet", "--yes", "install", "omgt-slow"]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut apt = apt.args(["--quiet", "--yes", "install", "omgt-slow"]).stdout(Stdio::null()).spawn().unwrap();
     while !machine.exists("/var/lib/omgt-started") {
         assert!(apt.try_wait().unwrap().is_none());
         std::thread::yield_now();
@@ -278,4 +281,34 @@ fn a_wanted_restart_is_told_with_its_packages() {
         (restart.machine, restart.packages.as_slice()),
         (true, &["libc6".to_owned(), "linux-image".to_owned()][..])
     );
+}
+
+#[test]
+fn at_a_terminal_dpkg_asks_there_and_events_stay_apart() {
+    let machine = world().machine();
+    machine.write("/etc/omgt/conf.conf", "mine\n");
+    let wanted = planned(&machine, &[(Verb::Upgrade, "omgt-conf")], &conffiles(Conffiles::Ask));
+    let mut line = Vec::new();
+    write_line(&mut line, &wanted).unwrap();
+    machine.write("/root/request", line);
+    let helper = format!("{HELPER} commit --backend apt --terminal </root/request >/root/events");
+    let mut command = machine.command("script");
+    command.args(["--quiet", "--return", "--command", &helper, "/dev/null"]).env("TERM", "dumb");
+    let mut terminal = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut screen, mut shown, mut chunk) = (terminal.stdout.take().unwrap(), Vec::new(), [0; 1000]);
+    while !String::from_utf8_lossy(&shown).contains("[default=N] ?") {
+        let length = screen.read(&mut chunk).unwrap();
+        assert_ne!(length, 0, "{}", String::from_utf8_lossy(&shown));
+        shown.extend_from_slice(&chunk[..length]);
+    }
+    // Kept open until the end: a terminal whose other side is gone hangs up.
+    let mut keyboard = terminal.stdin.take().unwrap();
+    keyboard.write_all(b"y\n").unwrap();
+    screen.read_to_end(&mut shown).unwrap();
+    assert!(terminal.wait().unwrap().success(), "{}", String::from_utf8_lossy(&shown));
+    assert_eq!(machine.read("/etc/omgt/conf.conf"), "of version 2\n");
+    let events = machine.read("/root/events");
+    let events: Vec<Event> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(matches!(events.last(), Some(Event::Finished(Outcome::Succeeded(_)))), "{events:?}");
+    assert!(!events.iter().any(|event| matches!(event, Event::Question(_))));
 }
