@@ -15,3 +15,4 @@ pub mod reply;
 mod rows;
 mod running;
 mod stream;
+pub mod transaction;
