@@ -19,8 +19,7 @@ pub async fn run(client: &mut Client, history: History, out: &mut Output) -> Res
             show(&entry, out);
         }
         None => {
-            let limit = if history.limit == 0 { u32::MAX } else { history.limit };
-            let entries = client.history(limit).await?;
+            let entries = client.history(history.limit).await?;
             list(&entries, out);
         }
     }
@@ -32,7 +31,7 @@ pub async fn run(client: &mut Client, history: History, out: &mut Output) -> Res
 /// # Errors
 /// When there is none, or the daemon cannot be asked.
 pub async fn find(client: &mut Client, number: u64) -> Result<HistoryEntry, Failure> {
-    let entries = client.history(u32::MAX).await?;
+    let entries = client.history(0).await?;
     entries.into_iter().find(|entry| entry.id == number).ok_or_else(|| {
         Failure::Of(ErrorKind::NotFound, format!("there is no transaction {number}; `omg history` lists them"))
     })

@@ -10,10 +10,12 @@ pub const INTERFACE: &str = "org.omg.PackageManager1";
 pub const PLAN_PREFIX: &str = "/org/omg/PackageManager1/transaction/";
 /// The interface of a plan.
 pub const PLAN_INTERFACE: &str = "org.omg.Plan1";
-/// Well-known name on the system bus of the service that changes packages.
-pub const TRANSACTION_NAME: &str = "org.omg.Transaction1";
-/// Object that serves the interface of that name.
+/// Well-known name of the root service on the system bus.
+pub const TRANSACTION_BUS_NAME: &str = "org.omg.Transaction1";
+/// Object that serves [`TRANSACTION_INTERFACE`]; its jobs are below it.
 pub const TRANSACTION_PATH: &str = "/org/omg/Transaction1";
+/// The interface that changes packages.
+pub const TRANSACTION_INTERFACE: &str = "org.omg.Transaction1";
 /// The interface of a running piece of work.
 pub const JOB_INTERFACE: &str = "org.omg.Job1";
 /// What the names of our errors start with.

@@ -17,7 +17,7 @@ use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath, Owned
 
 use super::client::{ClientError, plan_options};
 use super::connect::GREETING_WAIT;
-use super::names::{ERROR_PREFIX, JOB_INTERFACE, TRANSACTION_NAME, TRANSACTION_PATH};
+use super::names::{ERROR_PREFIX, JOB_INTERFACE, TRANSACTION_BUS_NAME, TRANSACTION_PATH};
 use super::planned::PlannedItem;
 use super::proxy::{Fields, Options};
 use super::reply;
@@ -66,7 +66,8 @@ pub struct Job {
     /// That the bus tells when the service goes away.
     owners: MessageStream,
     service: OwnedUniqueName,
-    phase: Phase,
+    /// None before the work has begun.
+    phase: Option<Phase>,
     cancellable: bool,
     /// Heard and not yet told.
     events: std::collections::VecDeque<Event>,
@@ -78,8 +79,7 @@ pub struct Job {
 #[serde(default, rename_all = "PascalCase")]
 struct JobResult {
     items: Vec<PlannedItem>,
-    /// Number in the audit log.
-    entry: u64,
+    audit_entry: u64,
     restart_machine: bool,
     restart_packages: Vec<String>,
     restart_services: Vec<String>,
@@ -101,12 +101,12 @@ impl TransactionService {
             Err(_) => return Err(format!("no greeting within {} s", GREETING_WAIT.as_secs())),
         };
         let bus = DBusProxy::new(&connection).await.map_err(|error| error.to_string())?;
-        let name = BusName::try_from(TRANSACTION_NAME).map_err(|error| error.to_string())?;
+        let name = BusName::try_from(TRANSACTION_BUS_NAME).map_err(|error| error.to_string())?;
         let runs = bus.name_has_owner(name).await.map_err(|error| error.to_string())?;
         if !runs {
             let startable = bus.list_activatable_names().await.map_err(|error| error.to_string())?;
-            if !startable.iter().any(|name| name.as_str() == TRANSACTION_NAME) {
-                return Err(format!("{TRANSACTION_NAME} is not installed"));
+            if !startable.iter().any(|name| name.as_str() == TRANSACTION_BUS_NAME) {
+                return Err(format!("{TRANSACTION_BUS_NAME} is not installed"));
             }
         }
         Ok(Self { connection })
@@ -146,7 +146,7 @@ impl TransactionService {
     /// Listens first: what is told from the start on must be heard.
     async fn start(&self, path: OwnedObjectPath) -> Result<Job, ClientError> {
         let bus = DBusProxy::new(&self.connection).await?;
-        let name = BusName::try_from(TRANSACTION_NAME).map_err(zbus::Error::from)?;
+        let name = BusName::try_from(TRANSACTION_BUS_NAME).map_err(zbus::Error::from)?;
         let service = bus.get_name_owner(name).await.map_err(zbus::Error::from)?;
         let rule = MatchRule::builder().msg_type(Type::Signal).sender(service.clone()).path(path.clone()).build()?;
         let stream = MessageStream::for_match_rule(rule, &self.connection, Some(QUEUE)).await?;
@@ -169,7 +169,7 @@ impl TransactionService {
             stream,
             owners,
             service,
-            phase: Phase::Locking,
+            phase: None,
             cancellable: true,
             events: std::collections::VecDeque::new(),
             finished: false,
@@ -191,7 +191,7 @@ impl Job {
             if self.finished {
                 return Ok(None);
             }
-            let gone = || ClientError::Disconnected(format!("{TRANSACTION_NAME} ended before the work was done"));
+            let gone = || ClientError::Disconnected(format!("{TRANSACTION_BUS_NAME} ended before the work was done"));
             let message = tokio::select! {
                 // What it said before it went away comes first.
                 biased;
@@ -266,12 +266,15 @@ impl Job {
     }
 
     fn properties(&mut self, changed: &HashMap<String, OwnedVariant>) {
+        let before = (self.phase, self.cancellable);
         let phase = changed.get("Phase").and_then(|value| <&str>::try_from(value).ok()).and_then(word);
+        self.phase = phase.or(self.phase);
         let cancellable = changed.get("Cancellable").and_then(|value| bool::try_from(value).ok());
-        if phase.is_some() || cancellable.is_some() {
-            self.phase = phase.unwrap_or(self.phase);
-            self.cancellable = cancellable.unwrap_or(self.cancellable);
-            self.events.push_back(Event::Phase { phase: self.phase, cancellable: self.cancellable });
+        self.cancellable = cancellable.unwrap_or(self.cancellable);
+        if let Some(phase) = self.phase
+            && before != (self.phase, self.cancellable)
+        {
+            self.events.push_back(Event::Phase { phase, cancellable: self.cancellable });
         }
         let number = |key: &str| changed.get(key).and_then(|value| u64::try_from(value).ok());
         let fraction = changed.get("Fraction").and_then(|value| f64::try_from(value).ok());
@@ -301,7 +304,7 @@ fn finished(outcome: &str, fields: &Fields) -> Result<Outcome, ClientError> {
             packages: result.restart_packages,
             services: result.restart_services,
         },
-        entry: result.entry,
+        entry: result.audit_entry,
     };
     Ok(match outcome {
         "succeeded" => Outcome::Succeeded(applied),

@@ -187,7 +187,7 @@ pub struct Doctor {
 pub struct History {
     #[command(subcommand)]
     pub action: Option<HistoryAction>,
-    /// At most so many transactions; 0 for all.
+    /// At most so many transactions; 0 for as many as the daemon tells, 1000.
     #[arg(long, value_name = "N", default_value_t = 20, value_hint = ValueHint::Other)]
     pub limit: u32,
 }

@@ -11,6 +11,7 @@ mod targets;
 mod watch;
 
 use std::fs::File;
+use std::io::Seek;
 
 use serde::Serialize;
 
@@ -94,7 +95,7 @@ impl Change {
 /// Plans the change, shows it, asks, does it and says what came of it.
 pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let Change { actions, options, files, consent } = change;
+    let Change { actions, options, mut files, consent } = change;
     let planned = interrupts.unless(client.plan(&actions, &options, &files)).await??;
     if out.is_json() {
         out.json(&PlanLine { plan: &planned });
@@ -119,11 +120,16 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
     }
     out.flush();
     ask::obtain(&planned, &consent, &mut interrupts, out).await?;
+    for file in &mut files {
+        // Whoever planned with it has read it, and descriptors of one file share their position.
+        file.rewind().map_err(|error| Failure::Internal(format!("a package file cannot be read again: {error}")))?;
+    }
     let digest = planned.digest.parse().map_err(|error| Failure::Internal(format!("the plan's digest: {error}")))?;
     let download_only = options.download_only;
     let request = Request { actions, options, files: Vec::new(), digest: Some(digest) };
     let work = Work::Commit(request, files);
-    let mut job = interrupts.unless(Job::start(work, out)).await??;
+    // Not interrupted: what began must not be left without being watched. A signal that comes meanwhile cancels it.
+    let mut job = Job::start(work, out).await?;
     let outcome = watch::to_the_end(&mut job, &mut interrupts, out).await;
     job.close().await;
     let result = report::outcome(outcome?, download_only, out);
@@ -136,7 +142,7 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
 /// Fetches the package lists.
 pub async fn refresh(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let mut job = interrupts.unless(Job::start(Work::Refresh, out)).await??;
+    let mut job = Job::start(Work::Refresh, out).await?;
     let outcome = watch::to_the_end(&mut job, &mut interrupts, out).await;
     job.close().await;
     report::refreshed(outcome?, client, out).await

@@ -32,19 +32,8 @@ pub async fn to_the_end(job: &mut Job, interrupts: &mut Interrupts, out: &mut Ou
         // Nothing is drawn over a question.
         let due = if asked.is_some() { None } else { progress.due() };
         tokio::select! {
-            event = job.next(out) => match event {
-                Ok(Event::Finished(outcome)) => break Ok(outcome),
-                Ok(Event::Question(question)) => {
-                    progress.hear(&Event::Question(question.clone()), out);
-                    waiting.push_back(question);
-                }
-                Ok(event) => progress.hear(&event, out),
-                // What was asked to end ended: a password prompt, say, that the same interrupt reached.
-                Err(failure) if cancelled && failure.exit_code() == ErrorKind::NotAuthorized.exit_code() => {
-                    break Err(ask::cancelled());
-                }
-                Err(failure) => break Err(failure),
-            },
+            // An interrupt reaches others too: what they do about it is better understood when it is known.
+            biased;
             () = interrupts.next() => {
                 progress.pause(out);
                 if progress.is_cancellable() {
@@ -65,6 +54,19 @@ pub async fn to_the_end(job: &mut Job, interrupts: &mut Interrupts, out: &mut Ou
                 }
             }
             () = async { match due { Some(due) => sleep(due).await, None => pending().await } } => progress.draw(out),
+            event = job.next(out) => match event {
+                Ok(Event::Finished(outcome)) => break Ok(outcome),
+                Ok(Event::Question(question)) => {
+                    progress.hear(&Event::Question(question.clone()), out);
+                    waiting.push_back(question);
+                }
+                Ok(event) => progress.hear(&event, out),
+                // What was asked to end ended: a password prompt, say, that the same interrupt reached.
+                Err(failure) if cancelled && failure.exit_code() == ErrorKind::NotAuthorized.exit_code() => {
+                    break Err(ask::cancelled());
+                }
+                Err(failure) => break Err(failure),
+            },
         }
         if asked.is_none()
             && let Some(question) = waiting.pop_front()
