@@ -22,7 +22,7 @@ fn service() -> FakeManager {
     let mut explicit = row("firefox-esr", "140.0-1~deb12u1", "Mozilla Firefox web browser, Extended Support Release");
     explicit.5 |= 2;
     let hostile = row("hostile\u{1b}[2J", "1\u{202e}", "tab\there\nline \u{9b}31m");
-    Canned { rows: vec![explicit, row("libcurl4", "7.88", "a library"), foreign, hostile], close_first: 0 }.start()
+    Canned { rows: vec![explicit, row("libcurl4", "7.88", "a library"), foreign, hostile], ..Canned::default() }.start()
 }
 
 impl Canned {
@@ -264,7 +264,7 @@ fn more_names_than_fit_one_batch_are_all_answered() {
 #[test]
 fn a_reader_that_leaves_early_is_no_error() {
     let rows = (0..50_000).map(|number| row(&format!("lib{number}"), "1", "a library")).collect();
-    let service = Canned { rows, close_first: 0 }.start();
+    let service = Canned { rows, ..Canned::default() }.start();
     for arguments in [&["list"][..], &["list", "--repo", "main"], &["list", "--json"]] {
         let mut child =
             omg(&service, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("omg runs");
@@ -287,7 +287,7 @@ fn a_full_disk_is_an_error() {
 
 #[test]
 fn a_call_that_meets_an_ending_daemon_is_repeated() {
-    let service = Canned { close_first: 1, ..Canned { rows: vec![row("curl", "7", "tool")], close_first: 0 } }.start();
+    let service = Canned { close_first: 1, rows: vec![row("curl", "7", "tool")], ..Canned::default() }.start();
     assert_eq!(printed(&service, &["s", "-q", "curl"]), "curl\n");
 }
 
@@ -378,7 +378,7 @@ fn doctor_reports_a_configuration_that_is_not_valid() {
 fn serves_its_standard_input_when_it_is_started_as_a_daemon() {
     if std::env::var_os("SERVE_STANDARD_INPUT").is_some() {
         let rows = vec![row("curl", "7", "from the private daemon")];
-        fake_manager::serve_standard_input(Canned { rows, close_first: 0 });
+        fake_manager::serve_standard_input(Canned { rows, ..Canned::default() });
     }
 }
 
@@ -432,7 +432,8 @@ fn a_bus_that_cannot_start_the_daemon_leads_to_a_private_one() {
 
 #[test]
 fn on_the_session_bus_the_daemon_is_used_seen_and_only_stopped_when_it_is_ours() {
-    let Some(bus) = Bus::start(Some(Canned { rows: vec![row("curl", "7", "from the bus")], close_first: 0 })) else {
+    let Some(bus) = Bus::start(Some(Canned { rows: vec![row("curl", "7", "from the bus")], ..Canned::default() }))
+    else {
         eprintln!("skipped: dbus-daemon is not installed");
         return;
     };
@@ -552,6 +553,9 @@ fn bash_completes_package_names_from_the_daemon() {
     };
     assert_eq!(complete("omg info lib", 2, "lib", "info"), ["libcurl4", "libc6"]);
     assert_eq!(complete("omg --color never s fire", 4, "fire", "s"), ["firefox-esr"]);
+    assert_eq!(complete("omg install --yes lib", 3, "lib", "--yes"), ["libcurl4", "libc6"]);
+    assert_eq!(complete("omg mark explicit lib", 3, "lib", "explicit"), ["libcurl4", "libc6"]);
+    assert!(complete("omg mark exp", 2, "exp", "mark").contains(&"explicit".to_owned()));
     assert_eq!(complete("omg info host", 2, "host", "info"), [""], "hostile names are left out");
     assert!(complete("omg list --exp", 2, "--exp", "list").contains(&"--explicit".to_owned()));
 }
@@ -593,7 +597,18 @@ fn there_is_a_manual_page_for_every_verb() {
     let service = service();
     let dir = service.folder().join("man");
     run(&service, &["man", "--dir", dir.to_str().expect("UTF-8")]);
-    for page in ["omg.1", "omg-search.1", "omg-info.1", "omg-daemon.1", "omg-daemon-status.1", "omg-outdated.1"] {
+    for page in [
+        "omg.1",
+        "omg-search.1",
+        "omg-info.1",
+        "omg-daemon.1",
+        "omg-daemon-status.1",
+        "omg-outdated.1",
+        "omg-install.1",
+        "omg-mark-explicit.1",
+        "omg-history-show.1",
+        "omg-audit-verify.1",
+    ] {
         let text = std::fs::read_to_string(dir.join(page)).unwrap_or_else(|error| panic!("{page}: {error}"));
         assert!(text.contains(".TH"), "{page}");
     }

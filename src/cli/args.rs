@@ -6,6 +6,10 @@ use anstream::ColorChoice;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
+use super::change::args::{
+    AuditAction, CHANGE_JSON, Consent, Doctor, HISTORY_JSON, History, Install, MarkAs, Named, REFRESH_JSON, Reinstall,
+    Remove, Undo, Upgrade,
+};
 use crate::package::SearchMode;
 
 /// Below every verb's help: what `--json` prints and how omg ends.
@@ -141,9 +145,52 @@ pub enum Verb {
     /// Show why a package is installed.
     #[command(after_long_help = WHY_JSON)]
     Why(Why),
+    /// Install packages.
+    #[command(visible_alias = "i", after_long_help = CHANGE_JSON)]
+    Install(Install),
+    /// Remove packages.
+    #[command(visible_alias = "r", after_long_help = CHANGE_JSON)]
+    Remove(Remove),
+    /// Upgrade everything, or the named packages.
+    #[command(visible_alias = "u", after_long_help = CHANGE_JSON)]
+    Upgrade(Upgrade),
+    /// Install the installed version of packages again.
+    #[command(after_long_help = CHANGE_JSON)]
+    Reinstall(Reinstall),
+    /// Remove what was installed as a dependency and is needed no more.
+    #[command(after_long_help = CHANGE_JSON)]
+    Autoremove(Consent),
+    /// Keep packages at their installed version.
+    #[command(after_long_help = CHANGE_JSON)]
+    Hold(Named),
+    /// Let packages on hold be upgraded again.
+    #[command(after_long_help = CHANGE_JSON)]
+    Unhold(Named),
+    /// Say why packages are installed.
+    Mark {
+        #[command(subcommand)]
+        mark: MarkAs,
+    },
+    /// Fetch the package lists.
+    #[command(after_long_help = REFRESH_JSON)]
+    Refresh,
+    /// Delete downloaded package files.
+    #[command(after_long_help = CHANGE_JSON)]
+    Clean(Consent),
+    /// List what was done to packages, newest first, or show one transaction.
+    #[command(after_long_help = HISTORY_JSON)]
+    History(History),
+    /// Take back a transaction: remove what it installed, put back what it replaced or removed.
+    #[command(after_long_help = CHANGE_JSON)]
+    Undo(Undo),
+    /// Look at the record of what was done with rights.
+    Audit {
+        #[command(subcommand)]
+        action: AuditAction,
+    },
     /// Check that everything omg needs works, and say what to do where it does not.
     #[command(after_long_help = DOCTOR_JSON)]
-    Doctor,
+    Doctor(Doctor),
     /// Look at the daemon, or stop it.
     Daemon {
         #[command(subcommand)]

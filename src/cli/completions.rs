@@ -22,9 +22,9 @@ _omg_packages() {
         esac
     done
     case $verb in
-        search|s|info|why)
+        search|s|info|why|install|i|remove|r|upgrade|u|reinstall|hold|unhold|mark)
             case "$2 $3" in
-                -*|*' --mode'|*' --limit'|*' --color'|*' --socket') ;;
+                -*|[./]*|*' --mode'|*' --limit'|*' --color'|*' --socket'|*' --conffiles'|*' mark') ;;
                 *)
                     compopt +o bashdefault +o default 2>/dev/null
                     mapfile -t COMPREPLY < <(command omg complete -- "$2" 2>/dev/null)
@@ -49,9 +49,11 @@ _omg_packages() {
 "#;
 
 const FISH: &str = r#"
-for verb in search s info why
+for verb in search s info why install i remove r upgrade u reinstall hold unhold
     complete -c omg -n "__fish_omg_using_subcommand $verb" -f -a '(command omg complete -- (commandline -ct) 2>/dev/null)'
 end
+complete -c omg -n "__fish_omg_using_subcommand mark; and __fish_seen_subcommand_from explicit dependency" \
+    -f -a '(command omg complete -- (commandline -ct) 2>/dev/null)'
 "#;
 
 pub fn run(shell: Shell, out: &mut Output) -> Result<(), Failure> {

@@ -216,7 +216,7 @@ fn from_status(status: &Status) -> Vec<Check> {
     if let Some(time) = status.last_refresh {
         let detail = format!("fetched {}", ago(time));
         checks.push(if age(time).as_secs() > LISTS_STALE_DAYS * 86_400 {
-            Check::warn("package lists", detail, "fetch them anew: sudo apt-get update")
+            Check::warn("package lists", detail, "fetch them anew: omg refresh")
         } else {
             Check::ok("package lists", detail)
         });
@@ -249,7 +249,7 @@ fn from_status(status: &Status) -> Vec<Check> {
         broken => Check::fail(
             "packages",
             format!("{} are unpacked or half-installed", count(broken)),
-            "repair them: sudo dpkg --configure -a && sudo apt-get -f install",
+            "repair them: omg doctor --fix",
         ),
     }));
     if status.restart_required {

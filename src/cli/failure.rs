@@ -12,6 +12,8 @@ pub enum Failure {
     /// Nothing matches.
     NotFound(String),
     Internal(String),
+    /// Of this kind, found out by omg itself or by the helper.
+    Of(ErrorKind, String),
     Output(io::Error),
     /// Everything is said already.
     Reported(u8),
@@ -24,6 +26,7 @@ impl Failure {
             Self::NotFound(_) => ErrorKind::NotFound.exit_code(),
             Self::Stop(StopError::NotOurs { .. }) => ErrorKind::NotAuthorized.exit_code(),
             Self::Stop(_) | Self::Internal(_) | Self::Output(_) => ErrorKind::Failed.exit_code(),
+            Self::Of(kind, _) => kind.exit_code(),
             Self::Reported(code) => *code,
         }
     }
@@ -33,7 +36,7 @@ impl Failure {
         match self {
             Self::Client(error) => Some(error.to_string()),
             Self::Stop(error) => Some(error.to_string()),
-            Self::NotFound(text) | Self::Internal(text) => Some(text.clone()),
+            Self::NotFound(text) | Self::Internal(text) | Self::Of(_, text) => Some(text.clone()),
             Self::Output(error) => Some(format!("cannot write to standard output: {error}")),
             Self::Reported(_) => None,
         }

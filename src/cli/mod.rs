@@ -4,12 +4,15 @@
 //! daemon makes one call; the answer is printed and the process ends.
 
 mod args;
+mod audit;
 mod cache;
+mod change;
 mod complete;
 mod completions;
 mod daemon;
 mod doctor;
 mod failure;
+mod history;
 mod info;
 mod list;
 mod man;
@@ -18,6 +21,7 @@ pub mod output;
 mod rows;
 mod search;
 mod status;
+mod undo;
 mod updates;
 mod why;
 
@@ -26,7 +30,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser};
 
 use crate::dbus::client::{Client, ConnectOptions};
+use crate::transaction::Verb as Action;
 use args::{CacheAction, Cli, DaemonAction, Verb};
+use change::Change;
+use change::args::{AuditAction, Doctor, MarkAs};
 pub use failure::Failure;
 use output::{BAD, Output};
 
@@ -65,13 +72,40 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
         Verb::Metrics => ask(options, async |client| metrics::run(client, out).await),
         Verb::Cache { action: CacheAction::Clear } => ask(options, async |client| cache::clear(client, out).await),
         Verb::Complete { prefix } => complete::run(options, &prefix, out),
-        Verb::Doctor => runtime()?.block_on(doctor::run(options, out)),
+        Verb::Install(install) => alter(options, Change::install(install)?, out),
+        Verb::Remove(remove) => alter(options, Change::remove(remove)?, out),
+        Verb::Upgrade(upgrade) => alter(options, Change::upgrade(upgrade)?, out),
+        Verb::Reinstall(reinstall) => alter(options, Change::reinstall(reinstall)?, out),
+        Verb::Autoremove(consent) => alter(options, Change::everything(Action::Autoremove, consent)?, out),
+        Verb::Clean(consent) => alter(options, Change::everything(Action::Clean, consent)?, out),
+        Verb::Hold(named) => alter(options, Change::named(Action::Hold, named)?, out),
+        Verb::Unhold(named) => alter(options, Change::named(Action::Unhold, named)?, out),
+        Verb::Mark { mark: MarkAs::Explicit(named) } => {
+            alter(options, Change::named(Action::MarkExplicit, named)?, out)
+        }
+        Verb::Mark { mark: MarkAs::Dependency(named) } => {
+            alter(options, Change::named(Action::MarkDependency, named)?, out)
+        }
+        Verb::Refresh => ask(options, async |client| change::refresh(client, out).await),
+        Verb::History(history) => ask(options, async |client| history::run(client, history, out).await),
+        Verb::Undo(undo) => ask(options, async |client| undo::run(client, undo, out).await),
+        Verb::Audit { action: AuditAction::Verify { folder } } => audit::verify(&folder, out),
+        Verb::Doctor(Doctor { fix, consent }) => {
+            if fix {
+                alter(options, Change::everything(Action::Repair, consent)?, out)?;
+            }
+            runtime()?.block_on(doctor::run(options, out))
+        }
         Verb::Daemon { action: DaemonAction::Status } => runtime()?.block_on(daemon::status(options, out)),
         Verb::Daemon { action: DaemonAction::Stop } => runtime()?.block_on(daemon::stop(options, out)),
         Verb::Daemon { action: DaemonAction::Logs } => daemon::logs(out),
         Verb::Completions { shell } => completions::run(shell, out),
         Verb::Man { dir } => man::run(dir.as_deref(), out),
     }
+}
+
+fn alter(options: &ConnectOptions, change: Change, out: &mut Output) -> Result<(), Failure> {
+    ask(options, async |client| change::run(client, change, out).await)
 }
 
 /// One connection for one verb. A single thread does: starting more would cost more than the call.

@@ -22,6 +22,7 @@ use tokio::time::{Instant, interval_at, sleep, timeout};
 
 use crate::config::{self, Backend, ConfigError, Paths, Settings, SocketOrigin};
 use crate::dbus::activity::Activity;
+use crate::dbus::client::find_program;
 use crate::engine::{CacheLimits, Engine, Options};
 use crate::index::Inputs;
 use bus::Bus;
@@ -142,7 +143,7 @@ fn engine_options(settings: &Settings, paths: &Paths, announces: bool) -> Option
         data_dir: paths.data_dir.clone(),
         status_file: paths.status_file.clone(),
         inputs: Inputs::here(backend, root, settings.apt.options.clone()),
-        helper: settings.helper.clone().or_else(find_helper),
+        helper: settings.helper.clone().or_else(|| find_program("omg-helper", None)),
         helper_timeout: settings.helper_timeout,
         cache: CacheLimits {
             searches: settings.cache.searches,
@@ -175,22 +176,6 @@ fn detect_backend(root: Option<&Path>) -> &'static str {
         }
     }
     "none"
-}
-
-/// `omg-helper`: beside this program, in `../libexec/omg`, or on PATH.
-fn find_helper() -> Option<PathBuf> {
-    const NAME: &str = "omg-helper";
-    let own = std::env::current_exe().ok();
-    let folder = own.as_deref().and_then(Path::parent);
-    let near = folder.into_iter().flat_map(|folder| [folder.to_owned(), folder.join("../libexec/omg")]);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    // An empty or relative entry would run whatever the working directory holds.
-    let on_path = std::env::split_paths(&path).filter(|folder| folder.is_absolute());
-    near.chain(on_path).map(|folder| folder.join(NAME)).find(|file| is_executable(file))
-}
-
-fn is_executable(file: &Path) -> bool {
-    file.is_file() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
 async fn serve_client(engine: Arc<Engine>) -> Result<(), DaemonError> {

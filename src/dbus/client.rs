@@ -16,7 +16,7 @@ use super::reply::{self, Details, Metrics, Status};
 pub use super::running::{Running, StopError, is_listened_to, running, stop};
 pub use super::stream::RowStream;
 use crate::package::{ListQuery, PackageRow, SearchQuery, UpdateRow};
-use crate::transaction::{self, Action, HistoryEntry};
+use crate::transaction::{self, Action, FailureKind, HistoryEntry};
 
 /// Names in one `GetDetails` batch; the service refuses more.
 const BATCH_SIZE: usize = 100;
@@ -78,6 +78,11 @@ impl ErrorKind {
                 _ => Self::Failed,
             },
         }
+    }
+
+    /// The kind of a failed plan or commit.
+    pub fn of(kind: FailureKind) -> Self {
+        Self::from_name(&format!("{ERROR_PREFIX}{}", kind.as_str()))
     }
 
     /// The kind's exit code of `omg`.
@@ -272,17 +277,7 @@ impl Client {
     ) -> Result<Planned, ClientError> {
         let actions: Vec<(&str, &str)> =
             actions.iter().map(|action| (action.verb().as_str(), action.target())).collect();
-        let mut wire = Options::new();
-        if let Some(recommends) = options.recommends {
-            wire.insert("recommends", recommends.into());
-        }
-        wire.insert("conffiles", options.conffiles.as_str().into());
-        wire.insert("wait", options.wait.into());
-        wire.insert("download-only", options.download_only.into());
-        if !files.is_empty() {
-            let files: Vec<zbus::Fd<'_>> = files.iter().map(|file| file.as_fd().into()).collect();
-            wire.insert("files", files.into());
-        }
+        let wire = plan_options(options, files);
         let fields = self
             .call(async |proxy| {
                 let path = proxy.plan(&actions, &wire).await?;
@@ -357,6 +352,22 @@ fn cannot_be_started(error: &zbus::Error) -> bool {
     let name = zbus::DBusError::name(&**error);
     name.starts_with("org.freedesktop.DBus.Error.Spawn")
         || matches!(**error, fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_))
+}
+
+/// The options of a plan and its commit.
+pub(super) fn plan_options<'a>(options: &transaction::Options, files: &'a [File]) -> Options<'a> {
+    let mut wire = Options::new();
+    if let Some(recommends) = options.recommends {
+        wire.insert("recommends", recommends.into());
+    }
+    wire.insert("conffiles", options.conffiles.as_str().into());
+    wire.insert("wait", options.wait.into());
+    wire.insert("download-only", options.download_only.into());
+    if !files.is_empty() {
+        let files: Vec<zbus::Fd<'_>> = files.iter().map(|file| file.as_fd().into()).collect();
+        wire.insert("files", files.into());
+    }
+    wire
 }
 
 fn search_options(query: &SearchQuery) -> Options<'_> {

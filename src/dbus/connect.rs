@@ -22,7 +22,7 @@ use super::names::{SOCKET_ENV, SOCKET_FILE};
 /// How long a connection may wait for room in the daemon's backlog.
 const BACKLOG_WAIT: Duration = Duration::from_secs(5);
 /// How long the daemon may take from connection to greeting; systemd may have to start it first.
-const GREETING_WAIT: Duration = Duration::from_secs(30);
+pub(super) const GREETING_WAIT: Duration = Duration::from_secs(30);
 /// How long one call may take: the first one on a machine may have to wait for the index.
 const CALL_WAIT: Duration = Duration::from_secs(300);
 /// How long a private daemon may take to end once its peer is gone.
@@ -258,23 +258,23 @@ fn log_tail(log: &File) -> String {
 }
 
 /// Finds a program of this installation: the override alone when there is one; or beside the running program, in
-/// `PATH`, in `../libexec`.
+/// `../libexec/omg`, in `PATH`.
 pub fn find_program(name: &str, given: Option<&Path>) -> Option<PathBuf> {
     if let Some(path) = given {
         return is_executable(path).then(|| path.to_owned());
     }
     let own = std::env::current_exe().ok();
     let folder = own.as_deref().and_then(Path::parent);
-    let beside = folder.map(|folder| folder.join(name));
+    let libexec = folder.and_then(Path::parent).map(|prefix| prefix.join("libexec/omg"));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let in_path = std::env::split_paths(&path).filter(|dir| dir.is_absolute()).map(|dir| dir.join(name));
-    let libexec = folder.and_then(Path::parent).map(|prefix| prefix.join("libexec"));
-    let in_libexec = libexec.into_iter().flat_map(|dir| [dir.join(name), dir.join("omg").join(name)]);
-    beside.into_iter().chain(in_path).chain(in_libexec).find(|path| is_executable(path))
+    // An empty or relative entry would run whatever the working directory holds.
+    let in_path = std::env::split_paths(&path).filter(|dir| dir.is_absolute());
+    let folders = folder.map(Path::to_owned).into_iter().chain(libexec).chain(in_path);
+    folders.map(|folder| folder.join(name)).find(|path| is_executable(path))
 }
 
 fn is_executable(path: &Path) -> bool {
-    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o111 != 0)
+    path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
 /// A daemon that serves this process alone. It ends when its peer closes; dropping waits for that, so close the

@@ -19,3 +19,4 @@ mod rows;
 mod running;
 pub mod served;
 mod stream;
+pub mod transaction;

@@ -3,15 +3,24 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tempfile::TempDir;
 use zbus::connection::Builder;
-use zbus::{OwnedFd, OwnedVariant, Structure, Variant};
+use zbus::{ObjectServer, OwnedFd, OwnedObjectPath, OwnedVariant, Structure, Variant};
 
 const PATH: &str = "/org/omg/PackageManager1";
 
 pub type Row = (String, String, String, String, String, u32, u64);
 type Update = (String, String, String, String, String, String, u32, u64);
+/// Change, name, architecture, from, to, repository, bytes to download, bytes more on the disk.
+pub type PlanItem = (String, String, String, String, String, String, u64, i64);
+/// Name, architecture, from, to, reason.
+pub type HeldBack = (String, String, String, String, String);
+/// Change, name, architecture, from, to, repository.
+pub type HistoryItem = (String, String, String, String, String, String);
+/// Number, begun, ended, user, via, actions, standing, items, message.
+pub type HistoryRow = (u64, u64, u64, u32, String, Vec<(String, String)>, String, Vec<HistoryItem>, String);
 type Dict = HashMap<String, Variant<'static>>;
 
 /// What the service answers from.
@@ -20,6 +29,41 @@ pub struct Canned {
     pub rows: Vec<Row>,
     /// Connections that are closed right after their greeting, as by a daemon that ends.
     pub close_first: usize,
+    pub plan: CannedPlan,
+    pub history: Vec<HistoryRow>,
+    /// What was asked of it.
+    pub seen: Arc<Mutex<Seen>>,
+}
+
+/// What a plan says, whatever it is for.
+#[derive(Debug, Clone, Default)]
+pub struct CannedPlan {
+    pub items: Vec<PlanItem>,
+    pub held_back: Vec<HeldBack>,
+    pub unneeded: Vec<String>,
+    pub risks: Vec<String>,
+    pub notes: Vec<String>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// Of each plan: its actions.
+    pub plans: Vec<Vec<(String, String)>>,
+    /// Of the last plan: its options without the files, as text.
+    pub options: Vec<(String, String)>,
+    /// Of the last plan: what its files hold.
+    pub files: Vec<String>,
+    pub closed_plans: usize,
+    pub status_calls: usize,
+}
+
+/// The digest of every plan.
+pub const DIGEST: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+impl Canned {
+    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().expect("no test panicked with it")
+    }
 }
 
 /// A package row of an installed package.
@@ -165,6 +209,8 @@ struct Service {
 enum Error {
     #[zbus(error)]
     ZBus(zbus::Error),
+    NotFound(String),
+    ResolutionFailed(String),
     InvalidArgument(String),
     Offline(String),
 }
@@ -220,7 +266,55 @@ impl Service {
         names.filter(|name| name.starts_with(&prefix)).take(limit as usize).collect()
     }
 
+    async fn plan(
+        &self,
+        actions: Vec<(String, String)>,
+        options: HashMap<String, OwnedVariant>,
+        #[zbus(object_server)] server: &ObjectServer,
+    ) -> Result<OwnedObjectPath, Error> {
+        for (_, target) in &actions {
+            match target.as_str() {
+                "nonesuch" => return Err(Error::NotFound("no package is named nonesuch\u{7}".into())),
+                "impossible" => return Err(Error::ResolutionFailed("impossible depends on nonesuch".into())),
+                _ => {}
+            }
+        }
+        let path = {
+            let mut seen = self.canned.seen();
+            seen.plans.push(actions);
+            seen.files.clear();
+            seen.options.clear();
+            for (key, value) in &options {
+                match &**value {
+                    Variant::Array(files) if key == "files" => {
+                        for file in files.iter() {
+                            let Variant::Fd(file) = file else { panic!("no descriptor: {file:?}") };
+                            let file = std::os::fd::AsFd::as_fd(file).try_clone_to_owned().expect("a descriptor");
+                            let mut file = std::fs::File::from(file);
+                            let mut text = String::new();
+                            std::io::Read::read_to_string(&mut file, &mut text).expect("read");
+                            seen.files.push(text);
+                        }
+                    }
+                    Variant::Str(text) => seen.options.push((key.clone(), text.to_string())),
+                    Variant::Bool(value) => seen.options.push((key.clone(), value.to_string())),
+                    other => panic!("{key}: {other:?}"),
+                }
+            }
+            seen.options.sort();
+            format!("{PATH}/transaction/{}", seen.plans.len())
+        };
+        server.at(path.as_str(), Plan { canned: self.canned.clone() }).await?;
+        Ok(OwnedObjectPath::try_from(path).expect("a path"))
+    }
+
+    fn history(&self, options: HashMap<String, OwnedVariant>) -> Vec<HistoryRow> {
+        let limit = options.get("limit").and_then(|limit| u32::try_from(limit.try_clone().ok()?).ok());
+        self.canned.history.iter().take(limit.unwrap_or(1000) as usize).cloned().collect()
+    }
+
     fn status(&self) -> HashMap<String, Variant<'static>> {
+        self.canned.seen().status_calls += 1;
         HashMap::from([
             ("Backend".into(), "apt".into()),
             ("DaemonVersion".into(), env!("CARGO_PKG_VERSION").into()),
@@ -264,6 +358,57 @@ impl Service {
             ("SearchCacheHits".into(), 3u64.into()),
             ("SearchCacheMisses".into(), 1u64.into()),
         ])
+    }
+}
+
+struct Plan {
+    canned: Canned,
+}
+
+#[zbus::interface(name = "org.omg.Plan1")]
+impl Plan {
+    #[zbus(property)]
+    fn digest(&self) -> String {
+        DIGEST.into()
+    }
+
+    #[zbus(property)]
+    fn items(&self) -> Vec<PlanItem> {
+        self.canned.plan.items.clone()
+    }
+
+    #[zbus(property)]
+    fn held_back(&self) -> Vec<HeldBack> {
+        self.canned.plan.held_back.clone()
+    }
+
+    #[zbus(property)]
+    fn unneeded(&self) -> Vec<String> {
+        self.canned.plan.unneeded.clone()
+    }
+
+    #[zbus(property)]
+    fn download_size(&self) -> u64 {
+        self.canned.plan.items.iter().map(|item| item.6).sum()
+    }
+
+    #[zbus(property)]
+    fn installed_size_delta(&self) -> i64 {
+        self.canned.plan.items.iter().map(|item| item.7).sum()
+    }
+
+    #[zbus(property)]
+    fn risks(&self) -> Vec<String> {
+        self.canned.plan.risks.clone()
+    }
+
+    #[zbus(property)]
+    fn notes(&self) -> Vec<String> {
+        self.canned.plan.notes.clone()
+    }
+
+    fn close(&self) {
+        self.canned.seen().closed_plans += 1;
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod escape;
 pub mod format;
+pub mod live;
 pub mod table;
 
 use std::io::{self, IsTerminal, Write};
@@ -56,7 +57,7 @@ impl Output {
             quiet,
             colors: wants(AutoStream::choice(&stdout)),
             note_colors: wants(AutoStream::choice(&stderr)),
-            terminal: stdout.is_terminal().then(|| terminal_width(&stdout)),
+            terminal: stdout.is_terminal().then(|| terminal_width(&stdout).unwrap_or(80)),
             buffer: Vec::with_capacity(8 * 1024),
             failure: None,
         }
@@ -170,12 +171,19 @@ impl Output {
         let _ = io::stderr().write_all(line.as_bytes());
     }
 
+    /// A question on standard error, whose answer is typed behind it.
+    pub fn prompt(&mut self, text: &str) {
+        self.flush();
+        let _ = io::stderr().write_all(format!("{} ", escape(text)).as_bytes());
+    }
+
     /// Whether the reader has gone: nothing printed from now on is read.
     pub fn is_closed(&self) -> bool {
         self.failure.is_some()
     }
 
-    fn flush(&mut self) {
+    /// Writes what was printed so far.
+    pub fn flush(&mut self) {
         if self.failure.is_none()
             && let Err(error) = io::stdout().lock().write_all(&self.buffer).and_then(|()| io::stdout().lock().flush())
         {
@@ -197,7 +205,8 @@ impl Output {
     }
 }
 
-fn terminal_width(terminal: &impl std::os::fd::AsFd) -> usize {
-    let size = rustix::termios::tcgetwinsize(terminal).ok();
-    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(80)
+/// Columns, where the terminal knows them.
+fn terminal_width(terminal: &impl std::os::fd::AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }

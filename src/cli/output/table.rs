@@ -64,25 +64,33 @@ impl<'a, const N: usize> Table<'a, N> {
 
     /// Prints the rows below their titles (without them when `quiet`); a column that is empty in every row is left out.
     pub fn print(&self, out: &mut Output) {
+        self.print_rows(!out.quiet(), 0, out);
+    }
+
+    /// Prints the rows without their titles, behind so many blanks.
+    pub fn print_indented(&self, indent: usize, out: &mut Output) {
+        self.print_rows(false, indent, out);
+    }
+
+    fn print_rows(&self, headings: bool, indent: usize, out: &mut Output) {
         let mut widths = [0; N];
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.width);
             }
         }
-        let headings = !out.quiet();
         for (width, title) in widths.iter_mut().zip(self.titles) {
             if headings && *width > 0 {
                 *width = (*width).max(title.width());
             }
         }
-        fit(&mut widths, out.width());
+        fit(&mut widths, out.width().saturating_sub(indent));
         if headings && !self.is_empty() {
             let heading = Style::new().bold();
-            print_row(out, &widths, self.titles.map(|title| Cell::new(title).styled(heading)).each_ref());
+            print_row(out, indent, &widths, self.titles.map(|title| Cell::new(title).styled(heading)).each_ref());
         }
         for row in &self.rows {
-            print_row(out, &widths, row.each_ref());
+            print_row(out, indent, &widths, row.each_ref());
         }
     }
 }
@@ -107,9 +115,9 @@ fn fit<const N: usize>(widths: &mut [usize; N], terminal: usize) {
     }
 }
 
-fn print_row<const N: usize>(out: &mut Output, widths: &[usize; N], row: [&Cell<'_>; N]) {
+fn print_row<const N: usize>(out: &mut Output, indent: usize, widths: &[usize; N], row: [&Cell<'_>; N]) {
     // Blanks are only printed once something follows them.
-    let mut blanks = 0;
+    let mut blanks = indent;
     let mut first = true;
     for (&width, cell) in widths.iter().zip(row) {
         if width == 0 {
@@ -132,7 +140,7 @@ fn print_row<const N: usize>(out: &mut Output, widths: &[usize; N], row: [&Cell<
 }
 
 /// The text cut to `width` columns with `…` at the end, and the width it then has.
-fn truncate(text: &str, text_width: usize, width: usize) -> (Cow<'_, str>, usize) {
+pub(super) fn truncate(text: &str, text_width: usize, width: usize) -> (Cow<'_, str>, usize) {
     if text_width <= width {
         return (Cow::Borrowed(text), text_width);
     }

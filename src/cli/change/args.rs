@@ -1,0 +1,215 @@
+//! The grammar of the verbs that change packages.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Subcommand, ValueHint};
+
+use crate::transaction::{Conffiles, Options};
+
+/// Below the help of every verb that changes packages.
+pub const CHANGE_JSON: &str = "\
+What is going to happen is shown first, then asked for. -y goes on without asking; without a
+terminal on standard input nothing is asked, and nothing happens unless -y is given (exit code 2).
+Holds, marks and the download cache are changed without asking. With -y, what is risky needs the
+option that allows it.
+
+In a pipe each line of the plan has the columns change, name, from, to, repository, bytes to
+download and bytes more on the disk, separated by tabs; other lines start with `held-back` (name,
+from, to, reason), `unneeded` (name), `risk` (what, name) or `note` (text).
+
+--json prints one object a line and never asks. The plan: {plan: {digest, items [{change, name,
+arch, from, to, repository, download, delta}], held_back [{name, arch, from, to, reason}],
+unneeded, download_size, installed_size_delta (bytes), risks, notes}}. What happens: {event:
+phase, phase, cancellable}, {event: progress, fraction, bytes_done, bytes_total}, {event: item,
+item, state, bytes_done, bytes_total}, {event: message, level, text}. The end: {result: nothing,
+planned, succeeded, failed or cancelled, applied {items, restart {machine, packages, services},
+entry}, failure {kind, message}}; `nothing` and `planned` (--dry-run) stand alone.";
+
+pub const REFRESH_JSON: &str = "\
+--json prints one object a line: events and the result, as `omg help install` describes them.";
+
+pub const HISTORY_JSON: &str = "\
+In a pipe each line has the columns number, time (UTC), user, standing, actions and number of
+changes, separated by tabs; of `show`: change, name, from, to, repository.
+
+--json prints one object for each transaction, on a line of its own: id, time, ended (Unix
+seconds; 0: not ended), actor {uid, via}, actions [[verb, target]], standing (running, succeeded,
+failed, cancelled, interrupted), items [{change, name, arch, from, to, repository}], message.";
+
+pub const AUDIT_JSON: &str = "\
+--json prints one object: sound (true or false); and when it is sound: entries, hash, torn (bytes of
+an unfinished entry); else finding. A log that is not sound makes the exit code 3.";
+
+/// How much is asked, and what is allowed without being asked.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Consent {
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Show what would be done, and end.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Allow the removal of packages without which the system may not work.
+    #[arg(long)]
+    pub allow_essential: bool,
+    /// Allow older versions in place of newer ones.
+    #[arg(long)]
+    pub allow_downgrade: bool,
+    /// Allow packages that no trusted repository vouches for.
+    #[arg(long)]
+    pub allow_untrusted: bool,
+    /// Allow changes to packages on hold.
+    #[arg(long)]
+    pub allow_held: bool,
+    /// Wait while another program holds the package system's lock.
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// How packages get here.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Installing {
+    #[command(flatten)]
+    pub consent: Consent,
+    /// Fetch the packages and stop.
+    #[arg(long)]
+    pub download_only: bool,
+    /// Leave out what is only recommended.
+    #[arg(long)]
+    pub no_recommends: bool,
+    /// What to do with configuration files that were changed here and in the new package; by default ask where
+    /// questions can be asked, else keep.
+    #[arg(
+        long,
+        value_name = "WHAT",
+        value_hint = ValueHint::Other,
+        value_parser = PossibleValuesParser::new(["keep", "replace", "ask"])
+            .try_map(|word| Conffiles::from_word(&word)),
+    )]
+    pub conffiles: Option<Conffiles>,
+}
+
+impl Installing {
+    /// As the plan takes them; `can_ask` tells whether somebody answers questions.
+    pub fn options(&self, can_ask: bool) -> Options {
+        let default = if can_ask && !self.consent.yes { Conffiles::Ask } else { Conffiles::Keep };
+        Options {
+            recommends: self.no_recommends.then_some(false),
+            conffiles: self.conffiles.unwrap_or(default),
+            wait: self.consent.wait,
+            download_only: self.download_only,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Install {
+    /// NAME, NAME:ARCH, NAME=VERSION, NAME/RELEASE, or a package file.
+    #[arg(required = true, value_name = "PACKAGES")]
+    pub targets: Vec<String>,
+    #[command(flatten)]
+    pub how: Installing,
+}
+
+#[derive(Debug, Args)]
+pub struct Reinstall {
+    /// Names of installed packages.
+    #[arg(required = true, value_name = "NAMES")]
+    pub targets: Vec<String>,
+    #[command(flatten)]
+    pub how: Installing,
+}
+
+#[derive(Debug, Args)]
+pub struct Upgrade {
+    /// Only these packages.
+    #[arg(value_name = "NAMES")]
+    pub targets: Vec<String>,
+    /// Remove packages where an upgrade needs that.
+    #[arg(long, conflicts_with = "targets")]
+    pub full: bool,
+    #[command(flatten)]
+    pub how: Installing,
+}
+
+#[derive(Debug, Args)]
+pub struct Remove {
+    /// Names of installed packages.
+    #[arg(required = true, value_name = "NAMES")]
+    pub targets: Vec<String>,
+    /// Remove configuration files too.
+    #[arg(long)]
+    pub purge: bool,
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+#[derive(Debug, Args)]
+pub struct Named {
+    /// Names of installed packages.
+    #[arg(required = true, value_name = "NAMES")]
+    pub targets: Vec<String>,
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum MarkAs {
+    /// As asked for: it stays when nothing depends on it any more.
+    #[command(after_long_help = CHANGE_JSON)]
+    Explicit(Named),
+    /// As a dependency: it may go when nothing depends on it any more.
+    #[command(after_long_help = CHANGE_JSON)]
+    Dependency(Named),
+}
+
+#[derive(Debug, Args)]
+pub struct Undo {
+    /// Number of the transaction, as `omg history` lists them.
+    #[arg(value_name = "N", value_hint = ValueHint::Other)]
+    pub number: u64,
+    #[command(flatten)]
+    pub how: Installing,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// First finish what an interrupted transaction left unfinished.
+    #[arg(long)]
+    pub fix: bool,
+    #[command(flatten)]
+    pub consent: Consent,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct History {
+    #[command(subcommand)]
+    pub action: Option<HistoryAction>,
+    /// At most so many transactions; 0 for as many as the daemon tells, 1000.
+    #[arg(long, value_name = "N", default_value_t = 20, value_hint = ValueHint::Other)]
+    pub limit: u32,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum HistoryAction {
+    /// Show one transaction.
+    #[command(after_long_help = HISTORY_JSON)]
+    Show {
+        /// Its number.
+        #[arg(value_name = "N", value_hint = ValueHint::Other)]
+        number: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditAction {
+    /// Check that no entry was changed, taken out or put in.
+    #[command(after_long_help = AUDIT_JSON)]
+    Verify {
+        /// Folder of the log, for a copy of it.
+        #[arg(default_value = "/var/lib/omg/audit", value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+        folder: PathBuf,
+    },
+}

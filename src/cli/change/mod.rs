@@ -1,0 +1,149 @@
+//! The verbs that change packages: plan, show, ask, run, report.
+
+pub mod args;
+mod ask;
+mod polkit_agent;
+mod progress;
+mod report;
+mod runner;
+mod show;
+mod targets;
+mod watch;
+
+use std::fs::File;
+use std::io::Seek;
+
+use serde::Serialize;
+
+use super::Failure;
+use super::output::Output;
+use crate::dbus::client::Client;
+use crate::dbus::planned::Planned;
+use crate::transaction::{Action, Options, Request, Verb};
+use args::{Consent, Install, Installing, Named, Reinstall, Remove, Upgrade};
+use ask::Interrupts;
+use runner::{Job, Work};
+pub use show::is_native;
+use targets::{action, actions};
+
+/// What is asked for, and how far it may go.
+#[derive(Debug)]
+pub struct Change {
+    pub actions: Vec<Action>,
+    pub options: Options,
+    /// Packages of the `install-file` actions, in their order.
+    pub files: Vec<File>,
+    pub consent: Consent,
+}
+
+/// Lines of `--json`.
+#[derive(Serialize)]
+struct PlanLine<'a> {
+    plan: &'a Planned,
+}
+
+impl Change {
+    fn new(actions: Vec<Action>, how: Installing) -> Self {
+        let options = how.options(ask::is_interactive());
+        Self { actions, options, files: Vec::new(), consent: how.consent }
+    }
+
+    /// Of one kind, which installs nothing.
+    fn plain(actions: Vec<Action>, consent: Consent) -> Self {
+        Self::new(actions, Installing { consent, ..Installing::default() })
+    }
+
+    pub fn install(install: Install) -> Result<Self, Failure> {
+        let (actions, files) = targets::installs(&install.targets)?;
+        Ok(Self { files, ..Self::new(actions, install.how) })
+    }
+
+    pub fn reinstall(reinstall: Reinstall) -> Result<Self, Failure> {
+        Ok(Self::new(actions(Verb::Reinstall, &reinstall.targets)?, reinstall.how))
+    }
+
+    pub fn upgrade(upgrade: Upgrade) -> Result<Self, Failure> {
+        let actions = match (upgrade.targets.is_empty(), upgrade.full) {
+            (false, _) => actions(Verb::Upgrade, &upgrade.targets)?,
+            (true, false) => vec![action(Verb::UpgradeAll, "")?],
+            (true, true) => vec![action(Verb::FullUpgrade, "")?],
+        };
+        Ok(Self::new(actions, upgrade.how))
+    }
+
+    pub fn remove(remove: Remove) -> Result<Self, Failure> {
+        let verb = if remove.purge { Verb::Purge } else { Verb::Remove };
+        Ok(Self::plain(actions(verb, &remove.targets)?, remove.consent))
+    }
+
+    /// Holds and marks.
+    pub fn named(verb: Verb, named: Named) -> Result<Self, Failure> {
+        Ok(Self::plain(actions(verb, &named.targets)?, named.consent))
+    }
+
+    /// What is about no package in particular.
+    pub fn everything(verb: Verb, consent: Consent) -> Result<Self, Failure> {
+        Ok(Self::plain(vec![action(verb, "")?], consent))
+    }
+
+    /// What takes a transaction back.
+    pub fn undo(actions: Vec<Action>, how: Installing) -> Self {
+        Self::new(actions, how)
+    }
+}
+
+/// Plans the change, shows it, asks, does it and says what came of it.
+pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Result<(), Failure> {
+    let mut interrupts = Interrupts::listen()?;
+    let Change { actions, options, mut files, consent } = change;
+    let planned = interrupts.unless(client.plan(&actions, &options, &files)).await??;
+    if out.is_json() {
+        out.json(&PlanLine { plan: &planned });
+    }
+    if planned.items.is_empty() {
+        if out.is_json() {
+            report::bare("nothing", out);
+        } else {
+            show::print_nothing(&planned, &actions, out);
+        }
+        return Ok(());
+    }
+    // Whoever has said yes and wants to hear little needs no plan; whoever is to decide does.
+    if !out.is_json() && !(out.quiet() && consent.yes && !consent.dry_run) {
+        show::print(&planned, &actions, out);
+    }
+    if consent.dry_run {
+        if out.is_json() {
+            report::bare("planned", out);
+        }
+        return Ok(());
+    }
+    out.flush();
+    ask::obtain(&planned, &consent, &mut interrupts, out).await?;
+    for file in &mut files {
+        // Whoever planned with it has read it, and descriptors of one file share their position.
+        file.rewind().map_err(|error| Failure::Internal(format!("a package file cannot be read again: {error}")))?;
+    }
+    let digest = planned.digest.parse().map_err(|error| Failure::Internal(format!("the plan's digest: {error}")))?;
+    let download_only = options.download_only;
+    let request = Request { actions, options, files: Vec::new(), digest: Some(digest) };
+    let work = Work::Commit(request, files);
+    // Not interrupted: what began must not be left without being watched. A signal that comes meanwhile cancels it.
+    let mut job = Job::start(work, out).await?;
+    let outcome = watch::to_the_end(&mut job, &mut interrupts, out).await;
+    job.close().await;
+    let result = report::outcome(outcome?, download_only, out);
+    // Asked now, the daemon takes in what changed before somebody else asks. That it does not answer is no failure of
+    // what was done.
+    let _ = client.status().await;
+    result
+}
+
+/// Fetches the package lists.
+pub async fn refresh(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
+    let mut interrupts = Interrupts::listen()?;
+    let mut job = Job::start(Work::Refresh, out).await?;
+    let outcome = watch::to_the_end(&mut job, &mut interrupts, out).await;
+    job.close().await;
+    report::refreshed(outcome?, client, out).await
+}

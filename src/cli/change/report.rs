@@ -1,0 +1,156 @@
+//! What came of it.
+
+use serde::Serialize;
+
+use super::super::Failure;
+use super::super::output::format::count;
+use super::super::output::{DIM, GOOD, NAME, Output, WARN};
+use crate::dbus::client::{Client, ErrorKind};
+use crate::transaction::{self, Applied, Change, Outcome};
+
+/// The last line of `--json`.
+#[derive(Serialize)]
+struct ResultLine<'a> {
+    result: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    applied: Option<&'a Applied>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<&'a transaction::Failure>,
+}
+
+/// Of `--json` where nothing was done.
+pub fn bare(result: &str, out: &mut Output) {
+    out.json(&ResultLine { result, applied: None, failure: None });
+}
+
+/// Says how a commit ended.
+///
+/// # Errors
+/// Unless it succeeded.
+pub fn outcome(outcome: Outcome, download_only: bool, out: &mut Output) -> Result<(), Failure> {
+    print_json(&outcome, out);
+    match outcome {
+        Outcome::Succeeded(applied) => {
+            print(&applied, download_only, out);
+            Ok(())
+        }
+        Outcome::Failed { failure, applied } => {
+            print_before(&applied, "before it failed", out);
+            Err(Failure::Of(ErrorKind::of(failure.kind), failure.message))
+        }
+        Outcome::Cancelled { applied } if applied.items.is_empty() => Err(super::ask::cancelled()),
+        Outcome::Cancelled { applied } => {
+            print_before(&applied, "before it was cancelled", out);
+            Err(Failure::Of(ErrorKind::Cancelled, "cancelled".into()))
+        }
+    }
+}
+
+/// Says how fetching the package lists ended, and what it brought.
+///
+/// # Errors
+/// Unless it succeeded.
+pub async fn refreshed(outcome: Outcome, client: &mut Client, out: &mut Output) -> Result<(), Failure> {
+    print_json(&outcome, out);
+    match outcome {
+        Outcome::Succeeded(_) => {}
+        Outcome::Failed { failure, .. } => return Err(Failure::Of(ErrorKind::of(failure.kind), failure.message)),
+        Outcome::Cancelled { .. } => return Err(super::ask::cancelled()),
+    }
+    let status = client.status().await?;
+    if out.is_json() || out.quiet() {
+        return Ok(());
+    }
+    let (Some(upgrades), Some(security)) = (status.upgradable, status.security) else {
+        out.styled(WARN, "the packages cannot be read: see `omg status`");
+        out.newline();
+        return Ok(());
+    };
+    match (upgrades, security) {
+        (0, _) => out.styled(GOOD, "everything is up to date"),
+        (upgrades, 0) => out.styled(WARN, &format!("{} upgrades (`omg upgrade`)", count(upgrades))),
+        (upgrades, security) => {
+            let text = format!("{} upgrades, {} with security fixes (`omg upgrade`)", count(upgrades), count(security));
+            out.styled(WARN, &text);
+        }
+    }
+    out.newline();
+    Ok(())
+}
+
+fn print_json(outcome: &Outcome, out: &mut Output) {
+    if !out.is_json() {
+        return;
+    }
+    let (result, applied, failure) = match outcome {
+        Outcome::Succeeded(applied) => ("succeeded", applied, None),
+        Outcome::Failed { failure, applied } => ("failed", applied, Some(failure)),
+        Outcome::Cancelled { applied } => ("cancelled", applied, None),
+    };
+    out.json(&ResultLine { result, applied: Some(applied), failure });
+}
+
+fn print(applied: &Applied, download_only: bool, out: &mut Output) {
+    if out.is_json() || out.quiet() {
+        return;
+    }
+    let done = if download_only { "everything is downloaded".to_owned() } else { summary(applied) };
+    out.styled(GOOD, &done);
+    out.newline();
+    let restart = &applied.restart;
+    if restart.machine {
+        out.styled(WARN, "the machine should be restarted");
+        if !restart.packages.is_empty() {
+            out.text(&format!(" for {}", restart.packages.join(", ")));
+        }
+        out.newline();
+    }
+    if !restart.services.is_empty() {
+        out.styled(WARN, "still running what was replaced: ");
+        out.text(&restart.services.join(", "));
+        out.styled(DIM, " (`systemctl restart` renews them)");
+        out.newline();
+    }
+    if applied.entry != 0 && !download_only {
+        out.styled(DIM, &format!("number {0} in the history; `omg undo {0}` takes it back", applied.entry));
+        out.newline();
+    }
+}
+
+/// What was done all the same.
+fn print_before(applied: &Applied, when: &str, out: &mut Output) {
+    if out.is_json() || applied.items.is_empty() {
+        return;
+    }
+    out.styled(NAME, &format!("{when}: "));
+    out.line(&summary(applied));
+    if applied.entry != 0 {
+        out.styled(DIM, &format!("number {0} in the history (`omg history show {0}`)", applied.entry));
+        out.newline();
+    }
+}
+
+/// How many packages what was done to.
+fn summary(applied: &Applied) -> String {
+    const WORDS: [(Change, &str); 12] = [
+        (Change::Install, "installed"),
+        (Change::Upgrade, "upgraded"),
+        (Change::Downgrade, "downgraded"),
+        (Change::Reinstall, "installed again"),
+        (Change::Configure, "configured"),
+        (Change::Remove, "removed"),
+        (Change::Purge, "removed with configuration files"),
+        (Change::Hold, "on hold"),
+        (Change::Unhold, "no longer on hold"),
+        (Change::MarkExplicit, "marked as asked for"),
+        (Change::MarkDependency, "marked as dependencies"),
+        (Change::Clean, "downloaded files deleted"),
+    ];
+    let told: Vec<String> = WORDS
+        .into_iter()
+        .map(|(change, words)| (applied.items.iter().filter(|item| item.change == change).count(), words))
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, words)| format!("{} {words}", count(number as u64)))
+        .collect();
+    if told.is_empty() { "done".to_owned() } else { told.join(", ") }
+}

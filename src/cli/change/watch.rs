@@ -1,0 +1,129 @@
+//! A commit from its start to its end: shown, asked about, cancelled.
+
+use std::future::pending;
+
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use super::super::Failure;
+use super::super::output::{Output, WARN};
+use super::ask::{self, Interrupts, is_interactive};
+use super::progress::Progress;
+use super::runner::Job;
+use crate::dbus::client::ErrorKind;
+use crate::transaction::{Event, Outcome, Question, QuestionKind, Reply};
+
+/// A question that was put to somebody.
+struct Asked {
+    question: Question,
+    answer: oneshot::Receiver<Option<String>>,
+}
+
+/// Returns how it ended.
+///
+/// # Errors
+/// When it ends without saying how.
+pub async fn to_the_end(job: &mut Job, interrupts: &mut Interrupts, out: &mut Output) -> Result<Outcome, Failure> {
+    let mut progress = Progress::new(job.shares_terminal());
+    let mut waiting: std::collections::VecDeque<Question> = std::collections::VecDeque::new();
+    let mut asked: Option<Asked> = None;
+    let mut cancelled = false;
+    let outcome = loop {
+        // Nothing is drawn over a question.
+        let due = if asked.is_some() { None } else { progress.due() };
+        tokio::select! {
+            // An interrupt reaches others too: what they do about it is better understood when it is known.
+            biased;
+            () = interrupts.next() => {
+                progress.pause(out);
+                if progress.is_cancellable() {
+                    if !cancelled {
+                        out.note(WARN, "cancelling…");
+                    }
+                    cancelled = true;
+                    progress.set_cancelling();
+                    job.reply(&Reply::Cancel, out).await;
+                } else {
+                    out.note(WARN, "packages are being changed: this cannot be stopped now, it goes on");
+                }
+            }
+            line = answer(&mut asked) => {
+                if let Some(Asked { question, .. }) = asked.take() {
+                    let choice = choice(&question, line.as_deref());
+                    job.reply(&Reply::Answer { id: question.id, choice }, out).await;
+                }
+            }
+            () = async { match due { Some(due) => sleep(due).await, None => pending().await } } => progress.draw(out),
+            event = job.next(out) => match event {
+                Ok(Event::Finished(outcome)) => break Ok(outcome),
+                Ok(Event::Question(question)) => {
+                    progress.hear(&Event::Question(question.clone()), out);
+                    waiting.push_back(question);
+                }
+                Ok(event) => progress.hear(&event, out),
+                // What was asked to end ended: a password prompt, say, that the same interrupt reached.
+                Err(failure) if cancelled && failure.exit_code() == ErrorKind::NotAuthorized.exit_code() => {
+                    break Err(ask::cancelled());
+                }
+                Err(failure) => break Err(failure),
+            },
+        }
+        if asked.is_none()
+            && let Some(question) = waiting.pop_front()
+        {
+            if is_interactive() && !out.is_json() {
+                progress.pause(out);
+                out.prompt(&words(&question));
+                asked = Some(Asked { question, answer: ask::read_line() });
+            } else {
+                let choice = choice(&question, None);
+                job.reply(&Reply::Answer { id: question.id, choice }, out).await;
+            }
+        }
+    };
+    progress.pause(out);
+    outcome
+}
+
+/// The line typed in answer to the question, if there is one.
+async fn answer(asked: &mut Option<Asked>) -> Option<String> {
+    match asked {
+        Some(asked) => (&mut asked.answer).await.ok().flatten(),
+        None => pending().await,
+    }
+}
+
+fn words(question: &Question) -> String {
+    let QuestionKind::Conffile { package, path } = &question.kind;
+    let default = question.choices.first().map_or("", String::as_str);
+    format!("{path} was changed here and in the new {package}. {}? [{default}]", question.choices.join(" or "))
+}
+
+/// The choice that a line begins to spell; the first one for no line, an empty one, or any other.
+fn choice(question: &Question, line: Option<&str>) -> String {
+    let line = line.unwrap_or_default().to_lowercase();
+    let meant = question.choices.iter().find(|choice| !line.is_empty() && choice.starts_with(&line));
+    meant.or(question.choices.first()).cloned().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_choice_may_be_abbreviated_and_anything_else_keeps() {
+        let kind = QuestionKind::Conffile { package: "a".into(), path: "/etc/a".into() };
+        let question = Question { id: 1, kind, choices: vec!["keep".into(), "replace".into()] };
+        for (line, meant) in [
+            (None, "keep"),
+            (Some(""), "keep"),
+            (Some("k"), "keep"),
+            (Some("R"), "replace"),
+            (Some("replace"), "replace"),
+            (Some("replaced"), "keep"),
+            (Some("y"), "keep"),
+        ] {
+            assert_eq!(choice(&question, line), meant, "{line:?}");
+        }
+    }
+}
