@@ -101,8 +101,8 @@ fn the_service_on_the_system_bus_is_preferred_and_may_ask_for_consent() {
 fn on_a_terminal_questions_reach_the_person_and_an_agent_asks_for_the_password() {
     let scene = Scene::new(CannedPlan::default(), "");
     // As polkit's own: says that it serves by closing the descriptor, and stays until it is told to end.
-    let agent = "#!/bin/sh\nprintf '%s\\n' \"$*\" >\"${0%/*}/agent\"\neval \"exec $5>&-\"\n\
-        trap 'echo ended >>\"${0%/*}/agent\"; exit 0' TERM\nwhile :; do sleep 0.05; done\n";
+    let agent = "#!/bin/bash\nprintf '%s\\n' \"$*\" >\"${0%/*}/agent\"\n\
+        trap 'echo ended >>\"${0%/*}/agent\"; exit 0' TERM\neval \"exec $5>&-\"\nwhile :; do sleep 0.05; done\n";
     scene.write("pkttyagent", agent);
     let Some(service) = FakeTransaction::start(Ending::Succeeds) else { return };
     let mut terminal = Terminal::start(on_bus(&scene, &service, &["install", "ripgrep"]), 80);

@@ -146,7 +146,7 @@ impl TransactionService {
     /// Listens first: what is told from the start on must be heard.
     async fn start(&self, path: OwnedObjectPath) -> Result<Job, ClientError> {
         let bus = DBusProxy::new(&self.connection).await?;
-        let name = BusName::try_from(TRANSACTION_BUS_NAME).map_err(zbus::Error::from)?;
+        let name = BusName::try_from(TRANSACTION_BUS_NAME)?;
         let service = bus.get_name_owner(name).await.map_err(zbus::Error::from)?;
         let rule = MatchRule::builder().msg_type(Type::Signal).sender(service.clone()).path(path.clone()).build()?;
         let stream = MessageStream::for_match_rule(rule, &self.connection, Some(QUEUE)).await?;

@@ -1,5 +1,6 @@
 //! An installation of omg whose daemon and `omg-helper` play their parts.
 
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -65,10 +66,17 @@ impl Scene {
         scene
     }
 
+    /// Writes a program or another file. Another process writes it: a descriptor of this one could be open in a child that
+    /// another test starts at this moment, and a program that is open for writing cannot be run.
     pub fn write(&self, name: &str, text: &str) {
-        let path = self.folder.path().join(name);
-        std::fs::write(&path, text).expect("written");
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("chmod");
+        let mut child = Command::new("sh")
+            .args(["-c", "cat >\"$1\" && chmod 755 \"$1\"", "sh"])
+            .arg(self.folder.path().join(name))
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("sh runs");
+        child.stdin.take().expect("piped").write_all(text.as_bytes()).expect("written");
+        assert!(child.wait().expect("ended").success());
     }
 
     /// What the helper left; none when it was never started.

@@ -109,7 +109,7 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
         return Ok(());
     }
     // Whoever has said yes and wants to hear little needs no plan; whoever is to decide does.
-    if !out.is_json() && !(out.quiet() && consent.yes && !consent.dry_run) {
+    if !(out.is_json() || out.quiet() && consent.yes && !consent.dry_run) {
         show::print(&planned, &actions, out);
     }
     if consent.dry_run {
