@@ -28,16 +28,17 @@ over() {
     mount -t overlay -o "lowerdir=$1,upperdir=$scratch/over$1/upper,workdir=$scratch/over$1/work" overlay "$1"
 }
 
-# Packages for the throwaway Debian: `hello-omg` in two versions, `extra-omg` that needs it, one whose script looks around.
+# Packages for the throwaway Debian: `rival-omg` takes the place of `hello-omg`, the script of `spy-omg` looks around.
 repository() {
     local folder=$1 name version build
     mkdir -p "$folder"
-    for name in hello-omg=1.0 other-omg=1.0 spy-omg=1.0; do
+    for name in hello-omg=1.0 other-omg=1.0 third-omg=1.0 rival-omg=1.0 spy-omg=1.0; do
         version=${name#*=} name=${name%%=*} build=$scratch/build/$name
         mkdir -p "$build/DEBIAN" "$build/usr/share/$name"
         echo "$name $version" >"$build/usr/share/$name/data"
         printf 'Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: Tests <t@example.invalid>\nDescription: test\n' \
             "$name" "$version" >"$build/DEBIAN/control"
+        if [ "$name" = rival-omg ]; then echo 'Conflicts: hello-omg' >>"$build/DEBIAN/control"; fi
         if [ "$name" = spy-omg ]; then
             printf '#!/bin/sh\n{ env; pwd; ls -l /proc/$$/fd; id -u; } >/var/spy-omg\n' >"$build/DEBIAN/postinst"
             chmod 755 "$build/DEBIAN/postinst"
@@ -79,6 +80,7 @@ inside() {
     repository "$root/srv/omg"
     rm -rf "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d
     mkdir -p "$root/etc/apt/sources.list.d"
+    printf 'APT::Sandbox::User "root";\n' >"$root/etc/apt/apt.conf.d/99tests"
     echo 'deb [trusted=yes] copy:/srv/omg ./' >"$root/etc/apt/sources.list.d/omg.list"
     chroot "$root" apt-get -qq update
 
