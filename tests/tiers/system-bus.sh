@@ -103,6 +103,7 @@ inside() {
     eventually 20 test -S /run/dbus/system_bus_socket
     # The bus starts polkitd when it is asked for, as it does where no systemd runs.
     env --ignore-environment PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 \
+        ${UPDATE_GOLDEN:+UPDATE_GOLDEN=1} \
         /usr/bin/python3 tests/tiers/system_bus_checks.py "$root" "$target_dir/release/omg-helper" || {
         status=$?
         sed 's/^/# service: /' "$scratch/service.log" 2>/dev/null | tail -n 30

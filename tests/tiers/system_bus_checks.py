@@ -1,7 +1,6 @@
 """The checks of tests/tiers/system-bus.sh: ROOT is the throwaway machine that the service works on."""
 import os
 import signal
-import stat
 import xml.etree.ElementTree as tree
 
 from system_bus_support import *
@@ -32,8 +31,7 @@ async def allowed():
     await client.refused("InvalidState", client.job(job, "Start"))
     await client.refused("InvalidState", client.job(job, "Cancel"))
     assert not listener.signals, f"somebody else heard {listener.signals}"
-    with open(ROOT + "/var/lib/omg/audit/audit.jsonl", encoding="utf-8") as log:
-        begun, ended = [json.loads(line) for line in log][-2:]
+    begun, ended = audit(2)
     assert begun["actor"] == {"uid": USER, "via": "polkit"}, begun
     assert ended["ending"] == "succeeded", ended
     await client.job(job, "Close")
@@ -327,32 +325,29 @@ async def flooded():
     jobs = [answer for answer in answers if isinstance(answer, str)]
     names = {answer.name for answer in answers if isinstance(answer, Refused)}
     assert len(jobs) == 4 and names == {"LimitExceeded"}, (len(jobs), names)
-    # Four of one user's jobs run for as long as they like; another one's is next.
-    go_on = ROOT + "/run/go-on"
-    script = event("phase", phase="resolving", cancellable=True) + \
-        "while [ ! -e /run/go-on ]; do sleep 0.05; done\n" + SUCCEEDED
+    # One user has four jobs in line; another one's is the next.
     owners = {}
     for client in flood:
         for job in jobs:
             if not await refuses(client, job):
                 owners[job] = client
     assert len(owners) == 4, owners
+    order = ROOT + "/run/order"
+    script = 'for actor; do :; done; echo "$actor" >>/run/order\n' + \
+        event("phase", phase="resolving", cancellable=True) + WAIT + SUCCEEDED
     with StandIn(script):
         for job, client in owners.items():
             await client.job(job, "Start")
         await eventually(lambda: any_running(owners))
-        wanted = [("install", "hello-omg")]
-        mine = await other.commit(wanted)
+        mine = await other.commit(INSTALL)
         await other.job(mine, "Start")
         await eventually(lambda: waits(other, mine))
-        open(go_on, "w").close()
-        word, result = await other.outcome(mine)
-        assert word == "succeeded", result
-        still = [job for job, client in owners.items() if "finished" not in client.states(job)]
-        for job, client in owners.items():
-            assert (await client.outcome(job))[0] == "succeeded"
-        assert len(still) >= 2, f"{len(still)} of the flood were left when the other user's job ended"
-    os.remove(go_on)
+        go_on()
+        for job, client in [*owners.items(), (mine, other)]:
+            word, result = await client.outcome(job)
+            assert word == "succeeded", result
+    with open(order, encoding="utf-8") as file:
+        assert file.read().split() == [str(uid) for uid in (USER, OTHER, USER, USER, USER)]
     for job, client in owners.items():
         await client.job(job, "Close")
     for client in [*flood, other]:
@@ -382,6 +377,8 @@ async def owners_leave():
     wanted = [("reinstall", "other-omg")]
     started = await owner.commit(wanted, plan(wanted))
     await owner.job(started, "Start")
+    # Until polkit has judged it, the owner has to be there.
+    await eventually(lambda: "waiting" in owner.states(started))
     owner.close()
     await eventually(lambda: gone(root, ready), "the job that was not started is gone")
     async def over():
@@ -472,8 +469,7 @@ async def refreshed():
     before = in_machine("stat", "-c", "%Y", "/var/lib/apt/lists").stdout
     assert before
     word, result = await client.run(await client.refresh())
-    with open(ROOT + "/var/lib/omg/audit/audit.jsonl", encoding="utf-8") as log:
-        last = [json.loads(line) for line in log][-1]
+    [last] = audit(1)
     assert last["what"] == "refreshed" and last["actor"] == {"uid": USER, "via": "polkit"}, last
     assert last["ending"] == word, (last, result)
     denied = await Client.connect(OTHER)
@@ -487,10 +483,9 @@ async def terminated():
     """A commit that runs is left to finish; its owner hears the end, and nothing new begins."""
     client, late = await Client.connect(USER), await Client.connect(OTHER)
     service = await client.wake()
-    go_on = ROOT + "/run/go-on"
-    script = "ps -o sid= -p $$ 2>/dev/null >/run/session; echo $$ >/run/child\n" + \
+    script = "echo $$ >/run/child\n" + \
         event("phase", phase="applying", cancellable=False) + \
-        "while [ ! -e /run/go-on ]; do sleep 0.05; done\n" + SUCCEEDED
+        WAIT + SUCCEEDED
     with StandIn(script):
         job, waiting = await client.commit(INSTALL), await client.commit(INSTALL)
         ready = await client.commit(INSTALL)
@@ -508,10 +503,9 @@ async def terminated():
         await late.refused("Busy", late.commit(INSTALL))
         assert os.path.exists(f"/proc/{child}") and os.path.exists(f"/proc/{service}")
         assert await client.get(job, "State") == "running"
-        open(go_on, "w").close()
+        go_on()
         assert (await client.outcome(job))[0] == "succeeded"
         await eventually(lambda: not os.path.exists(f"/proc/{service}") or state(service) == "Z")
-    os.remove(go_on)
     assert await client.wake() != service
     client.close()
     late.close()
@@ -526,8 +520,8 @@ async def killed():
     """A service that is killed takes no commit with it."""
     client = await Client.connect(USER)
     service = await client.wake()
-    go_on, done = ROOT + "/run/go-on", ROOT + "/run/done"
-    with StandIn("while [ ! -e /run/go-on ]; do sleep 0.05; done\n" + SUCCEEDED + "echo done >/run/done\n"):
+    done = ROOT + "/run/done"
+    with StandIn("trap '' PIPE\n" + WAIT + SUCCEEDED + "echo done >/run/done\n"):
         job = await client.commit(INSTALL)
         await client.job(job, "Start")
         await eventually(lambda: "running" in client.states(job))
@@ -535,9 +529,8 @@ async def killed():
         async def left():
             return await client.service() is None
         await eventually(left)
-        open(go_on, "w").close()
+        go_on()
         await eventually(lambda: os.path.exists(done), "the commit went on to its end")
-    os.remove(go_on)
     client.close()
 
 
@@ -565,6 +558,26 @@ async def idle():
             if round_ > 1:
                 await asyncio.sleep(max(0, end - time.monotonic()) + 2.6)
                 break
+    client.close()
+
+
+async def lingers():
+    client = await Client.connect(USER)
+    job = await client.commit(INSTALL)
+    await client.job(job, "Cancel")
+    assert (await client.outcome(job))[0] == "cancelled"
+    finished = time.monotonic()
+    await eventually(lambda: gone(client, job))
+    assert time.monotonic() - finished > 59, "it was gone early"
+    # And no more of them than are of use.
+    jobs = []
+    for _ in range(40):
+        jobs.append(await client.commit(INSTALL))
+        await client.job(jobs[-1], "Cancel")
+        await client.outcome(jobs[-1])
+    async def bounded():
+        return sum([not await gone(client, job) for job in jobs]) <= 17
+    await eventually(bounded)
     client.close()
 
 
@@ -653,6 +666,7 @@ check("a refresh is authorised and written down", refreshed)
 check("after SIGTERM the commit that runs goes to its end and nothing new begins", terminated)
 check("a service that is killed takes no commit with it", killed)
 check("the service leaves when idle, not with a job, and no call is lost around it", idle)
+check("a finished job stays for a minute, and a bounded number of them", lingers)
 check("the published descriptions are those of the running service", goldens)
 check("nobody else can have the name, and nothing else can be called", foreign_names)
 check("the examples of dbus/README.md work", published_examples)

@@ -170,6 +170,8 @@ class StandIn:
 
     def __enter__(self):
         path = ROOT + HELPER
+        if os.path.exists(ROOT + GO_ON):
+            os.remove(ROOT + GO_ON)
         os.rename(path, path + ".kept")
         with open(path, "w", encoding="utf-8") as file:
             file.write("#!/bin/sh\nread -r request\n" + self.script)
@@ -177,11 +179,30 @@ class StandIn:
 
     def __exit__(self, *_):
         os.rename(ROOT + HELPER + ".kept", ROOT + HELPER)
+        # One that a failed check left waiting does not wait for ever.
+        with open(ROOT + GO_ON, "w", encoding="utf-8"):
+            pass
 
 
-def event(kind, **fields):
+def event(kind, /, **fields):
     """A shell command that says one event."""
     return "echo '" + json.dumps({"event": kind, **fields}) + "'\n"
+
+
+GO_ON = "/run/go-on"
+WAIT = f"while [ ! -e {GO_ON} ]; do sleep 0.05; done\n"
+
+
+def go_on():
+    """Lets a stand-in go on that waits."""
+    with open(ROOT + GO_ON, "w", encoding="utf-8"):
+        pass
+
+
+def audit(count):
+    """The last entries of the audit log."""
+    with open(ROOT + "/var/lib/omg/audit/audit.jsonl", encoding="utf-8") as log:
+        return [json.loads(line)["entry"] for line in log][-count:]
 
 
 NOTHING = {"items": [], "restart": {"machine": False, "packages": [], "services": []}, "entry": 0}
