@@ -38,6 +38,7 @@ pub fn mark(cache: &Cache, config: &Config, remove: bool, purge: bool) -> Result
         }
     }
     if !taken_back.is_empty() && (depcache.broken_count() != 0 || is_policy_broken(cache)) {
+        taken_back.sort_by_key(|package| package.index());
         put_back(cache, taken_back);
     }
     if depcache.broken_count() != 0 {
@@ -122,8 +123,10 @@ fn needed(cache: &Cache) -> Needed {
         let Some(version) = package.install_version() else { continue };
         for dependency in version.depends_map().values().flatten().flat_map(|group| group.iter()) {
             if NEEDS.contains(&dependency.dep_type()) && depcache.is_important_dep(dependency) {
-                needed.packages.insert(dependency.target_package().index());
-                needed.versions.extend(dependency.all_targets().iter().map(|target| target.index()));
+                // As apt: whether the version would do is not asked.
+                let target = dependency.target_package();
+                needed.packages.insert(target.index());
+                needed.versions.extend(target.provides().map(|provider| provider.version().index()));
             }
         }
     }

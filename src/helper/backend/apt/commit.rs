@@ -14,7 +14,7 @@ mod status;
 use std::path::Path;
 
 use omg::transaction::{
-    Applied, Change, Event, Failure, FailureKind, Item, Level, Outcome, Phase, Plan, Request, Verb,
+    Applied, Change, Event, Failure, FailureKind, Item, ItemState, Level, Outcome, Phase, Plan, Request, Verb,
 };
 use rust_apt::Cache;
 use rust_apt::config::Config;
@@ -98,6 +98,11 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
     caller.tell(Event::Phase { phase: Phase::Finishing, cancellable: false });
     let after = Database::read(&commit.config)?;
     applied.items = database::changes(&before, &after, &commit.plan, &seen.unpacked);
+    for item in applied.items.iter().filter(|item| matches!(item.change, Change::Remove | Change::Purge)) {
+        // The last that apt tells of these is that they are being removed.
+        let name = format!("{}:{}", item.name, item.arch);
+        caller.tell(Event::Item { item: name, state: ItemState::Removed, bytes_done: 0, bytes_total: 0 });
+    }
     applied.items.append(&mut deleted);
     if !applied.items.is_empty() {
         applied.restart = restart::wanted(Path::new(root(system).unwrap_or("/")));
@@ -124,7 +129,7 @@ impl Commit<'_> {
     /// Does what the plan says; what becomes of packages goes into `seen`, what is deleted into `deleted`.
     fn run(&self, cache: Cache, seen: &mut Seen, deleted: &mut Vec<Item>) -> Result<(), Stop> {
         apply::configure(&self.config, self.system, self.request);
-        if self.request.actions.iter().any(|action| action.verb() == Verb::Repair) {
+        if self.asks(Verb::Repair) {
             return self.repair(cache, seen);
         }
         let changes_packages = self.plan.items.iter().any(|item| changes_package(item.change));
@@ -137,12 +142,18 @@ impl Commit<'_> {
         if self.caller.is_cancelled() && !changes_packages {
             return Err(Stop::Cancelled);
         }
-        // Marks are saved along with changes of packages.
+        // What is automatic is saved along with changes of packages.
         if !changes_packages {
-            self.save_marks()?;
+            self.mark(Change::MarkExplicit)?;
+            self.mark(Change::MarkDependency)?;
         }
-        self.save_selections()?;
-        self.clean(deleted)
+        self.mark(Change::Hold)?;
+        self.mark(Change::Unhold)?;
+        if self.asks(Verb::Clean) { self.clean(deleted) } else { Ok(()) }
+    }
+
+    fn asks(&self, verb: Verb) -> bool {
+        self.request.actions.iter().any(|action| action.verb() == verb)
     }
 
     /// Fetches and applies what is marked in the cache.
@@ -161,7 +172,7 @@ impl Commit<'_> {
         if self.caller.is_cancelled() {
             return Err(Stop::Cancelled);
         }
-        apply::apply(cache, &self.locks, self.request, self.caller, share, seen)
+        apply::apply(cache, &self.locks, plan, self.caller, share, seen)
     }
 }
 

@@ -111,7 +111,6 @@ impl<'a> Marking<'a> {
         }
         self.upgradable = self.cache.iter().filter(|package| package.is_upgradable()).collect();
         self.switch_releases(&installs);
-        later.sort_by_key(|install| install.version.parent().index());
         for install in &later {
             depcache.mark_install(&install.version.parent(), true, true);
         }
@@ -239,7 +238,7 @@ impl<'a> Marking<'a> {
                 }
                 Verb::Install | Verb::Reinstall | Verb::Upgrade => installs.push(self.installed(action)?),
                 Verb::InstallFile => {
-                    let file = files.next().and_then(|file| self.from_file(file)).ok_or_else(|| {
+                    let file = files.next().and_then(|file| self.find_file(file)).ok_or_else(|| {
                         let message = format!("apt cannot read the package file {}", action.target());
                         Failure::new(FailureKind::InvalidArgument, message)
                     })?;
@@ -286,7 +285,7 @@ impl<'a> Marking<'a> {
         Ok(Install { verb, version: selected.version, release: selected.release })
     }
 
-    fn from_file(&self, file: &PackageFile) -> Option<Install<'a>> {
+    fn find_file(&self, file: &PackageFile) -> Option<Install<'a>> {
         let name = match file.arch.as_str() {
             "all" => file.name.clone(),
             arch => format!("{}:{arch}", file.name),

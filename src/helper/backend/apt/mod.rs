@@ -5,7 +5,10 @@
 //! snapshot from both ([`assemble`]).
 //!
 //! The bindings abort the process when a name or version that they hand over is not UTF-8. So packages are not walked
-//! in apt's order: the names come from the index files, and what is not UTF-8 there is never asked for.
+//! in apt's order: the names come from the index files, and what is not UTF-8 there is never asked for. Plans are made
+//! without reading the index files; there a record's fields are read before names are asked for ([`text`]).
+//!
+//! A plan ([`resolve`]) is apt's cache with marks in it ([`marking`]), read ([`changes`]).
 
 mod assemble;
 mod autoremove;

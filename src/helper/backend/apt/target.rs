@@ -109,15 +109,15 @@ pub fn version<'a>(
     let found = match found {
         Some(version) => Some(version),
         None => only_provider(cache, config, package, which)?.inspect(|version| {
-            if let (Some(chosen), Some(asked)) = (full_name_of(cache, config, version), named(cache, config, package)) {
-                notes.push(format!("selecting '{chosen}' instead of '{asked}'"));
+            if let Some(chosen) = full_name_of(cache, config, version) {
+                notes.push(format!("selecting '{chosen}' instead of '{}'", named(package)));
             }
         }),
     };
     if let Some(version) = found {
         return Ok(Selected { version, release });
     }
-    let name = named(cache, config, package).unwrap_or_default();
+    let name = named(package);
     Err(not_found(match which {
         Which::Candidate | Which::Version("candidate") | Which::Release("candidate") => {
             format!("Package '{name}' has no installation candidate")
@@ -198,7 +198,7 @@ fn only_provider<'a>(
             .collect();
         names.sort_unstable();
         names.dedup();
-        let asked = named(cache, config, package).unwrap_or_default();
+        let asked = named(package);
         let message =
             format!("Package {asked} is a virtual package provided by {}; select one of them", names.join(", "));
         return Err(Failure::new(FailureKind::Ambiguous, message));
@@ -217,8 +217,8 @@ fn full_name_of(cache: &Cache, config: &Config, version: &Version<'_>) -> Option
 }
 
 /// The name of a package that was found by its name, and is text therefore.
-fn named(_cache: &Cache, _config: &Config, package: &Package<'_>) -> Option<String> {
-    Some(package.fullname(true))
+fn named(package: &Package<'_>) -> String {
+    package.fullname(true)
 }
 
 #[cfg(test)]

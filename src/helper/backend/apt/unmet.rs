@@ -84,7 +84,7 @@ fn requirements(cache: &Cache, config: &Config, name: &str, version: &Version<'_
             } else {
                 lines.push_str(&" ".repeat(shown(field).len() + 3));
             }
-            lines.push_str(&requirement(cache, alternative, when));
+            lines.push_str(&requirement(alternative, when));
             if position + 1 < group.len() {
                 lines.push_str(" or");
             }
@@ -99,7 +99,7 @@ fn shown(field: &str) -> &str {
 }
 
 /// What is required, and what is in the way.
-fn requirement(cache: &Cache, alternative: &BaseDep<'_>, when: When) -> String {
+fn requirement(alternative: &BaseDep<'_>, when: When) -> String {
     let target = alternative.target_package();
     let mut line = target.fullname(true);
     if let (Some(comparison), Some(wanted)) = (alternative.comp_type(), alternative.version()) {
@@ -109,11 +109,11 @@ fn requirement(cache: &Cache, alternative: &BaseDep<'_>, when: When) -> String {
         return line;
     }
     line.push(' ');
-    line.push_str(&reason(cache, target, when));
+    line.push_str(&reason(target, when));
     line
 }
 
-fn reason(_cache: &Cache, target: &Package<'_>, when: When) -> String {
+fn reason(target: &Package<'_>, when: When) -> String {
     let (version, verb, absent) = match when {
         When::Now => (target.installed(), "is installed", "but it is not installed"),
         When::Marked => (target.install_version(), "is to be installed", "but it is not going to be installed"),

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::thread;
 
 use omg::transaction::{
-    Conffiles, Event, Failure, FailureKind, ItemState, Level, Phase, Question, QuestionKind, Request,
+    Conffiles, Event, Failure, FailureKind, ItemState, Level, Phase, Plan, Question, QuestionKind, Request,
 };
 use rust_apt::Cache;
 use rust_apt::config::Config;
@@ -106,7 +106,7 @@ fn command_line(request: &Request) -> String {
 pub fn apply(
     cache: Cache,
     locks: &Locks,
-    request: &Request,
+    plan: &Plan,
     caller: &dyn Caller,
     start: f64,
     seen: &mut Seen,
@@ -114,7 +114,7 @@ pub fn apply(
     caller.tell(Event::Phase { phase: Phase::Applying, cancellable: false });
     locks.let_dpkg_in();
     let (status, apt_end) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
-    let result = listening(status, request, caller, start, seen, || {
+    let result = listening(status, plan, caller, start, seen, || {
         let result = cache.do_install(&mut InstallProgress::fd(apt_end.as_raw_fd()));
         // The listener ends when nobody writes any more.
         drop(apt_end);
@@ -135,7 +135,7 @@ pub fn apply(
 /// dpkg's questions.
 pub fn listening<T>(
     status: OwnedFd,
-    request: &Request,
+    plan: &Plan,
     caller: &dyn Caller,
     start: f64,
     seen: &mut Seen,
@@ -144,7 +144,7 @@ pub fn listening<T>(
     // At a terminal dpkg asks and writes there.
     let terminal = rustix::termios::isatty(io::stdin());
     let output = if terminal { None } else { Some(Output::redirect()?) };
-    let answers = match request.options.conffiles {
+    let answers = match plan.options.conffiles {
         Conffiles::Ask if !terminal => {
             let (dpkg_end, answers) = pipe_with(PipeFlags::CLOEXEC)?;
             rustix::stdio::dup2_stdin(&dpkg_end)?;
@@ -153,7 +153,7 @@ pub fn listening<T>(
         _ => None,
     };
     let listener = Listener {
-        report: Report::new(caller, start, 1.0 - start),
+        report: Report::new(caller, plan, start, 1.0 - start),
         answers,
         seen: Seen::default(),
         questions: 0,
@@ -240,6 +240,7 @@ impl Listener<'_> {
                 self.report.progress(fraction, 0, 0);
             }
             Line::Error { name, text } => {
+                let name = self.report.name(&name);
                 self.report.item(&name, ItemState::Failed, 0, 0);
                 self.report.flush();
                 let told = Event::Message { level: Level::Error, text: format!("{name}: {text}") };
@@ -259,7 +260,7 @@ impl Listener<'_> {
                     self.seen.unpacked.push(name.to_owned());
                 }
             }
-            ItemState::Configuring => self.configuring = name,
+            ItemState::Configuring => self.configuring = self.report.name(&name),
             _ => {}
         }
     }

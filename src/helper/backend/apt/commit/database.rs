@@ -51,30 +51,22 @@ impl Database {
     pub fn read(config: &Config) -> io::Result<Self> {
         let status = PathBuf::from(config.file("Dir::State::status", ""));
         let mut database = Self::default();
-        database.take_status(&fs::read(&status)?);
+        let native = config.find("APT::Architecture", "");
+        database.take_status(&fs::read(&status)?, &native);
         for entry in journal(&status) {
-            database.take_status(&fs::read(entry)?);
+            database.take_status(&fs::read(entry)?, &native);
         }
         let marks = fs::read(config.file("Dir::State::extended_states", "")).unwrap_or_default();
-        let native = config.find("APT::Architecture", "");
         for stanza in stanzas(&String::from_utf8_lossy(&marks)) {
             let field = |name| stanza.get(name).copied().unwrap_or_default();
-            let architecture = if field("Architecture").is_empty() { native.as_str() } else { field("Architecture") };
-            let automatic = field("Auto-Installed") == "1";
-            // apt files packages for all under its own architecture.
-            for architecture in [architecture, "all"] {
-                if (architecture != "all" || field("Architecture") == native)
-                    && let Some(record) =
-                        database.packages.get_mut(&(field("Package").to_owned(), architecture.to_owned()))
-                {
-                    record.automatic = automatic;
-                }
+            if let Some(record) = database.packages.get_mut(&key(field("Package"), field("Architecture"), &native)) {
+                record.automatic = field("Auto-Installed") == "1";
             }
         }
         Ok(database)
     }
 
-    fn take_status(&mut self, text: &[u8]) {
+    fn take_status(&mut self, text: &[u8], native: &str) {
         for stanza in stanzas(&String::from_utf8_lossy(text)) {
             let field = |name| stanza.get(name).copied().unwrap_or_default();
             let mut status = field("Status").split(' ');
@@ -87,14 +79,8 @@ impl Database {
                 size: field("Installed-Size").parse().unwrap_or(0),
                 automatic: false,
             };
-            self.packages.insert((field("Package").to_owned(), field("Architecture").to_owned()), record);
+            self.packages.insert(key(field("Package"), field("Architecture"), native), record);
         }
-    }
-
-    /// The package of that name and architecture; those for all are on record as such.
-    pub fn get(&self, name: &str, architecture: &str) -> Option<&Record> {
-        let find = |architecture: &str| self.packages.get(&(name.to_owned(), architecture.to_owned()));
-        find(architecture).or_else(|| find("all"))
     }
 
     /// Packages that dpkg left half way, as `name:arch`.
@@ -102,6 +88,12 @@ impl Database {
         let unfinished = self.packages.iter().filter(|(_, record)| !record.is_finished());
         unfinished.map(|((name, architecture), _)| format!("{name}:{architecture}")).collect()
     }
+}
+
+/// apt files packages for all architectures under its own one, and so do plans.
+fn key(name: &str, architecture: &str, native: &str) -> Key {
+    let architecture = if matches!(architecture, "all" | "") { native } else { architecture };
+    (name.to_owned(), architecture.to_owned())
 }
 
 /// Whether dpkg was interrupted so early that apt refuses to work: its journal holds entries.
@@ -164,13 +156,22 @@ fn change(old: &Record, new: &Record, again: bool) -> Option<Change> {
         // A package without configuration files leaves nothing behind either way; the plan knows what was asked.
         (true, false) => Some(Change::Purge),
         (false, false) => (old.state == "config-files" && new.state != "config-files").then_some(Change::Purge),
-        (true, true) => match rust_apt::util::cmp_versions(&old.version, &new.version) {
+        (true, true) => match compare(&old.version, &new.version) {
             std::cmp::Ordering::Less => Some(Change::Upgrade),
             std::cmp::Ordering::Greater => Some(Change::Downgrade),
             std::cmp::Ordering::Equal if again && old.is_finished() => Some(Change::Reinstall),
             std::cmp::Ordering::Equal => (!old.is_finished() && new.is_finished()).then_some(Change::Configure),
         },
     }
+}
+
+/// libapt-pkg looks at the character behind a version, so there has to be the one that it expects.
+fn compare(one: &str, other: &str) -> std::cmp::Ordering {
+    if one == other {
+        return std::cmp::Ordering::Equal;
+    }
+    let (ended, other_ended) = (format!("{one}\0"), format!("{other}\0"));
+    rust_apt::util::cmp_versions(ended.trim_end_matches('\0'), other_ended.trim_end_matches('\0'))
 }
 
 fn selection(old: &Record, new: &Record) -> Option<Change> {
@@ -196,7 +197,7 @@ fn item((name, architecture): &Key, change: Change, old: &Record, new: &Record, 
     let is_removal = |change| matches!(change, Change::Remove | Change::Purge);
     let planned = plan.items.iter().find(|item| {
         item.name == *name
-            && (item.arch == *architecture || architecture == "all")
+            && item.arch == *architecture
             && (item.change == change || is_removal(item.change) && is_removal(change))
     });
     let (from, to) = (version(old), version(new));
@@ -225,7 +226,7 @@ mod tests {
 
     fn database(status: &str) -> Database {
         let mut database = Database::default();
-        database.take_status(status.as_bytes());
+        database.take_status(status.as_bytes(), "amd64");
         database
     }
 

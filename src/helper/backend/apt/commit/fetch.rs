@@ -25,12 +25,8 @@ const PULSE: usize = 100_000;
 /// promise, [`FailureKind::DiskFull`]; cancelled.
 pub fn fetch(config: &Config, cache: &Cache, plan: &Plan, caller: &dyn Caller, share: f64) -> Result<(), Stop> {
     has_room(config, plan)?;
-    let state = RefCell::new(State {
-        report: Report::new(caller, 0.0, share),
-        native: config.find("APT::Architecture", ""),
-        failures: Vec::new(),
-        stopped: false,
-    });
+    let state =
+        RefCell::new(State { report: Report::new(caller, plan, 0.0, share), failures: Vec::new(), stopped: false });
     let mut progress = AcquireProgress::new(Pulses(&state));
     let result = cache.get_archives(&mut progress);
     drop(progress);
@@ -57,7 +53,7 @@ pub fn fetch(config: &Config, cache: &Cache, plan: &Plan, caller: &dyn Caller, s
     }
     if said.iter().any(|message| message.is_error) {
         let said = words(&said);
-        let kind = kind_of(&said, true);
+        let kind = kind_of(&said);
         return Err(Stop::failed(kind, format!("the packages cannot be fetched: {said}; {}", advice(kind))));
     }
     for message in said.iter() {
@@ -90,16 +86,13 @@ struct Failed {
 
 struct State<'a> {
     report: Report<'a>,
-    native: String,
     failures: Vec<Failed>,
     stopped: bool,
 }
 
 impl State<'_> {
-    /// apt leaves the own architecture out of names.
     fn name(&self, item: &ItemDesc) -> String {
-        let name = item.short_desc();
-        if name.contains(':') { name } else { format!("{name}:{}", self.native) }
+        self.report.name(&item.short_desc())
     }
 
     fn tell(&mut self, item: &ItemDesc, state: ItemState, done: u64) {
@@ -134,7 +127,7 @@ impl DynAcquireProgress for Pulses<'_, '_> {
         let text = one_line(&owner.error_text());
         let kind = match owner.status() {
             FileState::StatAuthError => FailureKind::Untrusted,
-            _ => kind_of(&text, false),
+            _ => kind_of(&text),
         };
         let name = state.name(item);
         state.failures.push(Failed { name, kind, text: format!("{text} ({})", item.uri()) });
@@ -188,23 +181,14 @@ fn stop_methods() {
 }
 
 /// What kind of failure apt's words tell. Its methods speak English here, as no locale is set.
-fn kind_of(text: &str, of_all: bool) -> FailureKind {
-    let says = |part: &str| text.contains(part);
-    if says("No space left") || says("enough free space") || says("Disk quota exceeded") {
-        FailureKind::DiskFull
-    } else if says("Hash Sum mismatch")
-        || says("unexpected size")
-        || says("Insufficient information")
-        || says("isn't signed")
-    {
-        FailureKind::Untrusted
-    } else if says("404 ") || says("410 ") || says("File not found") || says("No such file") {
-        FailureKind::NotFound
-    } else if of_all && says("Can't find a source") {
-        FailureKind::NotFound
-    } else {
-        FailureKind::Network
-    }
+fn kind_of(text: &str) -> FailureKind {
+    const WORDS: [(FailureKind, &[&str]); 3] = [
+        (FailureKind::DiskFull, &["No space left", "enough free space", "Disk quota exceeded"]),
+        (FailureKind::Untrusted, &["Hash Sum mismatch", "unexpected size", "Insufficient information", "isn't signed"]),
+        (FailureKind::NotFound, &["404 ", "410 ", "File not found", "No such file", "Can't find a source"]),
+    ];
+    let found = WORDS.iter().find(|(_, words)| words.iter().any(|part| text.contains(part)));
+    found.map_or(FailureKind::Network, |(kind, _)| *kind)
 }
 
 /// Which of several failures is told first: what somebody must act upon.
@@ -248,7 +232,7 @@ mod tests {
             ("Could not connect to 127.0.0.1:9 (127.0.0.1). - connect (111: Connection refused)", FailureKind::Network),
             ("Temporary failure resolving 'deb.example.invalid'", FailureKind::Network),
         ] {
-            assert_eq!(kind_of(text, false), kind, "{text}");
+            assert_eq!(kind_of(text), kind, "{text}");
         }
     }
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use nix::fcntl::{FcntlArg, fcntl};
 use omg::transaction::{Event, Failure, FailureKind, Level, Phase};
 use rust_apt::config::Config;
-use rust_apt::error::AptErrors;
 use rust_apt::util;
 use rustix::fs::{FlockOperation, fcntl_lock};
 
@@ -64,7 +63,7 @@ pub fn take(config: &Config, wait: bool, despite_journal: bool, caller: &dyn Cal
         match util::apt_lock() {
             Ok(()) => break None,
             Err(error) => {
-                let said = words(&AptErrors::from(error));
+                let said = words(&error);
                 // Somebody was faster.
                 if DPKG_LOCKS.iter().any(|name| Holder::of(&dpkg.join(name)).is_some()) {
                     continue;
@@ -93,7 +92,7 @@ impl Locks {
     /// When apt refuses still.
     pub fn give_apt(&self, config: &Config) -> Result<(), Failure> {
         if self.frontend.is_some() {
-            util::apt_lock().map_err(|error| refused(config, &words(&AptErrors::from(error))))?;
+            util::apt_lock().map_err(|error| refused(config, &words(&error)))?;
         }
         Ok(())
     }

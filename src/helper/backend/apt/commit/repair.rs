@@ -5,10 +5,12 @@ use std::process::Stdio;
 
 use omg::transaction::{Event, Failure, FailureKind, Item, Level, Phase, Plan};
 use rust_apt::Cache;
+use rust_apt::raw::PkgIterator;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::super::resolve::{self, Resolved};
+use super::super::state;
 use super::apply::{Seen, listening};
 use super::database::Database;
 use super::{Commit, Stop, changes_package};
@@ -29,7 +31,7 @@ impl Commit<'_> {
             );
             return Err(Stop::failed(FailureKind::PlanStale, message));
         }
-        // A package whose files have to be put in place again stays as it is in apt's eyes, and in the plan.
+        put_in_place_again(&cache);
         let unfinished = !Database::read(&self.config)?.unfinished().is_empty();
         if unfinished || rest.items.iter().any(|item| changes_package(item.change)) {
             let earlier = std::mem::take(&mut seen.errors);
@@ -59,7 +61,7 @@ impl Commit<'_> {
         self.caller.tell(Event::Phase { phase: Phase::Applying, cancellable: false });
         self.locks.let_dpkg_in_alone();
         let (status, dpkg_end) = pipe_with(PipeFlags::CLOEXEC).map_err(std::io::Error::from)?;
-        let result = listening(status, self.request, self.caller, 0.0, seen, || {
+        let result = listening(status, &self.plan, self.caller, 0.0, seen, || {
             // dpkg inherits it by its number; nothing else is started meanwhile.
             fcntl_setfd(&dpkg_end, FdFlags::empty())?;
             let status_fd = dpkg_end.as_raw_fd().to_string();
@@ -78,5 +80,16 @@ impl Commit<'_> {
             Err(error) => return Err(Stop::failed(FailureKind::Internal, format!("dpkg cannot be run: {error}"))),
         }
         Ok(())
+    }
+}
+
+/// Has the packages unpacked again whose unpacking was interrupted. In apt's eyes, and in the plan, they stay at their
+/// version, and apt alone would leave them as they are.
+fn put_in_place_again(cache: &Cache) {
+    for package in cache.iter() {
+        let raw: &PkgIterator = &package;
+        if state::REINSTALL_REQUIRED.contains(&raw.inst_state()) && package.marked_keep() {
+            package.mark_reinstall(true);
+        }
     }
 }

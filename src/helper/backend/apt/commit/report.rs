@@ -2,17 +2,40 @@
 
 use std::time::{Duration, Instant};
 
-use omg::transaction::{Event, ItemState};
+use omg::transaction::{Event, ItemState, Plan};
 
 use super::super::super::Caller;
 
 /// Between two rounds of news.
 const PACE: Duration = Duration::from_millis(100);
 
+/// What the plan calls packages: dpkg names an architecture that is not the plan's for packages for all of them, apt leaves
+/// out its own, and both leave it out where there is but one.
+#[derive(Debug, Default)]
+pub struct Names(Vec<(String, String)>);
+
+impl Names {
+    pub fn of(plan: &Plan) -> Self {
+        Self(plan.items.iter().map(|item| (item.name.clone(), item.arch.clone())).collect())
+    }
+
+    /// `name:arch` of what apt or dpkg call `name` or `name:arch`.
+    pub fn full(&self, called: &str) -> String {
+        let (name, called_arch) = called.split_once(':').unwrap_or((called, ""));
+        let mut namesakes = self.0.iter().filter(|(known, _)| known == name);
+        let exact = namesakes.clone().find(|(_, arch)| arch == called_arch);
+        match exact.or_else(|| namesakes.next()) {
+            Some((name, arch)) => format!("{name}:{arch}"),
+            None => called.to_owned(),
+        }
+    }
+}
+
 /// Gathers what happens and tells it at most ten times a second: of each item the latest state, of the whole how far it
 /// is. Nothing that was an item's last state is lost.
 pub struct Report<'a> {
     caller: &'a dyn Caller,
+    names: Names,
     /// The part of the whole that this phase is: where it starts, and how much of it it makes up.
     part: (f64, f64),
     told: Option<Instant>,
@@ -21,15 +44,22 @@ pub struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    pub fn new(caller: &'a dyn Caller, start: f64, share: f64) -> Self {
-        Self { caller, part: (start, share), told: None, items: Vec::new(), progress: None }
+    pub fn new(caller: &'a dyn Caller, plan: &Plan, start: f64, share: f64) -> Self {
+        Self { caller, names: Names::of(plan), part: (start, share), told: None, items: Vec::new(), progress: None }
     }
 
     pub fn caller(&self) -> &'a dyn Caller {
         self.caller
     }
 
-    pub fn item(&mut self, name: &str, state: ItemState, bytes_done: u64, bytes_total: u64) {
+    /// What the plan calls a package.
+    pub fn name(&self, called: &str) -> String {
+        self.names.full(called)
+    }
+
+    /// A new state of the package that apt or dpkg call so.
+    pub fn item(&mut self, called: &str, state: ItemState, bytes_done: u64, bytes_total: u64) {
+        let name = &self.names.full(called);
         let is_it = |event: &Event| matches!(event, Event::Item { item, .. } if item == name);
         let event = Event::Item { item: name.to_owned(), state, bytes_done, bytes_total };
         match self.items.iter_mut().find(|event| is_it(event)) {
@@ -73,7 +103,7 @@ impl<'a> Report<'a> {
 mod tests {
     use std::sync::Mutex;
 
-    use omg::transaction::Question;
+    use omg::transaction::{Change, Failure, Item, Options, Plan, Question, Resolution};
 
     use super::*;
 
@@ -83,6 +113,10 @@ mod tests {
     impl Caller for Heard {
         fn tell(&self, event: Event) {
             self.0.lock().unwrap().push(event);
+        }
+
+        fn begin(&self, _: &Plan) -> Result<(), Failure> {
+            Ok(())
         }
 
         fn ask(&self, _: Question) -> String {
@@ -97,10 +131,24 @@ mod tests {
     #[test]
     fn the_latest_state_of_each_item_is_told_and_what_came_between_is_not() {
         let heard = Heard::default();
-        let mut report = Report::new(&heard, 0.5, 0.5);
+        let items = ["a", "b"].map(|name| Item {
+            change: Change::Install,
+            name: name.to_owned(),
+            arch: "all".to_owned(),
+            from: String::new(),
+            to: "1".to_owned(),
+            repository: String::new(),
+            download: 0,
+            delta: 0,
+            explicit: true,
+            sha256: String::new(),
+        });
+        let resolution = Resolution { items: items.to_vec(), ..Resolution::default() };
+        let plan = Plan::new(Vec::new(), Options::default(), resolution);
+        let mut report = Report::new(&heard, &plan, 0.5, 0.5);
         for state in [ItemState::Unpacking, ItemState::Configuring, ItemState::Installed] {
             report.item("a:amd64", state, 0, 0);
-            report.item("b:amd64", state, 0, 0);
+            report.item("b", state, 0, 0);
         }
         report.progress(0.2, 0, 0);
         report.progress(0.5, 0, 0);
@@ -113,6 +161,6 @@ mod tests {
             bytes_total: 0,
         };
         let progress = Event::Progress { fraction: 0.75, bytes_done: 0, bytes_total: 0 };
-        assert_eq!(*heard.0.lock().unwrap(), [item("a:amd64"), item("b:amd64"), progress]);
+        assert_eq!(*heard.0.lock().unwrap(), [item("a:all"), item("b:all"), progress]);
     }
 }

@@ -76,19 +76,21 @@ fn architecture(text: &str) -> Option<&str> {
     text.strip_suffix(')')?.rsplit_once(" (").map(|(_, architecture)| architecture)
 }
 
-/// apt tells states in words; no locale is set, so they are always these.
+/// apt tells states in words, and what dpkg turns to next in others; no locale is set, so they are always these.
 fn state_of_words(text: &str) -> Option<ItemState> {
-    const WORDS: [(&str, ItemState); 11] = [
-        ("Preparing to configure ", ItemState::Unpacked),
+    const WORDS: [(&str, ItemState); 12] = [
+        ("Preparing to configure ", ItemState::Configuring),
         ("Preparing to completely remove ", ItemState::Removing),
         ("Preparing for removal of ", ItemState::Removing),
         ("Preparing ", ItemState::Unpacking),
-        ("Installing ", ItemState::Unpacking),
-        ("Unpacking ", ItemState::Unpacked),
+        ("Unpacking ", ItemState::Unpacking),
+        // The files are in place.
+        ("Installing ", ItemState::Unpacked),
         ("Configuring ", ItemState::Configuring),
         ("Installed ", ItemState::Installed),
         ("Removing ", ItemState::Removing),
         ("Removed ", ItemState::Removed),
+        ("Completely removing ", ItemState::Removing),
         ("Completely removed ", ItemState::Removed),
     ];
     WORDS.iter().find(|(words, _)| text.starts_with(words)).map(|(_, state)| *state)
@@ -123,7 +125,7 @@ mod tests {
         );
         assert_eq!(
             Line::parse("pmstatus:vim:50.0000:Preparing to configure vim (amd64)"),
-            progress("vim:amd64", Some(ItemState::Unpacked), 0.5)
+            progress("vim:amd64", Some(ItemState::Configuring), 0.5)
         );
         assert_eq!(
             Line::parse("pmstatus:man-db:75.0000:Running post-installation trigger man-db (amd64)"),

@@ -1,0 +1,314 @@
+//! `omg-helper commit` on real Debian machines: what dpkg and apt have on record afterwards, and what was told meanwhile.
+
+#![cfg(feature = "debian")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/commit_world.rs"]
+mod commit_world;
+#[path = "support/commits.rs"]
+mod commits;
+#[path = "support/deb_archive.rs"]
+mod deb_archive;
+#[path = "support/debian_root.rs"]
+mod debian_root;
+
+use std::io::{Read, Write};
+use std::process::Stdio;
+
+use commit_world::world;
+use commits::{HELPER, Running, commit, done, planned, request};
+use debian_root::Machine;
+use omg::transaction::{
+    Change, Conffiles, Event, FailureKind, ItemState, Level, Options, Outcome, Phase, QuestionKind, Reply, Verb,
+    write_line,
+};
+use rustix::process::{Pid, Signal, kill_process};
+
+fn keep() -> Options {
+    Options::default()
+}
+
+fn conffiles(conffiles: Conffiles) -> Options {
+    Options { conffiles, ..Options::default() }
+}
+
+fn version_of(machine: &Machine, package: &str) -> String {
+    let output = machine.try_run("dpkg-query", &["-W", "-f", "${db:Status-Abbrev}${Version}", package]);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn an_install_is_on_record_and_told_step_by_step() {
+    let machine = world().machine();
+    let ran = commit(&machine, &[(Verb::Install, "omgt-p9"), (Verb::Upgrade, "omgt-app")], &keep());
+    let applied = ran.succeeded();
+    let expected = [
+        (Change::Install, "omgt-p9", "", "2"),
+        (Change::Install, "omgt-p4", "", "2"),
+        (Change::Upgrade, "omgt-app", "1", "2"),
+        (Change::Upgrade, "omgt-lib", "1", "2"),
+    ];
+    let (mut found, mut expected) = (done(applied), expected.to_vec());
+    found.sort_unstable();
+    expected.sort_unstable();
+    for change in &expected {
+        assert!(found.contains(change), "{change:?} is not in {found:?}");
+    }
+    for item in &applied.items {
+        assert_eq!(version_of(&machine, &item.name), format!("ii {}", item.to));
+        assert_eq!(ran.state_of(&format!("{}:amd64", item.name)), Some(ItemState::Installed), "{:?}", ran.events);
+    }
+    assert_eq!(
+        ran.phases(),
+        [
+            (Phase::Locking, true),
+            (Phase::Resolving, true),
+            (Phase::Fetching, true),
+            (Phase::Applying, false),
+            (Phase::Finishing, false)
+        ]
+    );
+    let fractions = ran.fractions();
+    assert!(fractions.is_sorted() && fractions.iter().all(|fraction| (0.0..=1.0).contains(fraction)), "{fractions:?}");
+    assert!(machine.read("/var/log/apt/history.log").contains("Commandline: omg install omgt-p9 upgrade omgt-app\n"));
+    assert!(machine.read("/var/log/apt/term.log").contains("Setting up omgt-p9 (2)"));
+    // What was asked for is explicit, what it needs is not.
+    assert!(applied.items.iter().any(|item| item.name == "omgt-p9" && item.explicit));
+    assert_eq!(machine.run("apt-mark", &["showauto", "omgt-p4", "omgt-p9"]), "omgt-p4\n");
+}
+
+#[test]
+fn a_removal_keeps_configuration_files_and_a_purge_does_not() {
+    let machine = world().machine();
+    let removed = commit(&machine, &[(Verb::Remove, "omgt-conf")], &keep());
+    assert_eq!(done(removed.succeeded()), [(Change::Remove, "omgt-conf", "1", "")]);
+    assert_eq!(removed.state_of("omgt-conf:amd64"), Some(ItemState::Removed));
+    assert!(machine.exists("/etc/omgt/conf.conf"));
+    let purged = commit(&machine, &[(Verb::Purge, "omgt-conf")], &keep());
+    assert_eq!(done(purged.succeeded()), [(Change::Purge, "omgt-conf", "", "")]);
+    assert!(!machine.exists("/etc/omgt/conf.conf"));
+}
+
+#[test]
+fn reinstalled_packages_are_told_though_dpkg_records_nothing() {
+    let machine = world().machine();
+    commit(&machine, &[(Verb::Install, "omgt-p8")], &keep()).succeeded();
+    std::fs::remove_file(machine.path("/usr/share/doc/omgt-p8/version")).unwrap();
+    let ran = commit(&machine, &[(Verb::Reinstall, "omgt-p8")], &keep());
+    assert_eq!(done(ran.succeeded()), [(Change::Reinstall, "omgt-p8", "2", "2")]);
+    assert!(machine.exists("/usr/share/doc/omgt-p8/version"));
+}
+
+/// Upgrades a package whose configuration file was changed here.
+fn upgrade_changed_conffile(machine: &Machine, options: &Options) -> Running {
+    machine.write("/etc/omgt/conf.conf", "mine\n");
+    Running::start(machine, &planned(machine, &[(Verb::Upgrade, "omgt-conf")], options))
+}
+
+#[test]
+fn changed_configuration_files_are_kept_or_replaced_as_told() {
+    for (choice, expected) in [(Conffiles::Keep, "mine\n"), (Conffiles::Replace, "of version 2\n")] {
+        let machine = world().machine();
+        // What an administrator told apt to do does not win over what was asked for.
+        let other = if choice == Conffiles::Keep { "confnew" } else { "confold" };
+        machine.write("/etc/apt/apt.conf.d/90local", format!("DPkg::Options {{ \"--force-{other}\"; }};\n"));
+        let ran = upgrade_changed_conffile(&machine, &conffiles(choice)).finish();
+        assert_eq!(done(ran.succeeded()), [(Change::Upgrade, "omgt-conf", "1", "2")]);
+        assert_eq!(machine.read("/etc/omgt/conf.conf"), expected);
+        assert!(!ran.events.iter().any(|event| matches!(event, Event::Question(_))));
+    }
+}
+
+#[test]
+fn the_owner_is_asked_about_a_changed_configuration_file() {
+    for (answer, expected) in [(Some("keep"), "mine\n"), (Some("replace"), "of version 2\n"), (None, "mine\n")] {
+        let machine = world().machine();
+        let mut running = upgrade_changed_conffile(&machine, &conffiles(Conffiles::Ask));
+        let Event::Question(question) = running.until(|event| matches!(event, Event::Question(_))) else {
+            unreachable!()
+        };
+        let QuestionKind::Conffile { package, path } = &question.kind;
+        assert_eq!((package.as_str(), path.as_str()), ("omgt-conf:amd64", "/etc/omgt/conf.conf"));
+        assert_eq!(question.choices, ["keep", "replace"]);
+        match answer {
+            Some(choice) => running.reply(&Reply::Answer { id: question.id, choice: choice.to_owned() }),
+            None => running.hang_up(),
+        }
+        running.finish().succeeded();
+        assert_eq!(machine.read("/etc/omgt/conf.conf"), expected);
+    }
+}
+
+#[test]
+fn a_failing_script_is_quoted_and_a_repair_finishes_its_package() {
+    let machine = world().machine();
+    let ran = commit(&machine, &[(Verb::Install, "omgt-fails"), (Verb::Install, "omgt-p8")], &keep());
+    let (failure, applied) = ran.failed();
+    assert_eq!(failure.kind, FailureKind::Internal);
+    for part in ["omgt-fails", "exit status 3", "the tank is empty", "omg doctor --fix"] {
+        assert!(failure.message.contains(part), "{part} is not in: {failure}");
+    }
+    assert!(done(applied).contains(&(Change::Install, "omgt-fails", "", "2")), "{applied:?}");
+    assert_eq!(version_of(&machine, "omgt-fails"), "iF 2");
+    assert_eq!(version_of(&machine, "omgt-p8"), "ii 2");
+    let is_told =
+        |event: &Event| matches!(event, Event::Message { level: Level::Error, text } if text.contains("omgt-fails"));
+    assert!(ran.events.iter().any(is_told), "{:?}", ran.events);
+    assert!(ran.events.iter().any(|event| {
+        matches!(event, Event::Item { item, state: ItemState::Failed, .. } if item.starts_with("omgt-fails"))
+    }));
+
+    let again = commit(&machine, &[(Verb::Repair, "")], &keep());
+    let (failure, _) = again.failed();
+    assert!(failure.message.contains("the tank is empty"), "{failure}");
+    machine.write("/etc/omgt-fuel", "");
+    let repaired = commit(&machine, &[(Verb::Repair, "")], &keep());
+    assert_eq!(done(repaired.succeeded()), [(Change::Configure, "omgt-fails", "2", "2")]);
+    assert_eq!(machine.run("dpkg", &["--audit"]), "");
+}
+
+#[test]
+fn scripts_see_neither_the_replies_nor_the_environment_and_debconf_takes_defaults() {
+    let machine = world().machine();
+    let wanted = planned(&machine, &[(Verb::Install, "omgt-looks"), (Verb::Install, "omgt-asks")], &keep());
+    let mut running = Running::start(&machine, &wanted);
+    running.reply(&Reply::Answer { id: 9, choice: "for nobody".to_owned() });
+    running.finish().succeeded();
+    assert_eq!(machine.read("/var/lib/omgt-input"), "");
+    assert_eq!(machine.read("/var/lib/omgt-colour"), "blue\n");
+    let environment = machine.read("/var/lib/omgt-environment");
+    assert!(environment.contains("DEBIAN_FRONTEND=noninteractive\n"), "{environment}");
+}
+
+#[test]
+fn triggers_have_run_when_it_is_over() {
+    let machine = world().machine();
+    let ran = commit(&machine, &[(Verb::Install, "omgt-plugin")], &keep());
+    assert_eq!(done(ran.succeeded()), [(Change::Install, "omgt-plugin", "", "2")]);
+    assert_eq!(machine.read("/var/lib/omgt-plugins"), "one\n");
+}
+
+#[test]
+fn a_held_lock_names_its_holder_and_can_be_waited_for() {
+    let machine = world().machine();
+    let install = planned(&machine, &[(Verb::Install, "omgt-p8")], &keep());
+    let waiting = planned(&machine, &[(Verb::Install, "omgt-p8")], &Options { wait: true, ..keep() });
+    let mut apt = machine.command("apt-get");
+    let mut apt = apt.args(["--quiet", "--yes", "install", "omgt-slow"]).stdout(Stdio::null()).spawn().unwrap();
+    while !machine.exists("/var/lib/omgt-started") {
+        assert!(apt.try_wait().unwrap().is_none());
+        std::thread::yield_now();
+    }
+    let ran = Running::start(&machine, &install).finish();
+    let (failure, applied) = ran.failed();
+    assert_eq!((failure.kind, applied.items.len()), (FailureKind::Locked, 0));
+    assert!(failure.message.contains("apt-get (process ") && failure.message.contains("lock-frontend"), "{failure}");
+
+    let is_waiting = |event: &Event| matches!(event, Event::Message { text, .. } if text.contains("apt-get (process "));
+    let mut cancelled = Running::start(&machine, &waiting);
+    cancelled.until(is_waiting);
+    cancelled.reply(&Reply::Cancel);
+    assert!(matches!(cancelled.finish().outcome, Some(Outcome::Cancelled { applied }) if applied.items.is_empty()));
+
+    let mut patient = Running::start(&machine, &waiting);
+    patient.until(is_waiting);
+    machine.write("/var/lib/omgt-go", "");
+    let ran = patient.finish();
+    assert_eq!(done(ran.succeeded()), [(Change::Install, "omgt-p8", "", "2")]);
+    assert!(apt.wait().unwrap().success());
+}
+
+#[test]
+fn a_plan_that_no_longer_holds_is_refused_and_nothing_is_done() {
+    let machine = world().machine();
+    let stale = planned(&machine, &[(Verb::Upgrade, "omgt-app")], &keep());
+    machine.run("apt-get", &["--quiet", "--yes", "install", "omgt-lib"]);
+    let before = machine.read("/var/lib/dpkg/status");
+    let ran = Running::start(&machine, &stale).finish();
+    assert_eq!(ran.failed().0.kind, FailureKind::PlanStale);
+    assert_eq!(machine.read("/var/lib/dpkg/status"), before);
+    let unsigned = request(&[(Verb::Upgrade, "omgt-app")], &keep());
+    let ran = Running::start(&machine, &unsigned).finish();
+    assert_eq!(ran.failed().0.kind, FailureKind::InvalidArgument);
+    assert_eq!(machine.read("/var/lib/dpkg/status"), before);
+}
+
+#[test]
+fn marks_and_holds_are_apts_and_dpkgs_own() {
+    let machine = world().machine();
+    let ran = commit(&machine, &[(Verb::MarkDependency, "omgt-p7"), (Verb::Hold, "omgt-conf")], &keep());
+    let mut found = done(ran.succeeded());
+    found.sort_unstable();
+    assert_eq!(found, [(Change::Hold, "omgt-conf", "1", "1"), (Change::MarkDependency, "omgt-p7", "1", "1")]);
+    assert_eq!(machine.run("apt-mark", &["showhold"]), "omgt-conf\n");
+    assert_eq!(machine.run("apt-mark", &["showauto", "omgt-p7"]), "omgt-p7\n");
+    let ran = commit(&machine, &[(Verb::MarkExplicit, "omgt-p7"), (Verb::Unhold, "omgt-conf")], &keep());
+    let mut found = done(ran.succeeded());
+    found.sort_unstable();
+    assert_eq!(found, [(Change::Unhold, "omgt-conf", "1", "1"), (Change::MarkExplicit, "omgt-p7", "1", "1")]);
+    assert_eq!(machine.run("apt-mark", &["showhold"]), "");
+    assert_eq!(machine.run("apt-mark", &["showauto", "omgt-p7"]), "");
+}
+
+#[test]
+fn signals_do_not_stop_what_is_being_applied() {
+    let machine = world().machine();
+    let install = planned(&machine, &[(Verb::Install, "omgt-slow"), (Verb::Install, "omgt-p8")], &keep());
+    let mut running = Running::start(&machine, &install);
+    running.until_item("omgt-slow:amd64", ItemState::Configuring);
+    while !machine.exists("/var/lib/omgt-started") {
+        std::thread::yield_now();
+    }
+    let helper = Pid::from_raw(i32::try_from(running.pid()).unwrap()).unwrap();
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        kill_process(helper, signal).unwrap();
+    }
+    running.reply(&Reply::Cancel);
+    machine.write("/var/lib/omgt-go", "");
+    running.finish().succeeded();
+    assert_eq!(version_of(&machine, "omgt-slow"), "ii 2");
+    assert_eq!(version_of(&machine, "omgt-p8"), "ii 2");
+}
+
+#[test]
+fn a_wanted_restart_is_told_with_its_packages() {
+    let machine = world().machine();
+    machine.write("/run/reboot-required", "*** System restart required ***\n");
+    machine.write("/run/reboot-required.pkgs", "linux-image\nlibc6\n");
+    let ran = commit(&machine, &[(Verb::Install, "omgt-p8")], &keep());
+    let restart = &ran.succeeded().restart;
+    assert_eq!(
+        (restart.machine, restart.packages.as_slice()),
+        (true, &["libc6".to_owned(), "linux-image".to_owned()][..])
+    );
+}
+
+#[test]
+fn at_a_terminal_dpkg_asks_there_and_events_stay_apart() {
+    let machine = world().machine();
+    machine.write("/etc/omgt/conf.conf", "mine\n");
+    let wanted = planned(&machine, &[(Verb::Upgrade, "omgt-conf")], &conffiles(Conffiles::Ask));
+    let mut line = Vec::new();
+    write_line(&mut line, &wanted).unwrap();
+    machine.write("/root/request", line);
+    let helper = format!("{HELPER} commit --backend apt --terminal </root/request >/root/events");
+    let mut command = machine.command("script");
+    command.args(["--quiet", "--return", "--command", &helper, "/dev/null"]).env("TERM", "dumb");
+    let mut terminal = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut screen, mut shown, mut chunk) = (terminal.stdout.take().unwrap(), Vec::new(), [0; 1000]);
+    while !String::from_utf8_lossy(&shown).contains("[default=N] ?") {
+        let length = screen.read(&mut chunk).unwrap();
+        assert_ne!(length, 0, "{}", String::from_utf8_lossy(&shown));
+        shown.extend_from_slice(&chunk[..length]);
+    }
+    // Kept open until the end: a terminal whose other side is gone hangs up.
+    let mut keyboard = terminal.stdin.take().unwrap();
+    keyboard.write_all(b"y\n").unwrap();
+    screen.read_to_end(&mut shown).unwrap();
+    assert!(terminal.wait().unwrap().success(), "{}", String::from_utf8_lossy(&shown));
+    assert_eq!(machine.read("/etc/omgt/conf.conf"), "of version 2\n");
+    let events = machine.read("/root/events");
+    let events: Vec<Event> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(matches!(events.last(), Some(Event::Finished(Outcome::Succeeded(_)))), "{events:?}");
+    assert!(!events.iter().any(|event| matches!(event, Event::Question(_))));
+}
