@@ -3,13 +3,15 @@
 PREFIX ?= /usr/local
 DESTDIR ?=
 CARGO ?= cargo
+# The system bus reads policies, and polkitd actions, in /usr/share and not in /usr/local/share.
+SYSTEM_DATADIR ?= $(patsubst /usr/local/share,/usr/share,$(PREFIX)/share)
 # Where cargo puts its results.
 TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
 
 BUILD_PACKAGES = g++ libc6-dev libapt-pkg-dev pkg-config
 DEMO_PACKAGES = dbus libglib2.0-bin
-TEST_PACKAGES = apt-utils bash binutils dbus dbus-user-session debootstrap dpkg-dev fish gpg gpg-agent \
-	libglib2.0-bin man-db python3 systemd util-linux zsh
+TEST_PACKAGES = apt-utils bash binutils dbus dbus-user-session debootstrap dpkg-dev fish gpg gpg-agent iproute2 \
+	libglib2.0-bin man-db polkitd python3 python3-dbus-next systemd util-linux zsh
 
 # Asked when a recipe runs, not before: `make deps` may just have installed the library.
 features = $$(if pkg-config --exists apt-pkg 2>/dev/null; then echo '--features debian'; fi)
@@ -17,7 +19,8 @@ features = $$(if pkg-config --exists apt-pkg 2>/dev/null; then echo '--features 
 data_home = $(or $(XDG_DATA_HOME),$(HOME)/.local/share)
 system_folders = DESTDIR='$(DESTDIR)' target='$(TARGET_DIR)/release' bindir='$(PREFIX)/bin' \
 	libexecdir='$(PREFIX)/libexec' datadir='$(PREFIX)/share' mandir='$(PREFIX)/share/man' \
-	unitdir='$(PREFIX)/lib/systemd/user' dbusdir='$(PREFIX)/share/dbus-1/services'
+	unitdir='$(PREFIX)/lib/systemd/user' dbusdir='$(PREFIX)/share/dbus-1/services' \
+	system_unitdir='$(PREFIX)/lib/systemd/system' system_datadir='$(SYSTEM_DATADIR)'
 user_folders = DESTDIR='$(DESTDIR)' target='$(TARGET_DIR)/release' bindir='$(HOME)/.local/bin' \
 	libexecdir='$(HOME)/.local/libexec' datadir='$(data_home)' mandir='$(data_home)/man' \
 	unitdir='$(data_home)/systemd/user' dbusdir='$(data_home)/dbus-1/services'
@@ -52,7 +55,8 @@ test: deps test-deps ## build, then run every test tier
 
 install: ## install what `make build` made (PREFIX, DESTDIR)
 	@$(system_folders) packaging/install install
-	@echo 'Installed under $(DESTDIR)$(PREFIX). Each user may now run:'
+	@echo 'Installed under $(DESTDIR)$(PREFIX). Once, as root: systemctl daemon-reload; systemctl reload dbus'
+	@echo 'Each user may now run:'
 	@echo '  systemctl --user daemon-reload'
 	@echo '  systemctl --user enable --now omgd.socket omg-status.path omg-status.timer'
 

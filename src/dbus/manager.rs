@@ -89,7 +89,7 @@ impl Manager {
         let files = arguments::plan_files(options, &actions)?;
         let plan = self.engine.plan(actions, arguments::plan_options(options)?, files).await?;
         let path = self.plans.serve(connection, plan, owner, self.activity.keep()).await.map_err(internal)?;
-        OwnedObjectPath::try_from(path).map_err(|error| internal(error.into()))
+        OwnedObjectPath::try_from(path).map_err(internal)
     }
 
     async fn told(&self, options: &Options) -> Result<Vec<WireHistory>, Error> {

@@ -23,6 +23,7 @@ installs() {
     expected="./usr/bin/omg
 ./usr/bin/omg-fast
 ./usr/bin/omgd
+./usr/lib/systemd/system/omg-helper.service
 ./usr/lib/systemd/user/omg-status.path
 ./usr/lib/systemd/user/omg-status.service
 ./usr/lib/systemd/user/omg-status.timer
@@ -31,9 +32,12 @@ installs() {
 ./usr/libexec/omg/omg-helper
 ./usr/share/bash-completion/completions/omg
 ./usr/share/dbus-1/services/org.omg.PackageManager1.service
+./usr/share/dbus-1/system-services/org.omg.Transaction1.service
+./usr/share/dbus-1/system.d/org.omg.Transaction1.conf
 ./usr/share/doc/omg/examples/sandbox.conf.example
 ./usr/share/fish/vendor_completions.d/omg.fish
 ./usr/share/omg/install.manifest
+./usr/share/polkit-1/actions/org.omg.transaction.policy
 ./usr/share/zsh/site-functions/_omg"
     equal "$(files_in "$work/root" | grep -v /share/man/)" "$expected" || return 1
     for page in omg omgd omg-fast omg-helper; do
@@ -43,12 +47,32 @@ installs() {
 check "make install puts every file in its place" installs
 
 units_name_the_programs() {
-    local root=$work/root
+    local root=$work/root helper=/usr/libexec/omg/omg-helper
     equal "$(sed -n 's/^ExecStart=//p' "$root/usr/lib/systemd/user/omgd.service")" /usr/bin/omgd &&
         equal "$(sed -n 's/^Exec=//p' "$root/usr/share/dbus-1/services/org.omg.PackageManager1.service")" /usr/bin/omgd &&
-        not grep -rl '@bindir@' "$root/usr/lib" "$root/usr/share/dbus-1"
+        equal "$(sed -n 's/^ExecStart=//p' "$root/usr/lib/systemd/system/omg-helper.service")" "$helper service" &&
+        equal "$(sed -n 's/^Exec=//p' "$root/usr/share/dbus-1/system-services/org.omg.Transaction1.service")" "$helper service" &&
+        not grep -rlE '@(bindir|libexecdir)@' "$root/usr/lib" "$root/usr/share/dbus-1"
 }
 check "units and the bus service name the installed programs" units_name_the_programs
+
+polkit_actions_are_the_privileges() {
+    python3 - dbus/org.omg.transaction.policy src/transaction/action.rs <<'PYTHON'
+import re, sys
+import xml.etree.ElementTree as tree
+actions = {action.get("id"): action for action in tree.parse(sys.argv[1]).getroot().iter("action")}
+wanted = set(re.findall(r'"(org\.omg\.transaction\.[a-z-]+)"', open(sys.argv[2]).read()))
+assert wanted and set(actions) == wanted, (sorted(actions), sorted(wanted))
+allowed = {"refresh": ["auth_admin", "yes", "yes"], "install-untrusted": ["auth_admin"] * 3}
+for name, action in actions.items():
+    defaults = [action.find("defaults/allow_" + who).text for who in ("any", "inactive", "active")]
+    expected = allowed.get(name.rsplit(".", 1)[1], ["auth_admin", "auth_admin", "auth_admin_keep"])
+    assert defaults == expected, (name, defaults)
+    assert action.find("message").text and action.find("description").text
+PYTHON
+}
+check "polkit knows an action for each privilege, and no more without a password than the distribution allows" \
+    polkit_actions_are_the_privileges
 
 pages_format() {
     local page said
@@ -83,6 +107,7 @@ keeps_others() {
     echo mine >"$work/home/.local/share/zsh/site-functions/_mine"
     before=$(folders_in "$work/home")
     env -u XDG_DATA_HOME HOME="$work/home" make --no-print-directory --old-file=build TARGET_DIR="$target_dir" install-user >/dev/null || return 1
+    [ -z "$(find "$work/home" -name '*Transaction1*' -o -name '*.policy' -o -name omg-helper.service)" ] || return 1
     [ -x "$work/home/.local/bin/omgd" ] && [ -x "$work/home/.local/libexec/omg/omg-helper" ] || return 1
     echo mine >"$work/home/.local/share/man/man1/mine.1"
     env -u XDG_DATA_HOME HOME="$work/home" make --no-print-directory TARGET_DIR="$target_dir" uninstall-user || return 1

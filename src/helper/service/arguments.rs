@@ -94,8 +94,11 @@ fn allow(options: &Given, allowed: &[&str]) -> Result<(), Error> {
 fn files(options: &mut Given) -> Result<Vec<OwnedFd>, Error> {
     let Some(given) = options.remove("files") else { return Ok(Vec::new()) };
     let signature = given.value_signature().to_string();
-    let given: Vec<zbus::Fd<'_>> =
-        given.try_into().map_err(|_| Error::InvalidArgument(format!("files: expected ah, got {signature}")))?;
+    let refused = || Error::InvalidArgument(format!("files: expected ah, got {signature}"));
+    if signature != "ah" {
+        return Err(refused());
+    }
+    let given: Vec<zbus::Fd<'_>> = given.try_into().map_err(|_| refused())?;
     if given.len() > MAX_FILES {
         return Err(Error::LimitExceeded(format!("files: {} given, at most {MAX_FILES} are allowed", given.len())));
     }

@@ -57,7 +57,7 @@ impl Transaction {
         commands: omg::dbus::job::Commands,
         number: u64,
     ) -> Result<OwnedObjectPath, Error> {
-        let path = OwnedObjectPath::try_from(format!("{TRANSACTION_PATH}/job/{number}")).map_err(zbus::Error::from)?;
+        let path = OwnedObjectPath::try_from(format!("{TRANSACTION_PATH}/job/{number}"))?;
         let object = Job1::new(Arc::clone(&job), self.means.callers.clone());
         bus.object_server().at(&path, object).await?;
         let relay = Relay::new(Arc::clone(&job), bus, path.clone().into_inner());

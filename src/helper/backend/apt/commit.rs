@@ -6,6 +6,7 @@ mod fetch;
 mod locks;
 mod manage;
 mod output;
+mod refresh;
 mod repair;
 mod report;
 mod restart;
@@ -23,6 +24,8 @@ use rust_apt::error::AptErrors;
 use super::super::{Caller, System};
 use super::resolve::{self, Resolved};
 use super::settings;
+pub use refresh::refresh;
+
 use apply::Seen;
 use database::Database;
 use locks::Locks;

@@ -21,7 +21,6 @@ mod marking;
 mod origin;
 mod package_files;
 mod phasing;
-mod refresh;
 mod release;
 mod resolve;
 mod settings;
@@ -153,7 +152,7 @@ impl Backend for Apt {
     }
 
     fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome {
-        refresh::refresh(system, caller)
+        commit::refresh(system, caller)
     }
 }
 

@@ -25,10 +25,28 @@ const PULSE: usize = 100_000;
 /// promise, [`FailureKind::DiskFull`]; cancelled.
 pub fn fetch(config: &Config, cache: &Cache, plan: &Plan, caller: &dyn Caller, share: f64) -> Result<(), Stop> {
     has_room(config, plan)?;
-    let state =
-        RefCell::new(State { report: Report::new(caller, plan, 0.0, share), failures: Vec::new(), stopped: false });
+    let report = Report::new(caller, plan, 0.0, share);
+    acquire("the packages", report, |progress| cache.get_archives(progress).map_err(AptErrors::from))
+}
+
+/// Fetches the package lists.
+///
+/// # Errors
+/// As [`fetch`].
+pub fn fetch_lists(cache: Cache, caller: &dyn Caller) -> Result<(), Stop> {
+    acquire("the package lists", Report::of_all(caller), |progress| cache.update(progress))
+}
+
+/// Lets apt fetch `what`, tells how it goes, and finds out what became of it.
+fn acquire(
+    what: &str,
+    report: Report<'_>,
+    work: impl FnOnce(&mut AcquireProgress<'_>) -> Result<(), AptErrors>,
+) -> Result<(), Stop> {
+    let caller = report.caller();
+    let state = RefCell::new(State { report, failures: Vec::new(), stopped: false });
     let mut progress = AcquireProgress::new(Pulses(&state));
-    let result = cache.get_archives(&mut progress);
+    let result = work(&mut progress);
     drop(progress);
     let mut state = state.into_inner();
     state.report.flush();
@@ -37,10 +55,7 @@ pub fn fetch(config: &Config, cache: &Cache, plan: &Plan, caller: &dyn Caller, s
         drop(AptErrors::new());
         return Err(Stop::Cancelled);
     }
-    let said = match result {
-        Ok(()) => AptErrors::new(),
-        Err(error) => AptErrors::from(error),
-    };
+    let said = result.err().unwrap_or_else(AptErrors::new);
     let worst = state.failures.iter().max_by_key(|failed| gravity(failed.kind));
     if let Some(failed) = worst {
         let others = match state.failures.len() - 1 {
@@ -54,7 +69,7 @@ pub fn fetch(config: &Config, cache: &Cache, plan: &Plan, caller: &dyn Caller, s
     if said.iter().any(|message| message.is_error) {
         let said = words(&said);
         let kind = kind_of(&said);
-        return Err(Stop::failed(kind, format!("the packages cannot be fetched: {said}; {}", advice(kind))));
+        return Err(Stop::failed(kind, format!("{what} cannot be fetched: {said}; {}", advice(kind))));
     }
     for message in said.iter() {
         caller.tell(Event::Message { level: Level::Warning, text: message.msg.clone() });
@@ -184,7 +199,19 @@ fn stop_methods() {
 fn kind_of(text: &str) -> FailureKind {
     const WORDS: [(FailureKind, &[&str]); 3] = [
         (FailureKind::DiskFull, &["No space left", "enough free space", "Disk quota exceeded"]),
-        (FailureKind::Untrusted, &["Hash Sum mismatch", "unexpected size", "Insufficient information", "isn't signed"]),
+        (
+            FailureKind::Untrusted,
+            &[
+                "Hash Sum mismatch",
+                "unexpected size",
+                "Insufficient information",
+                "isn't signed",
+                "not signed",
+                "NO_PUBKEY",
+                "EXPKEYSIG",
+                "BADSIG",
+            ],
+        ),
         (FailureKind::NotFound, &["404 ", "410 ", "File not found", "No such file", "Can't find a source"]),
     ];
     let found = WORDS.iter().find(|(_, words)| words.iter().any(|part| text.contains(part)));

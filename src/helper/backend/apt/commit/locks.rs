@@ -153,7 +153,7 @@ fn open(path: &Path) -> Result<File, Stop> {
 
 /// The process that holds a lock.
 #[derive(Debug)]
-struct Holder {
+pub struct Holder {
     /// 0 where it is not visible from here (another PID namespace).
     pid: i32,
     path: PathBuf,
@@ -161,7 +161,7 @@ struct Holder {
 
 impl Holder {
     /// Of a file that this process does not lock.
-    fn of(path: &Path) -> Option<Self> {
+    pub fn of(path: &Path) -> Option<Self> {
         let file = OpenOptions::new().read(true).write(true).open(path).ok()?;
         Self::asked(&file, path)
     }
@@ -180,7 +180,7 @@ impl Holder {
         is_held.then(|| Self { pid: asked.l_pid, path: path.to_owned() })
     }
 
-    fn name(&self) -> String {
+    pub fn name(&self) -> String {
         let command = std::fs::read_to_string(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
         match (self.pid > 0, command.trim()) {
             (false, _) => "another program".to_owned(),

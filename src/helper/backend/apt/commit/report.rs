@@ -48,6 +48,11 @@ impl<'a> Report<'a> {
         Self { caller, names: Names::of(plan), part: (start, share), told: None, items: Vec::new(), progress: None }
     }
 
+    /// Of work that is no plan's, and all there is.
+    pub fn of_all(caller: &'a dyn Caller) -> Self {
+        Self { caller, names: Names::default(), part: (0.0, 1.0), told: None, items: Vec::new(), progress: None }
+    }
+
     pub fn caller(&self) -> &'a dyn Caller {
         self.caller
     }
