@@ -55,7 +55,7 @@ fn acquire(
         drop(AptErrors::new());
         return Err(Stop::Cancelled);
     }
-    let said = result.err().unwrap_or_else(AptErrors::new);
+    let said = result.err().unwrap_or_default();
     let worst = state.failures.iter().max_by_key(|failed| gravity(failed.kind));
     if let Some(failed) = worst {
         let others = match state.failures.len() - 1 {
