@@ -1,7 +1,8 @@
 //! Throwaway Debian machines: a debootstrapped Debian 12, each test with its own changes laid over it, in mount and PID
 //! namespaces that end with the test.
 //!
-//! The root is made once, in `${OMG_TEST_CACHE:-/var/cache/omg-tests}/bookworm`, and never written to again.
+//! The root is made once, in `${OMG_TEST_CACHE:-/var/cache/omg-tests}/bookworm` from the mirror `OMG_TEST_MIRROR`, and never
+//! written to again. Takes root, debootstrap, unshare and nsenter.
 
 // Each target uses its part.
 #![allow(dead_code)]
