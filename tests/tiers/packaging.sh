@@ -56,6 +56,20 @@ units_name_the_programs() {
 }
 check "units and the bus service name the installed programs" units_name_the_programs
 
+# What packages' scripts would inherit and cannot work under, and what would end dpkg half-way.
+system_unit_lets_packages_work() {
+    local unit=$work/root/usr/lib/systemd/system/omg-helper.service forbidden
+    mkdir -p "$work/units"
+    sed "s|^ExecStart=/usr|ExecStart=$work/root/usr|" "$unit" >"$work/units/omg-helper.service"
+    systemd-analyze verify --man=no "$work/units/omg-helper.service" || return 1
+    forbidden='^(Protect|Private|ReadOnly|ReadWrite|Inaccessible|NoNewPrivileges|RestrictSUIDSGID|RestrictNamespaces|SystemCall'
+    forbidden+='|MemoryDeny|CapabilityBounding|RestrictAddress|DynamicUser|User=|RuntimeMaxSec|WatchdogSec|Restart=always)'
+    not grep -E "$forbidden" "$unit" || return 1
+    holds "$(cat "$unit")" '^KillMode=process$' && holds "$(cat "$unit")" '^SendSIGKILL=no$' &&
+        holds "$(cat "$unit")" '^TimeoutStopSec=infinity$'
+}
+check "systemd accepts the system unit, which takes nothing from packages and never ends dpkg" system_unit_lets_packages_work
+
 polkit_actions_are_the_privileges() {
     python3 - dbus/org.omg.transaction.policy src/transaction/action.rs <<'PYTHON'
 import re, sys

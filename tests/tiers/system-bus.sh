@@ -7,7 +7,8 @@
 # host's mounts, users, packages and processes are not touched, and everything ends with the namespaces' first process.
 #
 # Prints check lines (tests/support/tap.sh); `SKIP reason` and exit status 0 when this machine cannot do it.
-# TARGET_DIR names the folder that holds release/ (default: target).
+# TARGET_DIR names the folder that holds release/ (default: target). SYSTEM_BUS_ONLY runs the checks whose function's name
+# starts with it; UPDATE_GOLDEN=1 writes the published descriptions anew.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/support/tap.sh
@@ -28,7 +29,8 @@ over() {
     mount -t overlay -o "lowerdir=$1,upperdir=$scratch/over$1/upper,workdir=$scratch/over$1/work" overlay "$1"
 }
 
-# Packages for the throwaway Debian: `rival-omg` takes the place of `hello-omg`, the script of `spy-omg` looks around.
+# Packages for the throwaway Debian: `rival-omg` takes the place of `hello-omg`, the scripts of `spy-omg`
+# and `third-omg` look around.
 repository() {
     local folder=$1 name version build
     mkdir -p "$folder"
@@ -39,8 +41,8 @@ repository() {
         printf 'Package: %s\nVersion: %s\nArchitecture: all\nMaintainer: Tests <t@example.invalid>\nDescription: test\n' \
             "$name" "$version" >"$build/DEBIAN/control"
         if [ "$name" = rival-omg ]; then echo 'Conflicts: hello-omg' >>"$build/DEBIAN/control"; fi
-        if [ "$name" = spy-omg ]; then
-            printf '#!/bin/sh\n{ env; pwd; ls -l /proc/$$/fd; id -u; } >/var/spy-omg\n' >"$build/DEBIAN/postinst"
+        if [[ $name = @(spy|third)-omg ]]; then
+            printf '#!/bin/sh\n{ env; pwd; ls -l /proc/$$/fd; id -u; } >/var/%s\n' "$name" >"$build/DEBIAN/postinst"
             chmod 755 "$build/DEBIAN/postinst"
         fi
         dpkg-deb --root-owner-group --build "$build" "$folder/${name}_${version}_all.deb" >/dev/null
@@ -103,7 +105,7 @@ inside() {
     eventually 20 test -S /run/dbus/system_bus_socket
     # The bus starts polkitd when it is asked for, as it does where no systemd runs.
     env --ignore-environment PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 \
-        ${UPDATE_GOLDEN:+UPDATE_GOLDEN=1} \
+        ${UPDATE_GOLDEN:+UPDATE_GOLDEN=1} SYSTEM_BUS_ONLY="${SYSTEM_BUS_ONLY:-}" \
         /usr/bin/python3 tests/tiers/system_bus_checks.py "$root" "$target_dir/release/omg-helper" || {
         status=$?
         sed 's/^/# service: /' "$scratch/service.log" 2>/dev/null | tail -n 30

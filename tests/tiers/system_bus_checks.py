@@ -293,15 +293,31 @@ async def descriptors():
         fds = [os.open("/dev/null", os.O_RDONLY) for _ in range(count)]
         options = {"files": Variant("ah", list(range(count)))}
         await user.refused("InvalidArgument", user.commit(wanted, options=options, fds=fds))
-    # A real one, from root, whom polkit allows everything.
-    with open(ROOT + "/srv/omg/third-omg_1.0_all.deb", "rb") as package:
-        fd = os.dup(package.fileno())
-        job = await root.commit([("install-file", "third-omg.deb")], options={"files": Variant("ah", [0])}, fds=[fd])
-        os.close(fd)
-        word, result = await root.run(job)
-        assert (word, result["Error"]) == ("failed", ERROR + "PlanStale"), result
+    # A real one, from root, whom polkit allows everything: it has to be the file that was planned.
+    with open(ROOT + "/srv/omg/third-omg_1.0_all.deb", "rb") as package, \
+            open(ROOT + "/srv/omg/other-omg_1.0_all.deb", "rb") as another:
+        digest = plan(wanted, fds=[package.fileno()])
+        for file, expected in ((another, "PlanStale"), (package, None)):
+            job = await root.commit(wanted, digest, options={"files": Variant("ah", [0])}, fds=[os.dup(file.fileno())])
+            word, result = await root.run(job)
+            assert result.get("Error") == (expected and ERROR + expected), result
+            await root.job(job, "Close")
+    assert word == "succeeded" and installed("third-omg"), result
+    shows_nothing("/var/third-omg")
     user.close()
     root.close()
+
+
+def shows_nothing(file):
+    """What a package's script saw: root, in the root folder, with the environment of a commit and none of its descriptors."""
+    with open(ROOT + file, encoding="utf-8") as spied:
+        told = spied.read()
+    names = {line.split("=", 1)[0] for line in told.splitlines() if "=" in line and not line.startswith("l")}
+    strangers = {name for name in names if not name.startswith(("DPKG_", "APT_")) and name not in {
+        "PATH", "LC_ALL", "HOME", "DEBIAN_FRONTEND", "PWD", "OLDPWD", "SHLVL", "_", "DEBIAN_HAS_FRONTEND", "PERL_DL_NONLAZY"}}
+    assert not strangers, f"{strangers} in\n{told}"
+    assert "socket:" not in told and "omg_1.0_all.deb" not in told, f"a descriptor is inherited:\n{told}"
+    assert "\n/\n" in told and told.endswith("\n0\n"), told
 
 
 async def nothing_of_the_callers():
@@ -309,13 +325,7 @@ async def nothing_of_the_callers():
     wanted = [("install", "spy-omg")]
     word, result = await client.run(await client.commit(wanted, plan(wanted)))
     assert word == "succeeded", result
-    with open(ROOT + "/var/spy-omg", encoding="utf-8") as file:
-        told = file.read()
-    names = {line.split("=", 1)[0] for line in told.splitlines() if "=" in line and not line.startswith("l")}
-    strangers = {name for name in names if not name.startswith(("DPKG_", "APT_")) and name not in {
-        "PATH", "LC_ALL", "HOME", "DEBIAN_FRONTEND", "PWD", "OLDPWD", "SHLVL", "_", "DEBIAN_HAS_FRONTEND", "PERL_DL_NONLAZY"}}
-    assert not strangers, f"{strangers} in\n{told}"
-    assert "socket:" not in told, f"a connection is inherited:\n{told}"
+    shows_nothing("/var/spy-omg")
     client.close()
 
 
@@ -462,6 +472,58 @@ async def cancelled():
     await client.job(job, "Close")
     await client.job(ready, "Close")
     client.close()
+
+
+async def inhibited():
+    """A logind that is there is asked to keep the machine awake, for as long as packages are half changed."""
+    client, logind = await Client.connect(USER), await Client.connect(0)
+    reading, writing = os.pipe2(os.O_NONBLOCK)
+    asked = []
+
+    def called(message):
+        if message.message_type is not MessageType.METHOD_CALL or message.member != "Inhibit":
+            return None
+        asked.append(message.body)
+        return Message.new_method_return(message, "h", [0], [writing])
+
+    logind.bus.add_message_handler(called)
+    bus = ("/org/freedesktop/DBus", "org.freedesktop.DBus")
+    await logind.call(*bus, "RequestName", "su", ["org.freedesktop.login1", 4], to=bus[1])
+    await client.wake()
+    script = event("phase", phase="fetching", cancellable=True) + WAIT + \
+        event("phase", phase="applying", cancellable=False) + "while [ ! -e /run/applied ]; do sleep 0.05; done\n" + SUCCEEDED
+    with StandIn(script):
+        job = await client.commit(INSTALL)
+        await client.job(job, "Start")
+        async def fetches():
+            return await client.get(job, "Phase") == "fetching"
+        await eventually(fetches)
+        assert not asked, "the machine is kept awake for a download"
+        go_on()
+        await eventually(lambda: asked, "logind was asked")
+        # What was sent before this call has been sent.
+        await logind.call(*bus, "GetId", to=bus[1])
+        os.close(writing)
+        try:
+            os.read(reading, 1)
+            raise AssertionError("the lock is not held")
+        except BlockingIOError:
+            pass
+        with open(ROOT + "/run/applied", "w", encoding="utf-8"):
+            pass
+        assert (await client.outcome(job))[0] == "succeeded"
+        await eventually(lambda: closed(reading), "the lock was let go")
+    assert [words[:2] + words[3:] for words in asked] == [["shutdown:sleep", "omg", "block"]], asked
+    await client.job(job, "Close")
+    logind.close()
+    client.close()
+
+
+def closed(reading):
+    try:
+        return os.read(reading, 1) == b""
+    except BlockingIOError:
+        return False
 
 
 async def refreshed():
@@ -662,6 +724,7 @@ check("a job whose owner leaves ends before Start and goes on after it", owners_
 check("progress is coalesced; questions are answered by the owner with their choices only", progress_and_questions)
 check("a helper that dies fails its job with Internal", helper_dies)
 check("a job is cancelled before and while it runs", cancelled)
+check("logind keeps the machine awake while packages are changed", inhibited)
 check("a refresh is authorised and written down", refreshed)
 check("after SIGTERM the commit that runs goes to its end and nothing new begins", terminated)
 check("a service that is killed takes no commit with it", killed)

@@ -129,6 +129,8 @@ fn inherited(label: &str, descriptor: i32) -> Result<File, Failure> {
     // SAFETY: only borrowed for the call that duplicates it, which fails when it is not open.
     let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
     let own = borrowed.try_clone_to_owned();
+    // What the caller passed is for this process, not for package scripts. One that is not open is told of below.
+    let _ = rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::CLOEXEC);
     own.map(File::from).map_err(|error| invalid(format!("{label} does not come as descriptor {descriptor}: {error}")))
 }
 
