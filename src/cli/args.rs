@@ -122,7 +122,9 @@ impl From<When> for ColorChoice {
     }
 }
 
+// Only the verb that is given is built: building the options of all of them takes part in every search's time.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Verb {
     /// Find packages by name and summary.
     #[command(visible_alias = "s", after_long_help = ROWS_JSON)]
