@@ -533,7 +533,7 @@ async def refreshed():
     word, result = await client.run(await client.refresh())
     [last] = audit(1)
     assert last["what"] == "refreshed" and last["actor"] == {"uid": USER, "via": "polkit"}, last
-    assert last["ending"] == word, (last, result)
+    assert (last["ending"], word) == ("succeeded", "succeeded"), (last, result)
     denied = await Client.connect(OTHER)
     word, result = await denied.run(await denied.refresh())
     assert (word, result["Error"]) == ("failed", ERROR + "NotAuthorized"), result
