@@ -6,7 +6,7 @@ use super::super::Failure;
 use super::super::output::format::count;
 use super::super::output::{DIM, GOOD, NAME, Output, WARN};
 use crate::dbus::client::{Client, ErrorKind};
-use crate::transaction::{self, Applied, Change, Outcome};
+use crate::transaction::{self, Applied, Change, Item, Outcome};
 
 /// The last line of `--json`.
 #[derive(Serialize)]
@@ -112,7 +112,13 @@ fn print(applied: &Applied, download_only: bool, out: &mut Output) {
         out.newline();
     }
     if applied.entry != 0 && !download_only {
-        out.styled(DIM, &format!("number {0} in the history; `omg undo {0}` takes it back", applied.entry));
+        let lasting = |item: &Item| !matches!(item.change, Change::Reinstall | Change::Configure | Change::Clean);
+        let undo = if applied.items.iter().any(lasting) {
+            format!("; `omg undo {}` takes it back", applied.entry)
+        } else {
+            String::new()
+        };
+        out.styled(DIM, &format!("number {} in the history{undo}", applied.entry));
         out.newline();
     }
 }

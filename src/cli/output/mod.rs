@@ -166,7 +166,9 @@ impl Output {
     pub fn note(&mut self, style: Style, text: &str) {
         self.flush();
         let (start, end) = if self.note_colors { (style, style) } else { (Style::new(), Style::new()) };
-        let line = format!("{}omg:{} {}\n", start.render(), end.render_reset(), escape(text));
+        // Each line by itself: a line break is the only control character that may stay one.
+        let text: Vec<_> = text.lines().map(escape).collect();
+        let line = format!("{}omg:{} {}\n", start.render(), end.render_reset(), text.join("\n  "));
         // Nobody is left to be told that standard error is closed.
         let _ = io::stderr().write_all(line.as_bytes());
     }

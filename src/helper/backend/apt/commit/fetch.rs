@@ -26,7 +26,7 @@ const PULSE: usize = 100_000;
 pub fn fetch(config: &Config, cache: &Cache, plan: &Plan, caller: &dyn Caller, share: f64) -> Result<(), Stop> {
     has_room(config, plan)?;
     let report = Report::new(caller, plan, 0.0, share);
-    acquire("the packages", report, |progress| cache.get_archives(progress).map_err(AptErrors::from))
+    acquire("the packages", report, ItemDesc::short_desc, |progress| cache.get_archives(progress).map_err(AptErrors::from))
 }
 
 /// Fetches the package lists.
@@ -34,17 +34,19 @@ pub fn fetch(config: &Config, cache: &Cache, plan: &Plan, caller: &dyn Caller, s
 /// # Errors
 /// As [`fetch`].
 pub fn fetch_lists(cache: Cache, caller: &dyn Caller) -> Result<(), Stop> {
-    acquire("the package lists", Report::of_all(caller), |progress| cache.update(progress))
+    // The short name is the same for the lists of every repository.
+    acquire("the package lists", Report::of_all(caller), ItemDesc::description, |progress| cache.update(progress))
 }
 
 /// Lets apt fetch `what`, tells how it goes, and finds out what became of it.
 fn acquire(
     what: &str,
     report: Report<'_>,
+    naming: fn(&ItemDesc) -> String,
     work: impl FnOnce(&mut AcquireProgress<'_>) -> Result<(), AptErrors>,
 ) -> Result<(), Stop> {
     let caller = report.caller();
-    let state = RefCell::new(State { report, failures: Vec::new(), stopped: false });
+    let state = RefCell::new(State { report, naming, failures: Vec::new(), stopped: false });
     let mut progress = AcquireProgress::new(Pulses(&state));
     let result = work(&mut progress);
     drop(progress);
@@ -101,13 +103,15 @@ struct Failed {
 
 struct State<'a> {
     report: Report<'a>,
+    /// What a file is called.
+    naming: fn(&ItemDesc) -> String,
     failures: Vec<Failed>,
     stopped: bool,
 }
 
 impl State<'_> {
     fn name(&self, item: &ItemDesc) -> String {
-        self.report.name(&item.short_desc())
+        self.report.name(&(self.naming)(item))
     }
 
     fn tell(&mut self, item: &ItemDesc, state: ItemState, done: u64) {

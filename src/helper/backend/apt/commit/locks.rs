@@ -73,7 +73,7 @@ pub fn take(config: &Config, wait: bool, despite_journal: bool, caller: &dyn Cal
         }
     };
     if let Some(folder) = archives.parent() {
-        std::fs::create_dir_all(folder.join("partial"))
+        prepare(config, &folder.join("partial"))
             .map_err(|error| Stop::failed(FailureKind::Internal, format!("{}: {error}", folder.display())))?;
     }
     let file = open(&archives)?;
@@ -83,6 +83,22 @@ pub fn take(config: &Config, wait: bool, despite_journal: bool, caller: &dyn Cal
         }
     }
     Ok(Locks { dpkg_is_in: Cell::new(false), _archives: file, frontend })
+}
+
+/// Makes the folder that files are fetched into, and gives it to the user as whom apt's methods run: without it they would
+/// fetch as root (`pkgAcquire::GetLock` of apt does the same; the bindings have no way to it).
+fn prepare(config: &Config, partial: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(partial)?;
+    let user = config.find("APT::Sandbox::User", "");
+    if !rustix::process::geteuid().is_root() || user.is_empty() || user == "root" {
+        return Ok(());
+    }
+    let Some(user) = nix::unistd::User::from_name(&user)? else { return Ok(()) };
+    // Not a link that leads elsewhere.
+    let flags = i32::try_from((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::DIRECTORY).bits()).unwrap_or(0);
+    let folder = OpenOptions::new().read(true).custom_flags(flags).open(partial)?;
+    std::os::unix::fs::fchown(&folder, Some(user.uid.as_raw()), Some(0))?;
+    folder.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700))
 }
 
 impl Locks {
