@@ -194,6 +194,17 @@ fn writers_at_once_keep_one_chain() {
 }
 
 #[test]
+fn whoever_may_read_the_log_cannot_keep_writers_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, path) = filled(folder.path());
+    let reader = fs::File::open(&path).unwrap();
+    rustix::fs::flock(&reader, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert_eq!(log.append(&begun("emacs")).unwrap(), 5);
+    assert!(log.verify().unwrap().is_ok());
+    assert_eq!(fs::metadata(path.with_file_name("audit.lock")).unwrap().mode() & 0o777, 0o600);
+}
+
+#[test]
 fn links_and_folders_of_others_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let precious = folder.path().join("precious");

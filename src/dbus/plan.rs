@@ -121,8 +121,12 @@ impl Plans {
     }
 }
 
-/// Waits until a name is no longer on the bus. Without a bus the objects end with the connection.
+/// Waits until a name is no longer on the bus or, without a bus, until the connection has ended.
 async fn gone(connection: &Connection, name: &str) {
+    if !connection.is_bus() {
+        connection.closed().await;
+        return;
+    }
     let watched = async {
         let bus = zbus::fdo::DBusProxy::new(connection).await?;
         let mut changes = pin!(bus.receive_name_owner_changed_with_args(&[(0, name)]).await?);
@@ -137,7 +141,7 @@ async fn gone(connection: &Connection, name: &str) {
         }
         Ok::<(), zbus::Error>(())
     };
-    if !connection.is_bus() || watched.await.is_err() {
+    if watched.await.is_err() {
         pending().await
     }
 }

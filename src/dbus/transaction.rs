@@ -202,13 +202,18 @@ impl Job {
         }
     }
 
+    /// Waits for no answer: what comes of it is heard by [`Job::next`], and an answer could be behind more news than fit
+    /// into the queue while nobody takes them.
+    ///
     /// # Errors
-    /// That it can no longer be cancelled, or the service cannot be reached.
+    /// When the service cannot be reached.
     pub async fn reply(&self, reply: &Reply) -> Result<(), ClientError> {
         match reply {
             Reply::Proceed => {}
-            Reply::Cancel => self.proxy.cancel().await?,
-            Reply::Answer { id, choice } => self.proxy.answer(*id, choice).await?,
+            Reply::Cancel => self.proxy.inner().call_noreply("Cancel", &()).await?,
+            Reply::Answer { id, choice } => {
+                self.proxy.inner().call_noreply("Answer", &(*id, choice.as_str())).await?;
+            }
         }
         Ok(())
     }

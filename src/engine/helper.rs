@@ -1,9 +1,11 @@
 //! Runs `omg-helper` as this user.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::Signal;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
@@ -43,13 +45,23 @@ impl Engine {
     }
 
     /// Runs the helper to its end: `input` goes to its standard input where that is a pipe; what comes from its standard
-    /// output where that is one.
-    pub(super) async fn run_helper(&self, mut command: Command, input: Vec<u8>) -> Result<Vec<u8>, EngineError> {
+    /// output where that is one. It inherits `files`, under their numbers.
+    pub(super) async fn run_helper(
+        &self,
+        mut command: Command,
+        input: Vec<u8>,
+        files: Vec<OwnedFd>,
+    ) -> Result<Vec<u8>, EngineError> {
         let program = command.as_std().get_program().to_owned();
         let failed =
             |error: io::Error| EngineError::BackendUnavailable(format!("cannot run {}: {error}", program.display()));
         command.stderr(Stdio::piped()).kill_on_drop(true);
+        for file in &files {
+            fcntl_setfd(file, FdFlags::empty()).map_err(|error| failed(error.into()))?;
+        }
         let mut child = command.spawn().map_err(failed)?;
+        // The helper has its own; another one that is started from now on inherits none.
+        drop(files);
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let finished = tokio::time::timeout(self.options.helper_timeout, async {
             let write = async {

@@ -5,10 +5,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use rustix::io::{FdFlags, fcntl_setfd};
-
 use super::{Engine, EngineError, Subject, blocking};
-use crate::security::audit::{AuditLog, Readers, history};
+use crate::security::audit::{AuditLog, Readers, Record, history};
 use crate::transaction::{Action, Answer, HistoryEntry, Options, Plan, Request, read_line, write_line};
 
 /// Plans that are resolved at once: each takes about as much memory as the package system's own tools.
@@ -37,13 +35,7 @@ impl Engine {
         let request = Request { actions, options, files: files.iter().map(AsRawFd::as_raw_fd).collect(), digest: None };
         let mut line = Vec::new();
         write_line(&mut line, &request).map_err(|error| EngineError::Internal(format!("the request: {error}")))?;
-        for file in &files {
-            // Passed on to the helper under its number; a helper started at the same moment ignores what it does not know.
-            fcntl_setfd(file, FdFlags::empty())
-                .map_err(|error| EngineError::Internal(format!("cannot pass on a package file: {error}")))?;
-        }
-        let answer = self.run_helper(command, line).await;
-        drop(files);
+        let answer = self.run_helper(command, line, files).await;
         match read_line::<Answer>(&mut answer?.as_slice()) {
             Ok(Some(Answer::Plan(plan))) => Ok(plan),
             Ok(Some(Answer::Failed(failure))) => Err(EngineError::Refused(failure)),
@@ -67,7 +59,9 @@ impl Engine {
     fn read_history(&self, limit: usize) -> Vec<HistoryEntry> {
         let root = self.options.inputs.root.as_deref().map_or(Path::new("/"), Path::new);
         let log = AuditLog::new(&root.join(AUDIT_FOLDER), Readers::Everyone);
-        match log.read(limit.saturating_mul(3).min(LOOKED_AT)) {
+        // A transaction has two entries, and the first may lie before the second of the one before it.
+        let most = limit.saturating_mul(2).saturating_add(2).min(LOOKED_AT);
+        match log.read_where(most, |record| !matches!(record, Record::Refreshed { .. })) {
             Ok(entries) => {
                 self.in_order(Subject::History);
                 let mut told = history(&entries);

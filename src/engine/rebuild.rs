@@ -248,7 +248,7 @@ impl Engine {
         let mut command = self.helper("index")?;
         command.args(["--output", "-", "--generation", &generation.to_string()]);
         command.stdin(Stdio::null()).stdout(stdout);
-        self.run_helper(command, Vec::new()).await.map(|_| ())
+        self.run_helper(command, Vec::new(), Vec::new()).await.map(|_| ())
     }
 
     fn next_generation(&self) -> u64 {

@@ -79,8 +79,14 @@ pub fn refresh(backend: &dyn Backend, system: &System, mode: &Mode) -> Result<bo
     let run = Run::new(Lines::new(mode.terminal)?, system, mode, &request);
     let outcome = backend.refresh(system, &run);
     let (ending, message) = ending(&outcome);
+    // One that changed nothing is no news: anybody may try as often as they like.
+    let idle = match &outcome {
+        Outcome::Cancelled { .. } => true,
+        Outcome::Failed { failure, .. } => failure.kind == FailureKind::Locked,
+        Outcome::Succeeded(_) => false,
+    };
     let record = Record::Refreshed { actor: run.actor.clone(), ending, message };
-    if let Err(error) = run.log.append(&record) {
+    if let Some(error) = (!idle).then(|| run.log.append(&record)).and_then(Result::err) {
         run.unrecorded(&error);
     }
     run.tell(Event::Finished(outcome.clone()));
@@ -140,6 +146,11 @@ impl<'a> Run<'a> {
     /// What cannot be written down is done all the same: a full disk or a damaged log must not keep security fixes out.
     fn unrecorded(&self, error: &AuditError) {
         let text = format!("this is not in the audit log: {error}");
+        // The caller alone is not to know: standard error is the journal's where a service runs this.
+        let actions: Vec<String> =
+            self.request.actions.iter().map(|action| format!("{} {}", action.verb(), action.target())).collect();
+        let digest = self.request.digest.unwrap_or_default();
+        eprintln!("omg-helper: user {}: {}: {digest}: {text}", self.actor.uid, actions.join(", "));
         self.tell(Event::Message { level: Level::Warning, text });
     }
 }

@@ -157,6 +157,8 @@ impl fmt::Display for Risk {
 /// What a resolver found, before it is put in order and named.
 #[derive(Debug, Clone, Default)]
 pub struct Resolution {
+    /// Which package system it was resolved on, when that is not the machine's own: its root and settings.
+    pub place: Option<String>,
     pub items: Vec<Item>,
     pub held_back: Vec<HeldBack>,
     pub unneeded: Vec<String>,
@@ -167,7 +169,7 @@ pub struct Resolution {
 impl Plan {
     /// The plan for `actions` as it was resolved: put in order, its evident risks added, and named by its digest.
     pub fn new(actions: Vec<Action>, options: Options, resolution: Resolution) -> Self {
-        let Resolution { mut items, mut held_back, mut unneeded, mut risks, notes } = resolution;
+        let Resolution { place, mut items, mut held_back, mut unneeded, mut risks, notes } = resolution;
         items.sort_unstable();
         held_back.sort_unstable();
         unneeded.sort_unstable();
@@ -185,16 +187,16 @@ impl Plan {
         risks.sort_unstable();
         risks.dedup();
         let mut plan = Self { actions, options, items, held_back, unneeded, risks, notes, digest: Digest::default() };
-        plan.digest = plan.compute_digest();
+        plan.digest = plan.digest_at(place.as_deref());
         plan
     }
 
-    /// Of what decides what a commit does: actions, options, items, risks. Not how much is still to be downloaded, which
-    /// changes without changing the plan.
-    pub fn compute_digest(&self) -> Digest {
+    /// Of what decides what a commit does: where, actions, options, items, risks. Not how much is still to be downloaded,
+    /// which changes without changing the plan.
+    fn digest_at(&self, place: Option<&str>) -> Digest {
         let items: Vec<Item> = self.items.iter().map(|item| Item { download: 0, ..item.clone() }).collect();
         // Postcard writes equal values as equal bytes, and these types hold nothing that it cannot write.
-        let bytes = postcard::to_stdvec(&(1_u8, &self.actions, &self.options, items, &self.risks));
+        let bytes = postcard::to_stdvec(&(1_u8, place, &self.actions, &self.options, items, &self.risks));
         Digest::of(&bytes.unwrap_or_default())
     }
 
@@ -265,6 +267,9 @@ mod tests {
         ] {
             assert_ne!(plan(vec![changed, item(Change::Install, "a")]).digest, one.digest);
         }
+        let elsewhere =
+            Resolution { place: Some("/srv/root".into()), items: one.items.clone(), ..Resolution::default() };
+        assert_ne!(Plan::new(one.actions.clone(), one.options.clone(), elsewhere).digest, one.digest);
         let replaced = Options { conffiles: super::super::Conffiles::Replace, ..Options::default() };
         let resolution = Resolution { items: one.items.clone(), ..Resolution::default() };
         assert_ne!(Plan::new(one.actions.clone(), replaced, resolution).digest, one.digest);

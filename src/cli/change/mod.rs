@@ -133,9 +133,10 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
     let outcome = watch::to_the_end(&mut job, &mut interrupts, out).await;
     job.close().await;
     let result = report::outcome(outcome?, download_only, out);
+    out.flush();
     // Asked now, the daemon takes in what changed before somebody else asks. That it does not answer is no failure of
     // what was done.
-    let _ = client.status().await;
+    let _ = interrupts.unless(client.status()).await;
     result
 }
 

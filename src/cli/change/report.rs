@@ -57,10 +57,12 @@ pub async fn refreshed(outcome: Outcome, client: &mut Client, out: &mut Output) 
         Outcome::Failed { failure, .. } => return Err(Failure::Of(ErrorKind::of(failure.kind), failure.message)),
         Outcome::Cancelled { .. } => return Err(super::ask::cancelled()),
     }
-    let status = client.status().await?;
-    if out.is_json() || out.quiet() {
-        return Ok(());
-    }
+    out.flush();
+    // That the daemon does not answer is no failure of what was done.
+    let status = match client.status().await {
+        Ok(status) if !out.is_json() && !out.quiet() => status,
+        _ => return Ok(()),
+    };
     let (Some(upgrades), Some(security)) = (status.upgradable, status.security) else {
         out.styled(WARN, "the packages cannot be read: see `omg status`");
         out.newline();

@@ -70,13 +70,15 @@ impl Job {
     /// With all that was tried, when there is none; when the work is refused.
     pub async fn start(work: Work, out: &mut Output) -> Result<Self, Failure> {
         let helper = find_helper();
+        // Whoever reads JSON is a program, and nobody may be there to answer.
+        let asks = is_interactive() && !out.is_json();
         if rustix::process::geteuid().is_root() {
             let helper = helper.ok_or_else(no_helper)?;
-            return Ok(Self::Helper(HelperJob::start(Command::new(&helper), false, work)?));
+            return Ok(Self::Helper(HelperJob::start(Command::new(&helper), false, asks, work)?));
         }
         let mut tried = Vec::new();
         match TransactionService::connect(None).await {
-            Ok(service) => return Self::on_bus(&service, work).await,
+            Ok(service) => return Self::on_bus(&service, asks, work).await,
             Err(reason) => tried.push(format!("system bus: {reason}")),
         }
         match (&work, helper, find_program("sudo", None)) {
@@ -87,11 +89,11 @@ impl Job {
             (_, _, None) => tried.push("sudo: it is not installed".to_owned()),
             (_, Some(helper), Some(sudo)) => {
                 let mut command = Command::new(sudo);
-                if !is_interactive() {
+                if !asks {
                     command.arg("-n");
                 }
                 command.arg("--").arg(helper);
-                return Ok(Self::Helper(HelperJob::start(command, true, work)?));
+                return Ok(Self::Helper(HelperJob::start(command, true, asks, work)?));
             }
         }
         out.flush();
@@ -99,9 +101,9 @@ impl Job {
         Err(Failure::Of(ErrorKind::NotAuthorized, text))
     }
 
-    async fn on_bus(service: &TransactionService, work: Work) -> Result<Self, Failure> {
+    async fn on_bus(service: &TransactionService, asks: bool, work: Work) -> Result<Self, Failure> {
         // Where nothing asks for a password, one that asks on the terminal is brought along.
-        let agent = if is_interactive() { PolkitAgent::start() } else { None };
+        let agent = if asks { PolkitAgent::start() } else { None };
         let job = match &work {
             Work::Commit(request, files) => {
                 let digest = request.digest.map(|digest| digest.to_string()).unwrap_or_default();
@@ -164,10 +166,10 @@ fn find_helper() -> Option<PathBuf> {
 }
 
 impl HelperJob {
-    fn start(mut command: Command, sudo: bool, work: Work) -> Result<Self, Failure> {
+    fn start(mut command: Command, sudo: bool, asks: bool, work: Work) -> Result<Self, Failure> {
         let program = Path::new(command.get_program()).display().to_string();
         let failed = |error: std::io::Error| Failure::Internal(format!("cannot run {program}: {error}"));
-        let shares_terminal = sudo && is_interactive();
+        let shares_terminal = sudo && asks;
         let (verb, request, files) = match work {
             Work::Commit(request, files) => ("commit", Some(request), files),
             Work::Refresh => ("refresh", None, Vec::new()),

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,11 @@ use crate::transaction::Digest;
 
 const LOG: &str = "audit.jsonl";
 const HEAD: &str = "audit.head";
+/// What writers lock.
+const LOCK: &str = "audit.lock";
+
+/// A writer is done with both files long before.
+const WRITERS_TURN: Duration = Duration::from_millis(500);
 
 /// The longest line that is read, in bytes.
 const MAX_LINE: u64 = 64 << 20;
@@ -121,8 +126,13 @@ impl AuditLog {
         let mut log = open(File::options().read(true).append(true).create(true).mode(file_mode), &path)
             .map_err(|error| self.failed(&path, error))?;
         self.check_owner(&path, &log.metadata())?;
+        // Not the log itself: whoever may read a file may lock it, and could keep every writer waiting.
+        let lock_path = self.folder.join(LOCK);
+        let lock = open(File::options().read(true).append(true).create(true).mode(0o600), &lock_path)
+            .map_err(|error| self.failed(&lock_path, error))?;
+        self.check_owner(&lock_path, &lock.metadata())?;
         // Released when the file is closed.
-        flock(&log, FlockOperation::LockExclusive).map_err(|error| self.failed(&path, error.into()))?;
+        flock(&lock, FlockOperation::LockExclusive).map_err(|error| self.failed(&lock_path, error.into()))?;
 
         let damaged = |finding| AuditError::Damaged { path: path.clone(), finding };
         // What is noted was checked when it was written, and is for `verify` to check again.
@@ -157,10 +167,21 @@ impl AuditLog {
     /// # Errors
     /// When the log cannot be read, or what is no entry is in the way.
     pub fn read(&self, limit: usize) -> Result<Vec<Entry>, AuditError> {
+        self.read_where(limit, |_| true)
+    }
+
+    /// As [`AuditLog::read`], of the entries that `wanted` accepts.
+    ///
+    /// # Errors
+    /// As [`AuditLog::read`].
+    pub fn read_where(&self, limit: usize, wanted: impl Fn(&Record) -> bool) -> Result<Vec<Entry>, AuditError> {
         let path = self.folder.join(LOG);
         let Some(mut log) = self.open_existing(&path)? else { return Ok(Vec::new()) };
         let mut newest = std::collections::VecDeque::new();
         let walked = walk(&mut log, Head::default(), |entry| {
+            if !wanted(&entry.record) {
+                return;
+            }
             if newest.len() == limit {
                 newest.pop_front();
             }
@@ -176,6 +197,21 @@ impl AuditLog {
     /// # Errors
     /// When the log cannot be read.
     pub fn verify(&self) -> Result<Result<Verified, Finding>, AuditError> {
+        // A writer must not be half-way between the log and the note of its end. Whoever cannot keep writers out looks again.
+        let lock = open(File::options().read(true), &self.folder.join(LOCK)).ok();
+        if let Some(lock) = &lock {
+            let path = self.folder.join(LOCK);
+            flock(lock, FlockOperation::LockShared).map_err(|error| self.failed(&path, error.into()))?;
+        }
+        let found = self.verify_as_it_is()?;
+        if found.is_err() && lock.is_none() {
+            std::thread::sleep(WRITERS_TURN);
+            return self.verify_as_it_is();
+        }
+        Ok(found)
+    }
+
+    fn verify_as_it_is(&self) -> Result<Result<Verified, Finding>, AuditError> {
         let path = self.folder.join(LOG);
         let Some(mut log) = self.open_existing(&path)? else {
             // Without entries there is nothing to note; a note without entries tells that they are gone.
@@ -184,8 +220,6 @@ impl AuditLog {
                 _ => Ok(Verified::default()),
             });
         };
-        // A writer must not be half-way between the log and the note of its end.
-        flock(&log, FlockOperation::LockShared).map_err(|error| self.failed(&path, error.into()))?;
         let walked = match walk(&mut log, Head::default(), |_| {}).map_err(|error| self.failed(&path, error))? {
             Ok(walked) => walked,
             Err(finding) => return Ok(Err(finding)),

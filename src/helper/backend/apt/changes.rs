@@ -327,8 +327,8 @@ pub fn mark(change: Change, name: Name, package: &Package<'_>, version: &str, ex
 pub fn clean(config: &Config) -> Vec<Item> {
     let archives = PathBuf::from(config.dir("Dir::Cache::Archives", ""));
     let mut items = Vec::new();
-    for folder in [archives.join("partial"), archives] {
-        let Ok(entries) = folder.read_dir() else { continue };
+    // Not what is fetched half: apt's methods alone may look there, and whoever plans must see what whoever commits sees.
+    if let Ok(entries) = archives.read_dir() {
         for entry in entries.filter_map(Result::ok) {
             let file = entry.file_name();
             let Some(stem) = file.to_str().and_then(|name| name.strip_suffix(".deb")) else { continue };

@@ -99,7 +99,14 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
     let mut deleted = Vec::new();
     let result = commit.run(cache, &mut seen, &mut deleted);
     caller.tell(Event::Phase { phase: Phase::Finishing, cancellable: false });
-    let after = Database::read(&commit.config)?;
+    let after = match Database::read(&commit.config) {
+        Ok(after) => after,
+        Err(error) => {
+            // What became of it is not known; that it was tried must not be lost.
+            applied.items.clone_from(&commit.plan.items);
+            return result.and(Err(error.into()));
+        }
+    };
     applied.items = database::changes(&before, &after, &commit.plan, &seen.unpacked);
     for item in applied.items.iter().filter(|item| matches!(item.change, Change::Remove | Change::Purge)) {
         // The last that apt tells of these is that they are being removed.

@@ -47,6 +47,8 @@ pub fn resolved(system: &System, request: &Request) -> Result<Resolved, Failure>
     let cache = super::open(&paths, &mut notes).map_err(|error| unavailable(&error))?;
     let mut resolution = resolve(&cache, &config, request, &files)?;
     resolution.notes.splice(0..0, notes);
+    // A plan for one system must not be taken for one of another that happens to come to the same.
+    resolution.place = (system.root.is_some() || !system.options.is_empty()).then(|| format!("{system:?}"));
     let plan = Plan::new(request.actions.clone(), request.options.clone(), resolution);
     Ok(Resolved { config, cache, plan, files })
 }

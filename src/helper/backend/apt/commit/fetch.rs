@@ -26,7 +26,9 @@ const PULSE: usize = 100_000;
 pub fn fetch(config: &Config, cache: &Cache, plan: &Plan, caller: &dyn Caller, share: f64) -> Result<(), Stop> {
     has_room(config, plan)?;
     let report = Report::new(caller, plan, 0.0, share);
-    acquire("the packages", report, ItemDesc::short_desc, |progress| cache.get_archives(progress).map_err(AptErrors::from))
+    acquire("the packages", report, ItemDesc::short_desc, |progress| {
+        cache.get_archives(progress).map_err(AptErrors::from)
+    })
 }
 
 /// Fetches the package lists.
@@ -149,7 +151,11 @@ impl DynAcquireProgress for Pulses<'_, '_> {
             _ => kind_of(&text),
         };
         let name = state.name(item);
-        state.failures.push(Failed { name, kind, text: format!("{text} ({})", item.uri()) });
+        state.failures.push(Failed {
+            name,
+            kind,
+            text: format!("{} ({})", without_password(&text), without_password(&item.uri())),
+        });
         state.tell(item, ItemState::Failed, 0);
     }
 
@@ -243,6 +249,21 @@ fn advice(kind: FailureKind) -> &'static str {
     }
 }
 
+/// Leaves out the user information of addresses: not everybody who reads of a failure may read apt's sources.
+fn without_password(text: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        let end = after.find(|character: char| character == '/' || character.is_whitespace()).unwrap_or(after.len());
+        let (authority, behind) = after.split_at(end);
+        shown.push_str(before);
+        shown.push_str("://");
+        shown.push_str(authority.rsplit_once('@').map_or(authority, |(_, host)| host));
+        rest = behind;
+    }
+    shown + rest
+}
+
 fn one_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join("; ")
@@ -251,6 +272,12 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn passwords_of_repositories_are_not_told() {
+        let text = "Could not connect to https://user:p@ss@host:8/x (https://host/y) mailto:a@b";
+        assert_eq!(without_password(text), "Could not connect to https://host:8/x (https://host/y) mailto:a@b");
+    }
 
     #[test]
     fn apts_words_tell_the_kind_of_failure() {

@@ -57,8 +57,9 @@ pub fn take(config: &Config, wait: bool, despite_journal: bool, caller: &dyn Cal
             let file = open(&path)?;
             match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break Some(file),
-                Err(_) => continue,
+                Err(error) => queue.again(&path, error)?,
             }
+            continue;
         }
         match util::apt_lock() {
             Ok(()) => break None,
@@ -77,9 +78,10 @@ pub fn take(config: &Config, wait: bool, despite_journal: bool, caller: &dyn Cal
             .map_err(|error| Stop::failed(FailureKind::Internal, format!("{}: {error}", folder.display())))?;
     }
     let file = open(&archives)?;
-    while fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        if let Some(holder) = Holder::asked(&file, &archives) {
-            queue.stand(&holder)?;
+    while let Err(error) = fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match Holder::asked(&file, &archives) {
+            Some(holder) => queue.stand(&holder)?,
+            None => queue.again(&archives, error)?,
         }
     }
     Ok(Locks { dpkg_is_in: Cell::new(false), _archives: file, frontend })
@@ -215,6 +217,19 @@ struct Queue<'a> {
 }
 
 impl Queue<'_> {
+    /// A lock that was not had although nobody seems to hold it: once more where its holder just left, else an error.
+    fn again(&self, path: &Path, error: rustix::io::Errno) -> Result<(), Stop> {
+        if !matches!(error, rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS) {
+            let message = format!("{} cannot be locked: {error}", path.display());
+            return Err(Stop::failed(FailureKind::Internal, message));
+        }
+        if self.caller.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        thread::sleep(POLL);
+        Ok(())
+    }
+
     fn stand(&mut self, holder: &Holder) -> Result<(), Stop> {
         if !self.wait {
             let message = format!(

@@ -51,7 +51,13 @@ impl Commit<'_> {
 
     fn is_planned(&self, item: &Item) -> bool {
         let Plan { items, .. } = &self.plan;
-        let same = |planned: &&Item| planned.name == item.name && planned.arch == item.arch && planned.to == item.to;
+        let same = |planned: &&Item| {
+            planned.name == item.name
+                && planned.arch == item.arch
+                && planned.to == item.to
+                && planned.repository == item.repository
+                && planned.sha256 == item.sha256
+        };
         items.iter().filter(same).any(|planned| planned.change == item.change) || !changes_package(item.change)
     }
 

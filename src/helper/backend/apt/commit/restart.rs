@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use omg::transaction::Restart;
@@ -27,8 +28,13 @@ fn services(proc: &Path) -> BTreeSet<String> {
         .filter(|process| {
             process.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.parse::<u32>().is_ok())
         })
-        .filter(|process| fs::read_to_string(process.join("maps")).is_ok_and(|maps| maps.lines().any(runs_deleted)))
-        .filter_map(|process| service_of(&fs::read_to_string(process.join("cgroup")).ok()?))
+        // First where it belongs: what people run may have maps of any length, and is of no interest here.
+        .filter_map(|process| Some((service_of(&fs::read_to_string(process.join("cgroup")).ok()?)?, process)))
+        .filter(|(_, process)| {
+            let maps = fs::File::open(process.join("maps")).map(BufReader::new);
+            maps.is_ok_and(|maps| maps.lines().map_while(Result::ok).any(|line| runs_deleted(&line)))
+        })
+        .map(|(service, _)| service)
         .collect()
 }
 
