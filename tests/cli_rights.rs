@@ -48,6 +48,24 @@ fn without_a_system_bus_sudo_gives_the_rights() {
 }
 
 #[test]
+fn what_is_only_configured_for_reading_is_not_changed_on_this_machine() {
+    let scene = Scene::new(CannedPlan::default(), RIPGREP);
+    for setting in ["root = \"/\"", "options = [\"APT::Install-Recommends=false\"]"] {
+        let folder = scene.folder.path().join("config/omg");
+        std::fs::create_dir_all(&folder).expect("made");
+        std::fs::write(folder.join("config.toml"), format!("[apt]\n{setting}\n")).expect("written");
+        for arguments in [&["install", "ripgrep", "-y"][..], &["refresh"]] {
+            let mut command = for_a_user(&scene, arguments);
+            let output = command.env("XDG_CONFIG_HOME", scene.folder.path().join("config")).output().expect("omg runs");
+            let error = String::from_utf8(output.stderr).expect("UTF-8");
+            assert_eq!(output.status.code(), Some(2), "{error}");
+            assert!(error.contains("apt.root and apt.options of the configuration file are for reading"), "{error}");
+        }
+        assert_eq!(scene.read("sudo-arguments"), None, "nothing was run");
+    }
+}
+
+#[test]
 fn where_sudo_refuses_or_is_missing_the_ways_that_were_tried_are_told() {
     let scene = Scene::new(CannedPlan::default(), RIPGREP);
     scene.write("sudo", "#!/bin/sh\necho 'sudo: a password is required' >&2\nexit 1\n");

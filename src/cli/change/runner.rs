@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -15,7 +15,7 @@ use super::super::output::{Output, WARN};
 use super::ask::is_interactive;
 use super::polkit_agent::PolkitAgent;
 use crate::config::{self, Paths};
-use crate::dbus::client::{ErrorKind, find_program};
+use crate::dbus::client::{ClientError, ErrorKind, find_program};
 use crate::dbus::transaction::{Job as BusJob, TransactionService};
 use crate::transaction::{Event, LineError, Reply, Request, read_line, write_line};
 
@@ -69,7 +69,13 @@ impl Job {
     /// # Errors
     /// With all that was tried, when there is none; when the work is refused.
     pub async fn start(work: Work, out: &mut Output) -> Result<Self, Failure> {
-        let helper = find_helper();
+        let settings = config::load(Paths::from_process().config_file.as_deref()).ok();
+        if settings.as_ref().is_some_and(|settings| settings.apt.root.is_some() || !settings.apt.options.is_empty()) {
+            let text = "apt.root and apt.options of the configuration file are for reading: what runs with rights changes \
+                        this machine's own packages, by its own settings; take them out to change packages";
+            return Err(Failure::Of(ErrorKind::Invalid, text.to_owned()));
+        }
+        let helper = find_program("omg-helper", settings.and_then(|settings| settings.helper).as_deref());
         // Whoever reads JSON is a program, and nobody may be there to answer.
         let asks = is_interactive() && !out.is_json();
         if rustix::process::geteuid().is_root() {
@@ -127,7 +133,16 @@ impl Job {
         match self {
             Self::Helper(helper) => helper.next(out).await,
             Self::Bus { job, .. } => {
-                let event = job.next().await?;
+                let event = match job.next().await {
+                    Err(ClientError::Disconnected(reason)) => {
+                        let text = format!(
+                            "{reason}; the change may still be going on: `omg history` and `omg doctor` tell more, \
+                             `journalctl -u omg-helper` shows its log"
+                        );
+                        return Err(Failure::Internal(text));
+                    }
+                    event => event?,
+                };
                 event.ok_or_else(|| Failure::Internal("the work ended without a result".into()))
             }
         }
@@ -157,12 +172,6 @@ const NO_HELPER: &str = "omg-helper is neither beside omg, nor in ../libexec/omg
 
 fn no_helper() -> Failure {
     Failure::Internal(format!("{NO_HELPER}: install it, packages cannot be changed without it"))
-}
-
-/// As the daemon finds it: what the configuration names, or that of this installation.
-fn find_helper() -> Option<PathBuf> {
-    let named = config::load(Paths::from_process().config_file.as_deref()).ok().and_then(|settings| settings.helper);
-    find_program("omg-helper", named.as_deref())
 }
 
 impl HelperJob {
