@@ -11,6 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use omg::dbus::planned::WireHistory;
 use omg::security::audit::{AuditLog, Ending, Process, Readers, Record};
 use omg::transaction::{Action, Actor, Digest, Verb, Via};
 use support::daemon::{Bus, Client, Dict, WAIT, World, error, number, options, text, texts};
@@ -167,18 +168,6 @@ async fn a_daemon_stays_while_a_plan_is_open() {
     }
 }
 
-type Transaction = (
-    u64,
-    u64,
-    u64,
-    u32,
-    String,
-    Vec<(String, String)>,
-    String,
-    Vec<(String, String, String, String, String, String)>,
-    String,
-);
-
 #[tokio::test]
 async fn the_history_tells_what_the_log_says_and_remembers_it() {
     let world = World::new();
@@ -200,7 +189,7 @@ async fn the_history_tells_what_the_log_says_and_remembers_it() {
     let _daemon = world.daemon();
     let client = world.peer().await;
     let history =
-        async |limit: u32| client.call::<Vec<Transaction>>("History", &(options([("limit", limit.into())]),)).await;
+        async |limit: u32| client.call::<Vec<WireHistory>>("History", &(options([("limit", limit.into())]),)).await;
     let told = history(0).await.unwrap();
     assert_eq!(told.len(), 1);
     assert_eq!((told[0].0, told[0].3, told[0].4.as_str(), told[0].6.as_str()), (1, 1000, "polkit", "failed"));

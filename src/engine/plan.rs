@@ -6,14 +6,11 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use super::{Engine, EngineError, Subject, blocking};
-use crate::security::audit::{AuditLog, Readers, Record, history};
+use crate::security::audit::{AuditLog, Readers, Record, SYSTEM_FOLDER, history};
 use crate::transaction::{Action, Answer, HistoryEntry, Options, Plan, Request, read_line, write_line};
 
 /// Plans that are resolved at once: each takes about as much memory as the package system's own tools.
 pub(super) const RESOLVERS: usize = 2;
-
-/// Where what was done with rights is written down, below the root.
-const AUDIT_FOLDER: &str = "var/lib/omg/audit";
 
 /// Entries of the log that are looked at: each transaction has two.
 const LOOKED_AT: usize = 20_000;
@@ -58,7 +55,7 @@ impl Engine {
     /// The log is the truth; the store keeps what was read from it, for the day on which it cannot be read.
     fn read_history(&self, limit: usize) -> Vec<HistoryEntry> {
         let root = self.options.inputs.root.as_deref().map_or(Path::new("/"), Path::new);
-        let log = AuditLog::new(&root.join(AUDIT_FOLDER), Readers::Everyone);
+        let log = AuditLog::new(&root.join(SYSTEM_FOLDER), Readers::Everyone);
         // A transaction has two entries, and the first may lie before the second of the one before it.
         let most = limit.saturating_mul(2).saturating_add(2).min(LOOKED_AT);
         match log.read_where(most, |record| !matches!(record, Record::Refreshed { .. })) {

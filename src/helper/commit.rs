@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use omg::security::audit::{AuditError, AuditLog, Ending, Process, Readers, Record};
+use omg::security::audit::{AuditError, AuditLog, Ending, Process, Readers, Record, SYSTEM_FOLDER};
 use omg::transaction::{Actor, Applied, Event, Failure, FailureKind, Level, Outcome, Plan, Question, Request, Via};
 
 use crate::backend::{Backend, Caller, Error, System};
@@ -19,9 +19,6 @@ pub const ENVIRONMENT: [(&str, &str); 4] = [
     ("HOME", "/root"),
     ("DEBIAN_FRONTEND", "noninteractive"),
 ];
-
-/// Where the record of what was done with rights is kept, below the root.
-const AUDIT_FOLDER: &str = "var/lib/omg/audit";
 
 /// How a commit or a refresh is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +111,7 @@ impl<'a> Run<'a> {
         };
         Self {
             lines,
-            log: AuditLog::new(&root.join(AUDIT_FOLDER), Readers::Everyone),
+            log: AuditLog::new(&root.join(SYSTEM_FOLDER), Readers::Everyone),
             actor,
             supervised: mode.supervised,
             request,

@@ -10,5 +10,8 @@
 mod chain;
 mod record;
 
+/// Where what was done with rights is written down, below the root of the system that was changed.
+pub const SYSTEM_FOLDER: &str = "var/lib/omg/audit";
+
 pub use chain::{AuditError, AuditLog, Finding, Readers, Verified};
 pub use record::{Ending, Entry, Process, Record, history};

@@ -1,7 +1,7 @@
 //! The machine that commits are tested on: Debian 12 with an archive of small packages, some of them installed.
 
 // Each target uses its part.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "shared by test targets that each use a part")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! `omg-helper plan` and `omg-helper commit` in a throwaway machine.
 
 // Each target uses its part.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "shared by test targets that each use a part")]
 
 use std::io::BufReader;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};

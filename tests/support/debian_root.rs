@@ -5,7 +5,7 @@
 //! written to again. Takes root, debootstrap, unshare and nsenter.
 
 // Each target uses its part.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "shared by test targets that each use a part")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
