@@ -19,7 +19,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub(super) const MAGIC: [u8; 8] = *b"OMGSNAP\n";
 
 /// Grows with every change of this layout, of [`crate::package::PackageDetails`] or of [`super::Meta`].
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// The most packages a snapshot may hold.
 pub(super) const MAX_PACKAGES: usize = 4_000_000;
@@ -71,17 +71,18 @@ pub(super) enum Section {
     Strings = 9,
     /// Summaries, each a length byte pair and its text; records refer to them by offset.
     Summaries = 10,
-    /// Folded summaries of all packages, each followed by a line feed.
+    /// Folded summaries of all packages, each followed by a line feed, in the order of [`Section::SummaryOrder`].
     FoldedSummaries = 11,
     /// `u32` per package and one more: where its summary starts in [`Section::FoldedSummaries`].
     SummaryOffsets = 12,
-    /// Folded names that packages provide, sorted, each followed by a line feed.
+    /// Folded names that packages provide, those of a package together, each followed by a line feed: however many of
+    /// them a term is in, a search looks for it no further than the first.
     Provided = 13,
-    /// `u32` per provided name and one more: where it starts in [`Section::Provided`].
-    ProvidedOffsets = 14,
-    /// `u32` per provided name and one more: where its providers start in [`Section::Providers`].
-    ProviderRanges = 15,
-    /// `u32`: package numbers.
+    /// [`ProvidedName`] per line of [`Section::Provided`], sorted by name, then provider.
+    ProvidedNames = 14,
+    /// `u32` per package that provides names and one more: where these start in [`Section::Provided`].
+    ProviderOffsets = 15,
+    /// `u32` per package that provides names: its number.
     Providers = 16,
     /// [`Edge`]: relations between installed packages that are satisfied, sorted by target.
     Edges = 17,
@@ -95,10 +96,13 @@ pub(super) enum Section {
     DescriptionBlocks = 21,
     /// `u32` per package: which letters its folded name has, see [`super::text::letters`].
     Letters = 22,
+    /// `u32` per package: package numbers by [`ranked_len`], those of one length in their own order, which is how a
+    /// search ranks what it finds by summary: it can stop at its limit.
+    SummaryOrder = 23,
 }
 
 /// The sections that are checked when a snapshot is opened and mapped afterwards.
-pub(super) const HOT: [Section; 20] = [
+pub(super) const HOT: [Section; 21] = [
     Section::Meta,
     Section::Sources,
     Section::Labels,
@@ -112,13 +116,14 @@ pub(super) const HOT: [Section; 20] = [
     Section::FoldedSummaries,
     Section::SummaryOffsets,
     Section::Provided,
-    Section::ProvidedOffsets,
-    Section::ProviderRanges,
+    Section::ProvidedNames,
+    Section::ProviderOffsets,
     Section::Providers,
     Section::Edges,
     Section::DetailBlocks,
     Section::DescriptionBlocks,
     Section::Letters,
+    Section::SummaryOrder,
 ];
 
 pub(super) const COLD: [Section; 2] = [Section::Details, Section::Descriptions];
@@ -161,6 +166,20 @@ pub(super) struct Edge {
     pub(super) from: U32,
     /// Position in [`super::writer::RELATIONS`].
     pub(super) kind: U32,
+}
+
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct ProvidedName {
+    /// Where it starts in [`Section::Provided`].
+    pub(super) start: U32,
+    /// Number of the package that provides it.
+    pub(super) provider: U32,
+}
+
+/// The length of a name of so many bytes, as ranking knows it: all beyond 4095 are alike.
+pub(super) fn ranked_len(bytes: u32) -> u32 {
+    bytes.min((1 << 12) - 1)
 }
 
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]

@@ -18,7 +18,7 @@ use zerocopy::little_endian::U32;
 
 use super::blocks::read_block;
 use super::format::{
-    BlockEntry, COLD, Edge, HAS_CANDIDATE, HOT, MAX_PACKAGES, NONE, PREFERRED, Record, Section, VERSION,
+    BlockEntry, COLD, Edge, HAS_CANDIDATE, HOT, MAX_PACKAGES, NONE, PREFERRED, ProvidedName, Record, Section, VERSION,
 };
 use super::sections::read_sections;
 use super::{Fingerprint, Meta, local};
@@ -121,6 +121,7 @@ impl Snapshot {
         let lengths = [
             snapshot.records().len() + 1,
             snapshot.letters().len() + 1,
+            snapshot.numbers(Section::SummaryOrder).len() + 1,
             snapshot.numbers(Section::NameOffsets).len(),
             snapshot.numbers(Section::SummaryOffsets).len(),
         ];
@@ -237,18 +238,22 @@ impl Snapshot {
 
     /// Packages that provide exactly `name`.
     pub fn providers(&self, name: &str) -> Vec<u32> {
-        let folded = super::text::fold(name);
-        let offsets = self.numbers(Section::ProvidedOffsets);
-        let count = offsets.len().saturating_sub(1);
-        let position = partition_point(count, |at| self.line(Section::Provided, offsets, at) < folded.as_bytes());
-        if self.line(Section::Provided, offsets, position) != folded.as_bytes() || position as usize >= count {
-            return Vec::new();
-        }
-        self.provider_lists()(position as usize)
-            .iter()
-            .map(|id| id.get())
-            .filter(|id| (*id as usize) < self.len)
-            .collect()
+        let mut providers: Vec<u32> = self.providers_of(super::text::fold(name).as_bytes()).collect();
+        providers.dedup();
+        providers
+    }
+
+    /// Packages that provide the folded name `name`, in order; one that names it twice comes twice.
+    pub(super) fn providers_of(&self, name: &[u8]) -> impl Iterator<Item = u32> {
+        let blob = self.section(Section::Provided);
+        let names = <[ProvidedName]>::ref_from_bytes(self.section(Section::ProvidedNames)).unwrap_or_default();
+        let text = |at: &ProvidedName| {
+            let rest = blob.get(at.start.get() as usize..).unwrap_or_default();
+            memchr::memchr(b'\n', rest).and_then(|end| rest.get(..end)).unwrap_or_default()
+        };
+        let first = names.partition_point(|at| text(at) < name);
+        let same = names.get(first..).unwrap_or_default().iter().take_while(move |at| text(at) == name);
+        same.map(|at| at.provider.get()).filter(|id| (*id as usize) < self.len)
     }
 
     /// One package as a row.
@@ -406,23 +411,16 @@ impl Snapshot {
         (blob, self.name_offsets())
     }
 
-    /// Folded summaries and their offsets.
-    pub(super) fn folded_summaries(&self) -> (&[u8], &[U32]) {
-        (self.section(Section::FoldedSummaries), self.numbers(Section::SummaryOffsets))
+    /// Folded summaries, their offsets, and the packages they are of.
+    pub(super) fn folded_summaries(&self) -> (&[u8], &[U32], &[U32]) {
+        let offsets = self.numbers(Section::SummaryOffsets);
+        (self.section(Section::FoldedSummaries), offsets, self.numbers(Section::SummaryOrder))
     }
 
-    /// Folded provided names and their offsets.
-    pub(super) fn provided_names(&self) -> (&[u8], &[U32]) {
-        (self.section(Section::Provided), self.numbers(Section::ProvidedOffsets))
-    }
-
-    /// The providers of the provided name at a position.
-    pub(super) fn provider_lists<'a>(&'a self) -> impl Fn(usize) -> &'a [U32] {
-        let (ranges, providers) = (self.numbers(Section::ProviderRanges), self.numbers(Section::Providers));
-        move |position| {
-            let bound = |at: usize| ranges.get(at).map_or(0, |bound| bound.get() as usize);
-            providers.get(bound(position)..bound(position + 1)).unwrap_or_default()
-        }
+    /// Folded provided names, where those of each providing package start, and these packages.
+    pub(super) fn provided_names(&self) -> (&[u8], &[U32], &[U32]) {
+        let offsets = self.numbers(Section::ProviderOffsets);
+        (self.section(Section::Provided), offsets, self.numbers(Section::Providers))
     }
 
     fn side(&self, record: &Record, view: View) -> Side<'_> {

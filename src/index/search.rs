@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::ops::ControlFlow;
 
 use memchr::memchr_iter;
 use memchr::memmem::Finder;
@@ -13,6 +14,7 @@ use nucleo_matcher::{Config, Matcher, Utf32Str};
 use zerocopy::little_endian::U32;
 
 use super::Snapshot;
+use super::format::ranked_len;
 use super::nearness::Nearness;
 use super::reader::{has_candidate, is_searchable, line};
 use super::text::{fold, is_word, letters};
@@ -79,11 +81,12 @@ impl Searcher {
         // What a later class finds is of no use to a single term that has found enough already.
         let enough = if query.terms.len() == 1 { limit } else { usize::MAX };
         for (number, term) in query.terms.iter().enumerate() {
-            self.classify(snapshot, &fold(term), query, |classes| {
-                let found = classes.iter().zip(snapshot.flag_words());
-                let mut found = found.filter(|(class, word)| (**class != class::NONE) & wanted(word.get()));
-                enough <= classes.len() && found.nth(enough - 1).is_some()
-            })?;
+            self.classify(
+                snapshot,
+                &fold(term),
+                query,
+                &Enough { limit: enough, words: snapshot.flag_words(), wanted },
+            )?;
             if number == 0 {
                 self.ranks.set(&self.classes, &self.scores);
             } else {
@@ -107,7 +110,7 @@ impl Searcher {
         snapshot: &Snapshot,
         term: &str,
         query: &SearchQuery,
-        enough: impl Fn(&[u8]) -> bool,
+        enough: &Enough<'_, impl Fn(u32) -> bool>,
     ) -> io::Result<()> {
         self.classes.clear();
         self.classes.resize(snapshot.len(), class::NONE);
@@ -118,17 +121,14 @@ impl Searcher {
         }
         let finder = Finder::new(term.as_bytes());
         in_names(snapshot, term.as_bytes(), &finder, &mut self.classes);
-        if enough(&self.classes) {
+        if enough.missing(&self.classes) == 0 {
             return Ok(());
         }
         if query.mode == SearchMode::Fuzzy && term.chars().count() >= SHORTEST_FUZZY_TERM {
             self.fuzzy(snapshot, term);
-            if enough(&self.classes) {
-                return Ok(());
-            }
         }
-        in_summaries(snapshot, &finder, &mut self.classes);
-        if query.descriptions && !enough(&self.classes) {
+        in_summaries(snapshot, &finder, &mut self.classes, enough);
+        if query.descriptions && enough.missing(&self.classes) > 0 {
             in_descriptions(snapshot, &finder, &mut self.classes)?;
         }
         Ok(())
@@ -166,6 +166,32 @@ impl Searcher {
                 *score = found;
             }
         }
+    }
+}
+
+/// When a search has found all that it answers with.
+struct Enough<'a, W> {
+    /// How many packages the answer may have; [`usize::MAX`] where more must be known to tell which are the best.
+    limit: usize,
+    /// The flag words of the packages, and which of them the query wants.
+    words: &'a [U32],
+    wanted: W,
+}
+
+impl<W: Fn(u32) -> bool> Enough<'_, W> {
+    /// How many more packages the answer can take.
+    fn missing(&self, classes: &[u8]) -> usize {
+        if self.limit > classes.len() {
+            return usize::MAX;
+        }
+        let found = classes.iter().zip(self.words);
+        let found: usize =
+            found.map(|(class, word)| usize::from((*class != class::NONE) & (self.wanted)(word.get()))).sum();
+        self.limit.saturating_sub(found)
+    }
+
+    fn wants(&self, id: usize) -> bool {
+        self.words.get(id).is_some_and(|word| (self.wanted)(word.get()))
     }
 }
 
@@ -219,17 +245,27 @@ impl Ranks {
     fn best(&self, limit: usize, name_len: impl Fn(u32) -> u32) -> Vec<u64> {
         let mut keys = Vec::new();
         let mut left = self.sums.len() - memchr_iter(class::NONE, &self.sums).count();
+        // Cutting when twice as many are there as can be answered costs less than ordering all of them.
+        let most = limit.saturating_mul(2).max(64);
+        let mut bound = u64::MAX;
         for sum in 0..class::NONE {
             if left == 0 || keys.len() >= limit {
                 break;
             }
-            let before = keys.len();
-            keys.extend(memchr_iter(sum, &self.sums).map(|at| {
+            for at in memchr_iter(sum, &self.sums) {
+                left -= 1;
                 let worst = self.worst.get(at).copied().unwrap_or_default();
                 let score = self.scores.get(at).copied().unwrap_or_default();
-                key(sum, worst, score, name_len(at as u32), at as u32)
-            }));
-            left -= keys.len() - before;
+                let key = key(sum, worst, score, name_len(at as u32), at as u32);
+                if key < bound {
+                    keys.push(key);
+                }
+                if keys.len() >= most {
+                    let (_, last, _) = keys.select_nth_unstable(limit);
+                    bound = *last;
+                    keys.truncate(limit);
+                }
+            }
         }
         keys
     }
@@ -237,7 +273,7 @@ impl Ranks {
 
 /// Orders packages: smaller is better. Package numbers follow names, so the number also breaks ties by name.
 fn key(sum: u8, worst: u8, score: u16, name_len: u32, id: u32) -> u64 {
-    let name_len = u64::from(name_len.min((1 << 12) - 1));
+    let name_len = u64::from(ranked_len(name_len));
     u64::from(sum) << 56
         | u64::from(worst.min(15)) << 50
         | u64::from(u16::MAX - score) << 34
@@ -267,18 +303,23 @@ fn in_names(snapshot: &Snapshot, term: &[u8], finder: &Finder<'_>, classes: &mut
         if let Some(class) = classes.get_mut(at) {
             *class = name_class(line(blob, offsets, at), term, found, finder);
         }
+        ControlFlow::Continue(())
     });
-    let (blob, offsets) = snapshot.provided_names();
-    let providers = snapshot.provider_lists();
-    for_each_line_with(finder, blob, offsets, |at, _| {
-        let whole = line(blob, offsets, at) == term;
-        let class = if whole { class::WORD } else { class::SUBSTRING };
-        for provider in providers(at) {
-            if let Some(own) = classes.get_mut(provider.get() as usize) {
-                *own = class.min(*own);
-            }
+    let mut improve = |id: usize, class: u8| {
+        if let Some(own) = classes.get_mut(id) {
+            *own = class.min(*own);
         }
+    };
+    let (blob, offsets, providers) = snapshot.provided_names();
+    for_each_line_with(finder, blob, offsets, |at, _| {
+        if let Some(provider) = providers.get(at) {
+            improve(provider.get() as usize, class::SUBSTRING);
+        }
+        ControlFlow::Continue(())
     });
+    for provider in snapshot.providers_of(term) {
+        improve(provider as usize, class::WORD);
+    }
     // A real name that another package provides counts for that package too; it is among the provided names already.
 }
 
@@ -300,12 +341,23 @@ fn name_class(name: &[u8], term: &[u8], found: usize, finder: &Finder<'_>) -> u8
     }
 }
 
-fn in_summaries(snapshot: &Snapshot, finder: &Finder<'_>, classes: &mut [u8]) {
-    let (blob, offsets) = snapshot.folded_summaries();
+/// Summaries, those of the packages first that rank first: what is found after `enough` would rank below the limit.
+fn in_summaries<W>(snapshot: &Snapshot, finder: &Finder<'_>, classes: &mut [u8], enough: &Enough<'_, W>)
+where
+    W: Fn(u32) -> bool,
+{
+    let mut missing = enough.missing(classes);
+    if missing == 0 {
+        return;
+    }
+    let (blob, offsets, order) = snapshot.folded_summaries();
     for_each_line_with(finder, blob, offsets, |at, _| {
-        if let Some(class) = classes.get_mut(at) {
-            *class = class::SUMMARY.min(*class);
+        let id = order.get(at).map_or(usize::MAX, |id| id.get() as usize);
+        if let Some(class) = classes.get_mut(id).filter(|class| **class == class::NONE) {
+            *class = class::SUMMARY;
+            missing -= usize::from(enough.wants(id));
         }
+        if missing == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
 }
 
@@ -327,8 +379,14 @@ fn in_descriptions(snapshot: &Snapshot, finder: &Finder<'_>, classes: &mut [u8])
     })
 }
 
-/// Calls `each` with the number of every line that holds what `finder` looks for, and where in the line it first does.
-fn for_each_line_with(finder: &Finder<'_>, blob: &[u8], offsets: &[U32], mut each: impl FnMut(usize, usize)) {
+/// Calls `each` with the number of every line that holds what `finder` looks for, and where in the line it first does,
+/// until it breaks.
+fn for_each_line_with(
+    finder: &Finder<'_>,
+    blob: &[u8],
+    offsets: &[U32],
+    mut each: impl FnMut(usize, usize) -> ControlFlow<()>,
+) {
     let offset = |at: usize| offsets.get(at).map(|offset| offset.get() as usize);
     let (mut at, mut start) = (0, 0);
     while let Some(rest) = blob.get(start..)
@@ -337,7 +395,9 @@ fn for_each_line_with(finder: &Finder<'_>, blob: &[u8], offsets: &[U32], mut eac
         let hit = start + found;
         at += lines_before(offsets.get(at + 1..).unwrap_or_default(), hit);
         let (Some(begin), Some(next)) = (offset(at), offset(at + 1)) else { break };
-        each(at, hit.saturating_sub(begin));
+        if each(at, hit.saturating_sub(begin)).is_break() {
+            break;
+        }
         // Offsets of a hostile file need not grow; the scan does.
         start = next.max(hit + 1);
     }

@@ -1,7 +1,7 @@
 //! Builds a snapshot.
 #![expect(clippy::indexing_slicing, reason = "every index here is a position that this module itself handed out")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::thread;
 
@@ -9,7 +9,8 @@ use zerocopy::IntoBytes;
 
 use super::blocks::{BlockWriter, DESCRIPTIONS_BLOCK, DETAILS_BLOCK};
 use super::format::{
-    Edge, HAS_CANDIDATE, Header, MAGIC, MAX_PACKAGES, NONE, PREFERRED, Record, Section, SectionEntry, VERSION,
+    Edge, HAS_CANDIDATE, Header, MAGIC, MAX_PACKAGES, NONE, PREFERRED, ProvidedName, Record, Section, SectionEntry,
+    VERSION, ranked_len,
 };
 use super::text::{fold, letters};
 use super::{Fingerprint, Meta};
@@ -127,7 +128,7 @@ impl Builder {
             installed_arch: self.label(installed.arch)?,
             download_size: entry.download_size,
             description: fold(entry.description),
-            provides: entry.provides.iter().map(|name| fold(name)).collect(),
+            provides: entry.provides.iter().map(|name| single_line(&fold(name))).collect(),
             details: self.details.push(&bytes),
         };
         self.label(entry.arch)?;
@@ -193,9 +194,10 @@ impl Builder {
             (Section::Summaries, columns.summaries),
             (Section::FoldedSummaries, columns.folded_summaries),
             (Section::SummaryOffsets, columns.summary_offsets),
-            (Section::Provided, provided.names),
-            (Section::ProvidedOffsets, provided.offsets),
-            (Section::ProviderRanges, provided.ranges),
+            (Section::SummaryOrder, columns.summary_order),
+            (Section::Provided, provided.blob),
+            (Section::ProvidedNames, provided.names.as_bytes().to_vec()),
+            (Section::ProviderOffsets, provided.offsets),
             (Section::Providers, provided.providers),
             (Section::Edges, edges.as_bytes().to_vec()),
             (Section::DetailBlocks, self.details.table),
@@ -240,6 +242,7 @@ impl Builder {
         meta.installed_digest = u64::from(installed_digest.finalize()) | u64::from(meta.counts.installed) << 32;
         meta.updates_digest = u64::from(updates_digest.finalize()) | u64::from(meta.counts.upgradable) << 32;
         columns.finish();
+        columns.push_folded_summaries(order, &self.entries);
 
         let provided = Provided::collect(order, &self.entries);
         let mut edges: Vec<Edge> = self
@@ -300,18 +303,17 @@ struct Columns {
     summaries: Vec<u8>,
     folded_summaries: Vec<u8>,
     summary_offsets: Vec<u8>,
+    summary_order: Vec<u8>,
     letters: Vec<u8>,
 }
 
 impl Columns {
     fn push(&mut self, entry: &Stored, arch: u16) {
         self.name_offsets.extend_from_slice(&(self.names.len() as u32).to_le_bytes());
-        self.summary_offsets.extend_from_slice(&(self.folded_summaries.len() as u32).to_le_bytes());
         push_line(&mut self.names, &entry.name);
         // Folding may change the length of a character; such a name keeps its own bytes, so that the offsets hold.
         let folded = fold(&entry.name);
         push_line(&mut self.folded_names, if folded.len() == entry.name.len() { &folded } else { &entry.name });
-        push_line(&mut self.folded_summaries, &entry.folded_summary);
         self.letters.extend_from_slice(&letters(folded.as_bytes()).to_le_bytes());
         let mut bits = entry.flags.bits();
         if entry.preferred {
@@ -339,46 +341,52 @@ impl Columns {
 
     fn finish(&mut self) {
         self.name_offsets.extend_from_slice(&(self.names.len() as u32).to_le_bytes());
-        self.summary_offsets.extend_from_slice(&(self.folded_summaries.len() as u32).to_le_bytes());
         self.names_are_folded = self.names == self.folded_names;
+    }
+
+    fn push_folded_summaries(&mut self, order: &[u32], entries: &[Stored]) {
+        let entry = |number: u32| &entries[order[number as usize] as usize];
+        let mut numbers: Vec<u32> = (0..order.len() as u32).collect();
+        numbers.sort_by_key(|number| ranked_len(entry(*number).name.len() as u32));
+        for number in numbers {
+            push_number(&mut self.summary_order, number);
+            push_number(&mut self.summary_offsets, self.folded_summaries.len() as u32);
+            push_line(&mut self.folded_summaries, &entry(number).folded_summary);
+        }
+        push_number(&mut self.summary_offsets, self.folded_summaries.len() as u32);
     }
 }
 
 /// The sections about provided names.
 #[derive(Default)]
 struct Provided {
-    names: Vec<u8>,
+    blob: Vec<u8>,
+    names: Vec<ProvidedName>,
     offsets: Vec<u8>,
-    ranges: Vec<u8>,
     providers: Vec<u8>,
 }
 
 impl Provided {
     fn collect(order: &[u32], entries: &[Stored]) -> Self {
-        let mut by_name: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
-        for (position, id) in order.iter().enumerate() {
-            for name in &entries[*id as usize].provides {
-                let providers = by_name.entry(name).or_default();
-                if providers.last() != Some(&(position as u32)) {
-                    providers.push(position as u32);
-                }
-            }
-        }
         let mut sections = Self::default();
-        for (name, providers) in by_name {
-            sections.mark();
-            push_line(&mut sections.names, name);
-            for provider in providers {
-                sections.providers.extend_from_slice(&provider.to_le_bytes());
+        let mut names: Vec<(&str, ProvidedName)> = Vec::new();
+        for (number, id) in order.iter().enumerate() {
+            let provides = &entries[*id as usize].provides;
+            if provides.is_empty() {
+                continue;
+            }
+            push_number(&mut sections.offsets, sections.blob.len() as u32);
+            push_number(&mut sections.providers, number as u32);
+            for name in provides {
+                let start = (sections.blob.len() as u32).into();
+                names.push((name, ProvidedName { start, provider: (number as u32).into() }));
+                push_line(&mut sections.blob, name);
             }
         }
-        sections.mark();
+        push_number(&mut sections.offsets, sections.blob.len() as u32);
+        names.sort_unstable_by_key(|(name, at)| (*name, at.provider.get(), at.start.get()));
+        sections.names = names.into_iter().map(|(_, at)| at).collect();
         sections
-    }
-
-    fn mark(&mut self) {
-        self.offsets.extend_from_slice(&(self.names.len() as u32).to_le_bytes());
-        self.ranges.extend_from_slice(&((self.providers.len() / size_of::<u32>()) as u32).to_le_bytes());
     }
 }
 
@@ -414,6 +422,10 @@ fn write_sections(sections: &[(Section, Vec<u8>)], out: &mut dyn Write) -> io::R
         out.write_all(bytes)?;
     }
     out.flush()
+}
+
+fn push_number(bytes: &mut Vec<u8>, number: u32) {
+    bytes.extend_from_slice(&number.to_le_bytes());
 }
 
 fn push_line(blob: &mut Vec<u8>, text: &str) {
