@@ -10,6 +10,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Instant;
 
+use memchr::memmem;
+use nucleo_matcher::{Config, Matcher, Utf32Str};
 use omg::dbus::names::{INTERFACE, PATH};
 use omg::dbus::proxy::WireRow;
 use omg::index::{Searcher, Snapshot, View};
@@ -30,6 +32,8 @@ const SEED: u64 = 0x6f6d_6700;
 /// Searches of long descriptions: each reads all of them.
 const DESCRIPTION_SEARCHES: usize = 20;
 const OPENINGS: usize = 50;
+/// Words for which the libraries that searches are built on are measured bare.
+const FLOOR_SEARCHES: usize = 50;
 
 const BARE_PATH: &str = "/bare";
 const BARE_INTERFACE: &str = "org.omg.Bench";
@@ -167,6 +171,7 @@ fn searches(path: &Path, count: usize) -> Result<()> {
     println!("snapshot_bytes {}", snapshot.file_len());
     let words = words(&snapshot, count);
     println!("words {}", words.len());
+    floors(&snapshot, words.get(..FLOOR_SEARCHES).unwrap_or(&words));
     let mut searcher = Searcher::default();
     let mut search = |name, mode, descriptions, words: &[String]| -> Result<()> {
         let mut times = Vec::with_capacity(words.len());
@@ -190,6 +195,30 @@ fn searches(path: &Path, count: usize) -> Result<()> {
     search("fuzzy", SearchMode::Fuzzy, false, &words)?;
     let few = words.get(..DESCRIPTION_SEARCHES).unwrap_or(&words);
     search("descriptions", SearchMode::Substring, true, few)
+}
+
+/// What the libraries take for one word without any of a search's rules: memchr to find its places in all names and
+/// summaries, nucleo to match it with all names.
+fn floors(snapshot: &Snapshot, words: &[String]) {
+    let rows: Vec<_> = (0..snapshot.len()).map(|id| snapshot.row(id as u32, View::Candidate)).collect();
+    let blob: String = rows.iter().flat_map(|row| [row.name.as_str(), "\n", row.summary.as_str(), "\n"]).collect();
+    let blob = blob.to_lowercase();
+    let mut matcher = Matcher::new(Config::DEFAULT);
+    let (mut found, mut matched) = (Vec::new(), Vec::new());
+    for word in words {
+        let started = Instant::now();
+        std::hint::black_box(memmem::find_iter(blob.as_bytes(), word.as_bytes()).count());
+        found.push(nanos(started));
+        let started = Instant::now();
+        let (mut word_buffer, mut name_buffer) = (Vec::new(), Vec::new());
+        let needle = Utf32Str::new(word, &mut word_buffer);
+        let score =
+            |row: &omg::package::PackageRow| matcher.fuzzy_match(Utf32Str::new(&row.name, &mut name_buffer), needle);
+        std::hint::black_box(rows.iter().filter_map(score).count());
+        matched.push(nanos(started));
+    }
+    print("floor_substring", found);
+    print("floor_fuzzy", matched);
 }
 
 /// Words of names and summaries, whole and cut, a tenth of them misspelt; no two alike.
