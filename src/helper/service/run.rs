@@ -86,7 +86,7 @@ impl Run {
         loop {
             match self.commands.recv().await {
                 Some(Command::Start(caller)) => return Ok(caller),
-                Some(Command::Cancel) => return Err(true),
+                Some(Command::Cancel | Command::Stop) => return Err(true),
                 Some(Command::Close | Command::OwnerGone) | None => return Err(false),
                 Some(Command::Answer { .. }) => {}
             }
@@ -98,14 +98,17 @@ impl Run {
         self.relay.state().await;
         let means = Arc::clone(&self.means);
         let granted = work.privileges();
-        match self.unless_cancelled(check(&means, caller, granted.clone())).await {
+        // Without an owner there is nobody whom polkit could judge.
+        let ends = |command: &Command| matches!(command, Command::Cancel | Command::Stop | Command::OwnerGone);
+        match self.unless(ends, in_time(PATIENCE, check(&means, caller, granted.clone()))).await {
             None => return cancelled(),
             Some(Err(failure)) => return failed(failure),
             Some(Ok(())) => {}
         }
         self.relay.advance(State::Waiting).await;
         let uid = self.job.owner().uid;
-        let Some(_turn) = self.unless_cancelled(means.turns.wait(uid)).await else { return cancelled() };
+        let ends = |command: &Command| matches!(command, Command::Cancel | Command::Stop);
+        let Some(_turn) = self.unless(ends, means.turns.wait(uid)).await else { return cancelled() };
         self.relay.advance(State::Running).await;
         match Child::start(&means.program, work, uid).await {
             Ok((child, events)) => self.followed(child, events, caller, granted).await,
@@ -131,15 +134,24 @@ impl Run {
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
-                    Some(Command::Cancel) => {
+                    Some(command @ (Command::Cancel | Command::Stop)) => {
+                        // Dropped, polkit closes its dialogs.
                         checking = None;
+                        if command == Command::Stop && patience.is_some() {
+                            patience = Some(Instant::now());
+                        }
                         child.reply(&Reply::Cancel).await;
                     }
                     Some(Command::Answer { id, choice }) => {
                         patience = None;
                         child.reply(&Reply::Answer { id, choice }).await;
                     }
-                    Some(Command::OwnerGone) if patience.is_some() => patience = Some(Instant::now()),
+                    Some(Command::OwnerGone) => {
+                        if checking.take().is_some() {
+                            child.reply(&Reply::Cancel).await;
+                        }
+                        patience = patience.map(|_| Instant::now());
+                    }
                     _ => {}
                 },
                 verdict = settled(checking.as_mut().map(|(_, check)| check)) => {
@@ -158,7 +170,7 @@ impl Run {
                 event = events.recv() => match event {
                     Some(Event::Resolved { privileges }) => {
                         let wanted: BTreeSet<_> = privileges.difference(&granted).copied().collect();
-                        checking = Some((wanted.clone(), Box::pin(in_time(check(&means, caller, wanted)))));
+                        checking = Some((wanted.clone(), Box::pin(in_time(PATIENCE, check(&means, caller, wanted)))));
                     }
                     Some(Event::Finished(outcome)) => ended = Some(outcome),
                     Some(event) => self.told(event, &mut lock, &mut patience).await,
@@ -206,7 +218,7 @@ impl Run {
                 }));
             }
             Event::Question(Question { .. }) => {
-                let wait = if self.job.is_abandoned() { Duration::ZERO } else { PATIENCE };
+                let wait = if self.job.is_unattended() { Duration::ZERO } else { PATIENCE };
                 *patience = Some(Instant::now() + wait);
             }
             Event::Message { level: Level::Error, text } => eprintln!("omg-helper: {}", text.trim_end()),
@@ -215,15 +227,15 @@ impl Run {
         self.relay.tell(event).await;
     }
 
-    /// The result, unless the owner cancels before.
-    async fn unless_cancelled<T>(&mut self, result: impl Future<Output = T>) -> Option<T> {
+    /// The result, unless a command that `ends` it comes before.
+    async fn unless<T>(&mut self, ends: impl Fn(&Command) -> bool, result: impl Future<Output = T>) -> Option<T> {
         let mut result = pin!(result);
         loop {
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
-                    Some(Command::Cancel) | None => return None,
-                    Some(_) => {}
+                    Some(command) if !ends(&command) => {}
+                    _ => return None,
                 },
                 result = &mut result => return Some(result),
             }
@@ -258,12 +270,13 @@ async fn check(means: &Means, caller: &Caller, privileges: BTreeSet<Privilege>) 
     }
 }
 
-async fn in_time(check: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+/// The verdict, or that nobody gave one; what is not awaited any more is withdrawn.
+async fn in_time(patience: Duration, check: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let late = || {
-        let minutes = PATIENCE.as_secs() / 60;
+        let minutes = patience.as_secs() / 60;
         Failure::new(FailureKind::NotAuthorized, format!("nobody consented within {minutes} minutes; start it again"))
     };
-    timeout(PATIENCE, check).await.unwrap_or_else(|_| Err(late()))
+    timeout(patience, check).await.unwrap_or_else(|_| Err(late()))
 }
 
 async fn settled(check: Option<&mut Check<'_>>) -> Result<(), Failure> {
@@ -295,5 +308,35 @@ fn died(status: std::io::Result<ExitStatus>) -> Failure {
             "omg-helper ended before it was done ({status}); what it said is in the journal (journalctl -u omg-helper)"
         )),
         Err(error) => internal(format!("omg-helper is lost: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// Sets its flag when dropped, as a pending check is withdrawn.
+    struct Withdrawn<'a>(&'a AtomicBool);
+
+    impl Drop for Withdrawn<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_that_nobody_answers_ends_and_is_withdrawn() {
+        let withdrawn = AtomicBool::new(false);
+        let check = async {
+            let _pending = Withdrawn(&withdrawn);
+            pending().await
+        };
+        let failure = in_time(Duration::from_millis(1), check).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::NotAuthorized);
+        assert!(failure.message.contains("nobody consented within"), "{failure}");
+        assert!(withdrawn.load(Ordering::Relaxed));
+        assert_eq!(in_time(PATIENCE, async { Ok(()) }).await, Ok(()));
     }
 }
