@@ -234,6 +234,41 @@ fn a_plan_that_no_longer_holds_is_refused_and_nothing_is_done() {
 }
 
 #[test]
+fn nothing_is_locked_while_somebody_is_asked_and_what_changes_meanwhile_is_noticed() {
+    let is_asked = |event: &Event| matches!(event, Event::Resolved { .. });
+    let upgrade = |machine: &Machine| {
+        let mut running =
+            Running::start_supervised(machine, &planned(machine, &[(Verb::Upgrade, "omgt-app")], &keep()));
+        running.until(is_asked);
+        running
+    };
+    // apt-get takes every lock, and changes what has nothing to do with the plan.
+    for meanwhile in [None, Some("omgt-p8")] {
+        let machine = world().machine();
+        let mut running = upgrade(&machine);
+        if let Some(package) = meanwhile {
+            machine.run("apt-get", &["--quiet", "--yes", "install", package]);
+        }
+        running.reply(&Reply::Proceed);
+        let ran = running.finish();
+        assert!(done(ran.succeeded()).contains(&(Change::Upgrade, "omgt-app", "1", "2")), "{ran:?}");
+        let resolved = ran.phases().iter().filter(|(phase, _)| *phase == Phase::Resolving).count();
+        assert_eq!(resolved, if meanwhile.is_some() { 2 } else { 1 });
+    }
+    let machine = world().machine();
+    let mut running = upgrade(&machine);
+    machine.run("apt-get", &["--quiet", "--yes", "install", "omgt-lib"]);
+    running.reply(&Reply::Proceed);
+    assert_eq!(running.finish().failed().0.kind, FailureKind::PlanStale);
+    assert_eq!(version_of(&machine, "omgt-app"), "ii 1");
+
+    let mut running = upgrade(&machine);
+    running.reply(&Reply::Cancel);
+    assert!(matches!(running.finish().outcome, Some(Outcome::Cancelled { applied }) if applied.items.is_empty()));
+    assert_eq!(version_of(&machine, "omgt-app"), "ii 1");
+}
+
+#[test]
 fn marks_and_holds_are_apts_and_dpkgs_own() {
     let machine = world().machine();
     let ran = commit(&machine, &[(Verb::MarkDependency, "omgt-p7"), (Verb::Hold, "omgt-conf")], &keep());

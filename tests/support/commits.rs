@@ -69,8 +69,17 @@ pub struct Ran {
 
 impl Running {
     pub fn start(machine: &Machine, request: &Request) -> Self {
+        Self::start_with(machine, request, &[])
+    }
+
+    /// As the service starts it: it says what the plan takes, and waits for the word to go on.
+    pub fn start_supervised(machine: &Machine, request: &Request) -> Self {
+        Self::start_with(machine, request, &["--clean", "--supervised", "--actor", "1000"])
+    }
+
+    fn start_with(machine: &Machine, request: &Request, arguments: &[&str]) -> Self {
         let mut command = machine.command(HELPER);
-        command.args(["commit", "--backend", "apt"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(["commit", "--backend", "apt"]).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut replies = child.stdin.take().unwrap();
         write_line(&mut replies, request).unwrap();
