@@ -168,6 +168,17 @@ fn a_failing_script_is_quoted_and_a_repair_finishes_its_package() {
 }
 
 #[test]
+fn a_line_without_end_is_cut_and_what_follows_is_told() {
+    let machine = world().machine();
+    let ran = commit(&machine, &[(Verb::Install, "omgt-babbles")], &keep());
+    let (failure, _) = ran.failed();
+    assert!(failure.message.contains("xxx […]") && failure.message.contains("about to fail"), "{failure}");
+    assert!(failure.message.len() < 20_000, "{} bytes", failure.message.len());
+    let tells = |event: &&Event| matches!(event, Event::Message { text, .. } if text.contains("they are cut"));
+    assert_eq!(ran.events.iter().filter(tells).count(), 1);
+}
+
+#[test]
 fn scripts_see_neither_the_replies_nor_the_environment_and_debconf_takes_defaults() {
     let machine = world().machine();
     let wanted = planned(&machine, &[(Verb::Install, "omgt-looks"), (Verb::Install, "omgt-asks")], &keep());

@@ -137,6 +137,8 @@ fn packages(version: &str) -> Vec<Deb> {
                 ),
             deb("omgt-looks", version).script("postinst", "cat >/var/lib/omgt-input; env >/var/lib/omgt-environment"),
             deb("omgt-plugin", version).file("/usr/share/omgt-plugins/one", ""),
+            deb("omgt-babbles", version)
+                .script("postinst", "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo about to fail; exit 4"),
             deb("omgt-slow", version)
                 .script("postinst", ": >/var/lib/omgt-started; while [ ! -e /var/lib/omgt-go ]; do sleep 0.05; done"),
             deb("omgt-wrong", version).file("/usr/share/omgt-wrong", "as said"),

@@ -1,6 +1,7 @@
 //! Commits what was resolved: locks, fetches, runs dpkg, and reads what came of it.
 
 mod apply;
+mod bounded;
 mod database;
 mod fetch;
 mod locks;

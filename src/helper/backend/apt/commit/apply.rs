@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::super::super::{Caller, System};
+use super::bounded::{self, Lines};
 use super::locks::Locks;
 use super::output::{Output, Said};
 use super::report::Report;
@@ -193,7 +194,7 @@ impl Listener<'_> {
     /// Reads until nobody writes any more.
     fn run(mut self, status: OwnedFd) -> Seen {
         let mut status = std::fs::File::from(status);
-        let (mut buffer, mut chunk) = (Vec::new(), [0; 4096]);
+        let (mut lines, mut chunk) = (Lines::default(), [0; 4096]);
         loop {
             let timeout = self.report.due().map(|due| Timespec {
                 tv_sec: i64::try_from(due.as_secs()).unwrap_or(0),
@@ -204,8 +205,7 @@ impl Listener<'_> {
                 Ok(_) => match status.read(&mut chunk) {
                     Ok(0) => break,
                     Ok(length) => {
-                        buffer.extend_from_slice(chunk.get(..length).unwrap_or_default());
-                        self.take_lines(&mut buffer);
+                        lines.take(chunk.get(..length).unwrap_or_default(), |line| self.take_line(line));
                         self.report.tick();
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -219,13 +219,10 @@ impl Listener<'_> {
         self.seen
     }
 
-    fn take_lines(&mut self, buffer: &mut Vec<u8>) {
-        while let Some(end) = memchr::memchr(b'\n', buffer) {
-            let line: Vec<u8> = buffer.drain(..=end).collect();
-            let line = String::from_utf8_lossy(&line);
-            if let Some(line) = Line::parse(line.trim_end()) {
-                self.take(line);
-            }
+    fn take_line(&mut self, line: bounded::Line<'_>) {
+        let text = String::from_utf8_lossy(line.bytes);
+        if let Some(line) = Line::parse(text.trim_end()) {
+            self.take(line);
         }
     }
 
