@@ -73,6 +73,12 @@ pub trait Backend {
     /// scripts and questions are for the people in front of it.
     fn commit(&self, system: &System, request: &Request, caller: &dyn Caller) -> Outcome;
 
+    /// Removes what commits left behind that were killed; those that run are not disturbed.
+    ///
+    /// # Errors
+    /// When it cannot be read or removed.
+    fn sweep(&self, system: &System) -> std::io::Result<()>;
+
     /// Fetches the package lists.
     fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome;
 }

@@ -148,7 +148,10 @@ impl Agreed {
 /// Resolves the request, which must come to the plan that its digest names.
 fn same_plan(system: &System, request: &Request, caller: &dyn Caller) -> Result<Resolved, Stop> {
     caller.tell(Event::Phase { phase: Phase::Resolving, cancellable: true });
-    let resolved = resolve::resolved(system, request)?;
+    let resolved = match resolve::resolved(system, request, &|| caller.is_cancelled()) {
+        Err(_) if caller.is_cancelled() => return Err(Stop::Cancelled),
+        resolved => resolved?,
+    };
     if request.digest != Some(resolved.plan.digest) {
         let message = "what was planned is not what would be done now, as packages or package lists have changed since; \
                        nothing was done: plan again and look at what is different";

@@ -22,7 +22,8 @@ impl Commit<'_> {
         drop(cache);
         self.configure_all(seen)?;
         self.locks.give_apt(&self.config)?;
-        let Resolved { cache, plan: rest, files: _files, .. } = resolve::resolved(self.system, self.request)?;
+        let Resolved { cache, plan: rest, files: _files, .. } =
+            resolve::resolved(self.system, self.request, &|| self.caller.is_cancelled())?;
         if let Some(item) = rest.items.iter().find(|item| !self.is_planned(item)) {
             let message = format!(
                 "after everything was configured, {} would have to be changed too ({}), which was not planned; plan the \
