@@ -140,6 +140,47 @@ fn the_owner_is_asked_about_a_changed_configuration_file() {
 }
 
 #[test]
+fn each_question_has_its_own_answer_and_scripts_find_the_end_of_the_input_before_and_after() {
+    let machine = world().machine();
+    machine.write("/etc/omgt/one.conf", "mine\n");
+    machine.write("/etc/omgt/two.conf", "mine too\n");
+    machine.write("/var/lib/omgt-read", "");
+    let actions = [(Verb::Upgrade, "omgt-reads"), (Verb::Install, "omgt-looks")];
+    let mut running = Running::start(&machine, &planned(&machine, &actions, &conffiles(Conffiles::Ask)));
+    let mut asked = Vec::new();
+    for _ in 0..2 {
+        let Event::Question(question) = running.until(|event| matches!(event, Event::Question(_))) else {
+            unreachable!()
+        };
+        let QuestionKind::Conffile { path, .. } = question.kind;
+        let choice = if path == "/etc/omgt/two.conf" { "replace" } else { "keep" };
+        // What is said about another question is no answer.
+        running.reply(&Reply::Answer { id: question.id + 7, choice: "replace".to_owned() });
+        running.reply(&Reply::Answer { id: question.id, choice: choice.to_owned() });
+        asked.push(path);
+    }
+    running.finish().succeeded();
+    asked.sort_unstable();
+    assert_eq!(asked, ["/etc/omgt/one.conf", "/etc/omgt/two.conf"]);
+    assert_eq!(machine.read("/etc/omgt/one.conf"), "mine\n");
+    assert_eq!(machine.read("/etc/omgt/two.conf"), "two of version 2\n");
+    assert_eq!(machine.read("/var/lib/omgt-read"), "end\n");
+    assert_eq!(machine.read("/var/lib/omgt-input"), "");
+}
+
+#[test]
+fn where_the_kernel_tells_nobody_who_reads_configuration_files_are_kept_and_nothing_waits() {
+    let machine = world().machine();
+    machine.write("/etc/omgt/conf.conf", "mine\n");
+    let wanted = planned(&machine, &[(Verb::Upgrade, "omgt-conf")], &conffiles(Conffiles::Ask));
+    let ran = Running::start_without(&machine, &wanted, "sys_admin").finish();
+    assert_eq!(done(ran.succeeded()), [(Change::Upgrade, "omgt-conf", "1", "2")]);
+    assert_eq!(machine.read("/etc/omgt/conf.conf"), "mine\n");
+    let is_told = |event: &Event| matches!(event, Event::Message { text, .. } if text.contains("are kept"));
+    assert!(ran.events.iter().any(is_told), "{:?}", ran.events);
+}
+
+#[test]
 fn a_failing_script_is_quoted_and_a_repair_finishes_its_package() {
     let machine = world().machine();
     let ran = commit(&machine, &[(Verb::Install, "omgt-fails"), (Verb::Install, "omgt-p8")], &keep());

@@ -1,5 +1,6 @@
 //! Commits what was resolved: locks, fetches, runs dpkg, and reads what came of it.
 
+mod answers;
 mod apply;
 mod bounded;
 mod database;
@@ -7,6 +8,7 @@ mod fetch;
 mod locks;
 mod manage;
 mod output;
+mod quiet;
 mod refresh;
 mod repair;
 mod report;
@@ -185,7 +187,7 @@ struct Commit<'a> {
 impl Commit<'_> {
     /// Does what the plan says; what becomes of packages goes into `seen`, what is deleted into `deleted`.
     fn run(&self, cache: Cache, seen: &mut Seen, deleted: &mut Vec<Item>) -> Result<(), Stop> {
-        apply::configure(&self.config, self.system, self.request);
+        apply::configure(&self.config, self.system, self.request, self.caller);
         if asks(self.request, Verb::Repair) {
             return self.repair(cache, seen);
         }
@@ -225,7 +227,7 @@ impl Commit<'_> {
         if self.caller.is_cancelled() {
             return Err(Stop::Cancelled);
         }
-        apply::apply(cache, &self.locks, plan, self.caller, share, seen)
+        apply::apply(&self.config, cache, &self.locks, plan, self.caller, share, seen)
     }
 }
 
