@@ -108,6 +108,11 @@ impl Job {
         self.facts().owner_gone
     }
 
+    /// Whether it can be interrupted now without leaving anything half done.
+    pub fn is_cancellable(&self) -> bool {
+        self.facts().cancellable
+    }
+
     /// Whether nobody will answer a question any more.
     pub fn is_unattended(&self) -> bool {
         let facts = self.facts();

@@ -28,6 +28,10 @@ use crate::UNAVAILABLE;
 /// People get so long to consent or to answer while others wait for the machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// A helper that is cancelled where it can be has ended by then, unless it is stuck in something that hears nothing: a file
+/// or a folder on a server that is gone, or that its owner serves and does not let be read.
+const GRACE: Duration = Duration::from_secs(30);
+
 /// What the helper said last is read for so long after its end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -130,6 +134,9 @@ impl Run {
         let mut ended: Option<Outcome> = None;
         let mut lock = Lock(None);
         let mut patience: Option<Instant> = None;
+        // When a helper that was told to end has to have ended.
+        let mut grace: Option<Instant> = None;
+        let mut killed = false;
         let status = loop {
             tokio::select! {
                 biased;
@@ -141,6 +148,7 @@ impl Run {
                             patience = Some(Instant::now());
                         }
                         child.reply(&Reply::Cancel).await;
+                        grace = Some(Instant::now() + GRACE);
                     }
                     Some(Command::Answer { id, choice }) => {
                         patience = None;
@@ -149,6 +157,7 @@ impl Run {
                     Some(Command::OwnerGone) => {
                         if checking.take().is_some() {
                             child.reply(&Reply::Cancel).await;
+                            grace = Some(Instant::now() + GRACE);
                         }
                         patience = patience.map(|_| Instant::now());
                     }
@@ -164,6 +173,7 @@ impl Run {
                         Err(failure) => {
                             denied = Some(failure);
                             child.reply(&Reply::Cancel).await;
+                            grace = Some(Instant::now() + GRACE);
                         }
                     }
                 }
@@ -190,6 +200,15 @@ impl Run {
                     break status;
                 }
                 () = self.relay.due() => self.relay.flush().await,
+                () = at(grace) => {
+                    grace = None;
+                    // It tells that it must not be interrupted before it does anything, and looks whether it is cancelled
+                    // before that.
+                    if self.job.is_cancellable() {
+                        killed = true;
+                        child.kill();
+                    }
+                }
                 () = at(patience) => {
                     patience = None;
                     if let Some((id, choice)) = self.relay.give_up() {
@@ -204,6 +223,7 @@ impl Run {
             }
             (Some(outcome), _) => outcome,
             (None, Some(failure)) => failed(failure),
+            (None, None) if killed => cancelled(),
             (None, None) => failed(died(status)),
         }
     }
