@@ -140,6 +140,47 @@ fn the_owner_is_asked_about_a_changed_configuration_file() {
 }
 
 #[test]
+fn each_question_has_its_own_answer_and_scripts_find_the_end_of_the_input_before_and_after() {
+    let machine = world().machine();
+    machine.write("/etc/omgt/one.conf", "mine\n");
+    machine.write("/etc/omgt/two.conf", "mine too\n");
+    machine.write("/var/lib/omgt-read", "");
+    let actions = [(Verb::Upgrade, "omgt-reads"), (Verb::Install, "omgt-looks")];
+    let mut running = Running::start(&machine, &planned(&machine, &actions, &conffiles(Conffiles::Ask)));
+    let mut asked = Vec::new();
+    for _ in 0..2 {
+        let Event::Question(question) = running.until(|event| matches!(event, Event::Question(_))) else {
+            unreachable!()
+        };
+        let QuestionKind::Conffile { path, .. } = question.kind;
+        let choice = if path == "/etc/omgt/two.conf" { "replace" } else { "keep" };
+        // What is said about another question is no answer.
+        running.reply(&Reply::Answer { id: question.id + 7, choice: "replace".to_owned() });
+        running.reply(&Reply::Answer { id: question.id, choice: choice.to_owned() });
+        asked.push(path);
+    }
+    running.finish().succeeded();
+    asked.sort_unstable();
+    assert_eq!(asked, ["/etc/omgt/one.conf", "/etc/omgt/two.conf"]);
+    assert_eq!(machine.read("/etc/omgt/one.conf"), "mine\n");
+    assert_eq!(machine.read("/etc/omgt/two.conf"), "two of version 2\n");
+    assert_eq!(machine.read("/var/lib/omgt-read"), "end\n");
+    assert_eq!(machine.read("/var/lib/omgt-input"), "");
+}
+
+#[test]
+fn where_the_kernel_tells_nobody_who_reads_configuration_files_are_kept_and_nothing_waits() {
+    let machine = world().machine();
+    machine.write("/etc/omgt/conf.conf", "mine\n");
+    let wanted = planned(&machine, &[(Verb::Upgrade, "omgt-conf")], &conffiles(Conffiles::Ask));
+    let ran = Running::start_without(&machine, &wanted, "sys_admin").finish();
+    assert_eq!(done(ran.succeeded()), [(Change::Upgrade, "omgt-conf", "1", "2")]);
+    assert_eq!(machine.read("/etc/omgt/conf.conf"), "mine\n");
+    let is_told = |event: &Event| matches!(event, Event::Message { text, .. } if text.contains("are kept"));
+    assert!(ran.events.iter().any(is_told), "{:?}", ran.events);
+}
+
+#[test]
 fn a_failing_script_is_quoted_and_a_repair_finishes_its_package() {
     let machine = world().machine();
     let ran = commit(&machine, &[(Verb::Install, "omgt-fails"), (Verb::Install, "omgt-p8")], &keep());
@@ -165,6 +206,17 @@ fn a_failing_script_is_quoted_and_a_repair_finishes_its_package() {
     let repaired = commit(&machine, &[(Verb::Repair, "")], &keep());
     assert_eq!(done(repaired.succeeded()), [(Change::Configure, "omgt-fails", "2", "2")]);
     assert_eq!(machine.run("dpkg", &["--audit"]), "");
+}
+
+#[test]
+fn a_line_without_end_is_cut_and_what_follows_is_told() {
+    let machine = world().machine();
+    let ran = commit(&machine, &[(Verb::Install, "omgt-babbles")], &keep());
+    let (failure, _) = ran.failed();
+    assert!(failure.message.contains("xxx […]") && failure.message.contains("about to fail"), "{failure}");
+    assert!(failure.message.len() < 20_000, "{} bytes", failure.message.len());
+    let tells = |event: &&Event| matches!(event, Event::Message { text, .. } if text.contains("they are cut"));
+    assert_eq!(ran.events.iter().filter(tells).count(), 1);
 }
 
 #[test]
@@ -231,6 +283,41 @@ fn a_plan_that_no_longer_holds_is_refused_and_nothing_is_done() {
     let ran = Running::start(&machine, &unsigned).finish();
     assert_eq!(ran.failed().0.kind, FailureKind::InvalidArgument);
     assert_eq!(machine.read("/var/lib/dpkg/status"), before);
+}
+
+#[test]
+fn nothing_is_locked_while_somebody_is_asked_and_what_changes_meanwhile_is_noticed() {
+    let is_asked = |event: &Event| matches!(event, Event::Resolved { .. });
+    let upgrade = |machine: &Machine| {
+        let mut running =
+            Running::start_supervised(machine, &planned(machine, &[(Verb::Upgrade, "omgt-app")], &keep()));
+        running.until(is_asked);
+        running
+    };
+    // apt-get takes every lock, and changes what has nothing to do with the plan.
+    for meanwhile in [None, Some("omgt-p8")] {
+        let machine = world().machine();
+        let mut running = upgrade(&machine);
+        if let Some(package) = meanwhile {
+            machine.run("apt-get", &["--quiet", "--yes", "install", package]);
+        }
+        running.reply(&Reply::Proceed);
+        let ran = running.finish();
+        assert!(done(ran.succeeded()).contains(&(Change::Upgrade, "omgt-app", "1", "2")), "{ran:?}");
+        let resolved = ran.phases().iter().filter(|(phase, _)| *phase == Phase::Resolving).count();
+        assert_eq!(resolved, if meanwhile.is_some() { 2 } else { 1 });
+    }
+    let machine = world().machine();
+    let mut running = upgrade(&machine);
+    machine.run("apt-get", &["--quiet", "--yes", "install", "omgt-lib"]);
+    running.reply(&Reply::Proceed);
+    assert_eq!(running.finish().failed().0.kind, FailureKind::PlanStale);
+    assert_eq!(version_of(&machine, "omgt-app"), "ii 1");
+
+    let mut running = upgrade(&machine);
+    running.reply(&Reply::Cancel);
+    assert!(matches!(running.finish().outcome, Some(Outcome::Cancelled { applied }) if applied.items.is_empty()));
+    assert_eq!(version_of(&machine, "omgt-app"), "ii 1");
 }
 
 #[test]

@@ -492,6 +492,15 @@ fn package_files_are_installed_with_their_dependencies() {
         assert_eq!(kind, FailureKind::InvalidArgument, "{message}");
         assert!(message.contains(name), "{message}");
     }
+    // Two together are too many bytes, though none of them is there.
+    let half = |name: &str| {
+        let file = std::fs::File::create_new(root.path().join(name)).unwrap();
+        file.set_len(5 << 30).unwrap();
+        std::fs::File::open(root.path().join(name)).unwrap()
+    };
+    let (one, other) = (half("one.deb"), half("other.deb"));
+    let files = [("one.deb", inheritable(&one)), ("other.deb", inheritable(&other))];
+    assert_eq!(failure(plan_of_files(&root, &files)).0, FailureKind::LimitExceeded);
     let mut missing = request(&[(Verb::InstallFile, "mine.deb")]);
     missing.options.conffiles = Conffiles::Ask;
     assert_eq!(failure(apt_plans::plan(&root, &missing)).0, FailureKind::InvalidArgument);

@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use omg::security::audit::{AuditError, AuditLog, Ending, Entry, Finding, Process, Readers, Record, Verified, history};
-use omg::transaction::{Action, Actor, Digest, Standing, Verb, Via};
+use omg::transaction::{Action, Actor, Change, Digest, Item, Standing, Verb, Via};
 
 const ACTOR: Actor = Actor { uid: 1000, via: Via::Polkit };
 
@@ -221,6 +221,44 @@ fn links_and_folders_of_others_are_refused() {
     let log = AuditLog::new(&open, Readers::Owner);
     assert!(matches!(log.append(&begun("vim")), Err(AuditError::Exposed { .. })));
     assert!(fs::read_dir(&open).unwrap().next().is_none());
+}
+
+#[test]
+fn an_entry_that_would_be_too_long_to_read_is_cut_says_so_and_leaves_the_chain_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, path) = filled(folder.path());
+    let item = Item {
+        change: Change::Install,
+        name: "x".repeat(1 << 20),
+        arch: "all".into(),
+        from: String::new(),
+        to: "1".into(),
+        repository: String::new(),
+        download: 0,
+        delta: 0,
+        explicit: true,
+        sha256: String::new(),
+    };
+    let Record::Begun { actor, process, digest, .. } = begun("vim") else { panic!() };
+    let actions = vec![Action::new(Verb::Install, "vim").unwrap(); 5];
+    let items = vec![item; 40];
+    let long = Record::Begun { actor, process, actions: actions.clone(), digest, items: items.clone() };
+    let message = "é".repeat(40 << 20);
+    let ended = Record::Ended { begun: 5, ending: Ending::Failed, items: Vec::new(), message };
+    assert_eq!((log.append(&long).unwrap(), log.append(&ended).unwrap()), (5, 6));
+    assert!(fs::metadata(&path).unwrap().len() < 32 << 20);
+    assert_eq!(log.verify().unwrap().unwrap().entries, 6);
+    let entries = log.read(2).unwrap();
+    let Record::Begun { items: kept, actions: all, .. } = &entries[0].record else { panic!("{:?}", entries[0].number) };
+    assert!(!kept.is_empty() && kept.len() < 16 && *kept == items[..kept.len()], "{} are kept", kept.len());
+    assert_eq!((entries[0].omitted, all), (40 - kept.len() as u64, &actions));
+    let told = history(&entries);
+    assert!(told[0].message.contains("the entry was too long"), "{} bytes", told[0].message.len());
+    assert!(told[0].message.starts_with("ééé") && told[0].message.len() < 10_000);
+    // Others are as they were.
+    assert!(log.append(&begun("emacs")).is_ok());
+    assert_eq!(log.read(1).unwrap()[0].omitted, 0);
+    assert!(!lines(&path)[6].contains("omitted"));
 }
 
 #[test]

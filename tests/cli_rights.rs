@@ -41,6 +41,17 @@ fn without_a_system_bus_sudo_gives_the_rights() {
     command.env("NO_COLOR", "1");
     let (status, text) = Terminal::start(command, 80).end();
     assert_eq!(status.code(), Some(0), "{text}");
+    // sudo may ask for the password, and package scripts for nothing: -y has answered.
+    let expected = format!("-- {} commit\n", helper.display());
+    assert_eq!(scene.read("sudo-arguments").as_deref(), Some(expected.as_str()));
+
+    std::fs::remove_file(scene.folder.path().join("sudo-arguments")).expect("removed");
+    let mut command = for_a_user(&scene, &["install", "ripgrep"]);
+    command.env("NO_COLOR", "1");
+    let mut terminal = Terminal::start(command, 80);
+    terminal.wait_for("Go on? [Y/n] ").enter("");
+    let (status, text) = terminal.end();
+    assert_eq!(status.code(), Some(0), "{text}");
     let expected = format!("-- {} commit --terminal\n", helper.display());
     assert_eq!(scene.read("sudo-arguments").as_deref(), Some(expected.as_str()));
     // Package scripts may draw on the terminal: lines stay where they are.

@@ -11,7 +11,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-const HISTORY: TableDefinition<u64, &[u8]> = TableDefinition::new("history");
+const HISTORY: TableDefinition<(&str, u64), &[u8]> = TableDefinition::new("transactions");
+const LOG: &str = "/var/lib/omg/audit";
 
 struct Fixture {
     root: tempfile::TempDir,
@@ -40,7 +41,7 @@ impl Fixture {
         let store = fixture.store();
         store.set_announced("apt", (1, 2), &status()).unwrap();
         for id in 1..=20 {
-            store.put_history(&[entry(id)]).unwrap();
+            store.put_history(LOG, &[entry(id)]).unwrap();
         }
         store.set_cached("answer", b"forty-two", 2000, 1000).unwrap();
         fixture
@@ -106,7 +107,7 @@ fn assert_filled(store: &Store) {
     assert_eq!((store.announced("apt"), store.status("apt")), (Some((1, 2)), Some(status())));
     assert_eq!((store.announced("other"), store.status("other")), (None, None));
     let expected: Vec<_> = (1..=20).rev().map(entry).collect();
-    assert_eq!(store.history(usize::MAX), expected);
+    assert_eq!(store.history(LOG, usize::MAX), expected);
     assert_eq!(store.cached("answer", 1999), Some(b"forty-two".to_vec()));
     assert_eq!(store.take_warnings(), []);
     assert_eq!(store.unavailable(), None);
@@ -116,11 +117,11 @@ fn assert_filled(store: &Store) {
 fn assert_usable_and_empty(store: &Store) {
     assert_eq!(store.generation(), 0);
     assert_eq!(store.status("apt"), None);
-    assert_eq!(store.history(10), []);
+    assert_eq!(store.history(LOG, 10), []);
     assert_eq!(store.cached("answer", 0), None);
     assert_eq!(store.unavailable(), None);
-    store.put_history(&[entry(7)]).unwrap();
-    assert_eq!(store.history(10), [entry(7)]);
+    store.put_history(LOG, &[entry(7)]).unwrap();
+    assert_eq!(store.history(LOG, 10), [entry(7)]);
 }
 
 #[test]
@@ -131,10 +132,32 @@ fn everything_is_there_after_reopening() {
     store.close();
     assert_filled(&store);
     // Entries that are known already take the place of themselves.
-    store.put_history(&[entry(20), entry(21)]).unwrap();
-    let newest: Vec<_> = store.history(3).into_iter().map(|entry| entry.id).collect();
+    store.put_history(LOG, &[entry(20), entry(21)]).unwrap();
+    let newest: Vec<_> = store.history(LOG, 3).into_iter().map(|entry| entry.id).collect();
     assert_eq!(newest, [21, 20, 19]);
-    assert_eq!(store.history(0), []);
+    assert_eq!(store.history(LOG, 0), []);
+}
+
+#[test]
+fn each_log_has_a_history_of_its_own_and_what_is_of_no_log_is_told_as_nobodys() {
+    const UNPLACED: TableDefinition<u64, &[u8]> = TableDefinition::new("history");
+    let fixture = Fixture::filled();
+    let database = redb::Database::open(fixture.file()).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(UNPLACED).unwrap().insert(30, &b"\x02{}"[..]).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    let store = fixture.store();
+    let other = "/srv/other/var/lib/omg/audit";
+    assert_eq!(store.history(other, 10), []);
+    let theirs = HistoryEntry { message: "of the other".to_owned(), ..entry(20) };
+    store.put_history(other, std::slice::from_ref(&theirs)).unwrap();
+    assert_eq!(store.history(other, 10), [theirs]);
+    assert_filled(&store);
+    store.close();
+    let database = redb::Database::open(fixture.file()).unwrap();
+    let reading = database.begin_read().unwrap();
+    assert!(matches!(reading.open_table(UNPLACED), Err(redb::TableError::TableDoesNotExist(_))));
 }
 
 #[test]
@@ -155,13 +178,13 @@ fn what_was_committed_survives_a_process_that_is_killed() {
     let fixture = Fixture::filled();
     let store = fixture.store();
     assert_filled(&store);
-    store.put_history(&[entry(21)]).unwrap();
+    store.put_history(LOG, &[entry(21)]).unwrap();
     // The file of an open database, as a killed process leaves it.
     let killed = Fixture::new();
     fs::create_dir(killed.folder()).unwrap();
     fs::copy(fixture.file(), killed.file()).unwrap();
     let store = killed.store();
-    assert_eq!(store.history(1), [entry(21)]);
+    assert_eq!(store.history(LOG, 1), [entry(21)]);
     assert_eq!(store.generation(), 41);
     assert_eq!(store.take_warnings(), []);
 }
@@ -198,24 +221,24 @@ fn values_beyond_the_limit_are_refused_and_the_database_goes_on() {
 fn a_history_entry_of_a_newer_version_is_left_out_and_kept() {
     let fixture = Fixture::new();
     let store = fixture.store();
-    store.put_history(&[entry(1)]).unwrap();
+    store.put_history(LOG, &[entry(1)]).unwrap();
     store.close();
     let put = |id: u64, bytes: &[u8]| {
         let database = redb::Database::open(fixture.file()).unwrap();
         let transaction = database.begin_write().unwrap();
-        transaction.open_table(HISTORY).unwrap().insert(id, bytes).unwrap();
+        transaction.open_table(HISTORY).unwrap().insert((LOG, id), bytes).unwrap();
         transaction.commit().unwrap();
     };
     put(2, b"\x03something new");
     put(3, b"");
-    assert_eq!(store.history(1), [entry(1)]);
+    assert_eq!(store.history(LOG, 1), [entry(1)]);
     let expected = [Warning::UnreadableEntry { id: 3 }, Warning::UnreadableEntry { id: 2 }];
     assert_eq!(store.take_warnings(), expected);
-    store.put_history(&[entry(4)]).unwrap();
+    store.put_history(LOG, &[entry(4)]).unwrap();
     store.close();
     let database = redb::Database::open(fixture.file()).unwrap();
     let table = database.begin_read().unwrap().open_table(HISTORY).unwrap();
-    assert_eq!(table.get(2).unwrap().unwrap().value(), b"\x03something new");
+    assert_eq!(table.get((LOG, 2)).unwrap().unwrap().value(), b"\x03something new");
 }
 
 #[test]
@@ -319,7 +342,7 @@ fn damaged_pages_give_warnings_and_never_wrong_data() {
         fs::create_dir(fixture.folder()).unwrap();
         fs::write(fixture.file(), &bytes).unwrap();
         let store = fixture.store();
-        let entries = store.history(usize::MAX);
+        let entries = store.history(LOG, usize::MAX);
         for found in &entries {
             assert_eq!(*found, entry(found.id), "round {round}");
         }
@@ -331,8 +354,8 @@ fn damaged_pages_give_warnings_and_never_wrong_data() {
             assert!([0, 41].contains(&found.0), "round {round}: {found:?}");
             assert!(found.1.is_none_or(|found| found == status()), "round {round}");
         }
-        store.put_history(&[entry(21)]).unwrap();
-        assert_eq!(store.history(1), [entry(21)], "round {round}");
+        store.put_history(LOG, &[entry(21)]).unwrap();
+        assert_eq!(store.history(LOG, 1), [entry(21)], "round {round}");
         store.set_generation(1).unwrap();
         store.close();
         assert_eq!(store.generation(), 1, "round {round}");
@@ -349,7 +372,7 @@ fn a_second_handle_reads_nothing_and_says_why_it_does_not_write() {
     assert_filled(&first);
     let second = fixture.store();
     assert_eq!(second.generation(), 0);
-    assert_eq!(second.history(10), []);
+    assert_eq!(second.history(LOG, 10), []);
     let in_use = Unavailable::InUse { path: fixture.file() };
     assert_eq!(second.set_generation(99), Err(StoreError::Unavailable(in_use.clone())));
     assert_eq!(second.unavailable(), Some(in_use));
@@ -385,14 +408,14 @@ fn assert_unavailable(folder: &Path) {
     let store = Store::new(folder);
     assert_eq!(store.generation(), 0);
     assert_eq!(store.status("apt"), None);
-    assert_eq!(store.history(10), []);
+    assert_eq!(store.history(LOG, 10), []);
     assert_eq!(store.cached("a", 0), None);
     let reason = store.unavailable();
     assert!(matches!(reason, Some(Unavailable::Io { .. })), "{reason:?}");
     for result in [
         store.set_generation(1),
         store.set_announced("apt", (1, 2), &status()),
-        store.put_history(&[entry(1)]),
+        store.put_history(LOG, &[entry(1)]),
         store.set_cached("a", b"b", 1, 0),
         store.clear_cached(),
     ] {

@@ -1,7 +1,7 @@
 //! Plans, resolved by the helper as this user, and the history of what was done.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -55,27 +55,30 @@ impl Engine {
     /// The log is the truth; the store keeps what was read from it, for the day on which it cannot be read.
     fn read_history(&self, limit: usize) -> Vec<HistoryEntry> {
         let root = self.options.inputs.root.as_deref().map_or(Path::new("/"), Path::new);
-        let log = AuditLog::new(&root.join(SYSTEM_FOLDER), Readers::Everyone);
+        let folder = root.join(SYSTEM_FOLDER);
+        let log = AuditLog::new(&folder, Readers::Everyone);
+        // Another root has another log, with the same numbers.
+        let place = folder.components().collect::<PathBuf>().to_string_lossy().into_owned();
         // A transaction has two entries, and the first may lie before the second of the one before it.
         let most = limit.saturating_mul(2).saturating_add(2).min(LOOKED_AT);
         match log.read_where(most, |record| !matches!(record, Record::Refreshed { .. })) {
             Ok(entries) => {
                 self.in_order(Subject::History);
                 let mut told = history(&entries);
-                if let Err(error) = self.store.put_history(&told) {
+                if let Err(error) = self.store.put_history(&place, &told) {
                     tracing::debug!("{error}");
                 }
                 // Fewer than asked for: what the log no longer has, the store may have.
                 if told.len() < limit {
                     let oldest = told.last().map_or(u64::MAX, |entry| entry.id);
-                    told.extend(self.store.history(limit).into_iter().filter(|entry| entry.id < oldest));
+                    told.extend(self.store.history(&place, limit).into_iter().filter(|entry| entry.id < oldest));
                 }
                 told.truncate(limit);
                 told
             }
             Err(error) => {
                 self.report_problem(Subject::History, format!("the history cannot be read: {error}"));
-                self.store.history(limit)
+                self.store.history(&place, limit)
             }
         }
     }

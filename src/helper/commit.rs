@@ -165,13 +165,19 @@ impl Caller for Run<'_> {
         self.lines.tell(&event);
     }
 
-    fn begin(&self, plan: &Plan) -> Result<(), Failure> {
-        if self.supervised {
-            self.tell(Event::Resolved { privileges: plan.privileges() });
-            if !self.lines.may_proceed() {
-                return Err(Failure::new(FailureKind::NotAuthorized, "it was not allowed to go on"));
-            }
+    fn asks(&self) -> bool {
+        self.supervised
+    }
+
+    fn authorise(&self, plan: &Plan) -> Result<(), Failure> {
+        self.tell(Event::Resolved { privileges: plan.privileges() });
+        if self.lines.may_proceed() {
+            return Ok(());
         }
+        Err(Failure::new(FailureKind::NotAuthorized, "it was not allowed to go on"))
+    }
+
+    fn begin(&self, plan: &Plan) {
         let record = Record::Begun {
             actor: self.actor.clone(),
             process: Process::current(),
@@ -183,7 +189,6 @@ impl Caller for Run<'_> {
             Ok(number) => *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(number),
             Err(error) => self.unrecorded(&error),
         }
-        Ok(())
     }
 
     fn ask(&self, question: Question) -> String {

@@ -134,7 +134,10 @@ fn main() -> ExitCode {
             plan::run(backend, &system)?;
             Ok(ExitCode::SUCCESS)
         }),
-        Command::Service(arguments) => service::run(Duration::from_secs(arguments.idle)).map(|()| ExitCode::SUCCESS),
+        Command::Service(arguments) => {
+            sweep();
+            service::run(Duration::from_secs(arguments.idle)).map(|()| ExitCode::SUCCESS)
+        }
         Command::Commit(arguments) | Command::Refresh(arguments) if !arguments.clean => {
             Err(commit::restart_clean(&arguments.mode()))
         }
@@ -167,6 +170,17 @@ fn main() -> ExitCode {
 impl CommitArguments {
     fn mode(&self) -> Mode {
         Mode { terminal: self.terminal, supervised: self.supervised, actor: self.actor }
+    }
+}
+
+/// Removes what commits of this machine left behind that were killed: nothing else runs when the service starts. Without it
+/// the service is as good.
+fn sweep() {
+    let machine = System { root: None, options: Vec::new() };
+    if let Some(backend) = backend::of_machine(None).and_then(backend::find)
+        && let Err(error) = backend.sweep(&machine)
+    {
+        eprintln!("omg-helper: what interrupted commits left behind is not removed: {error}");
     }
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `meta` | `schema`, `generation` | number |
 //! | `status` | name of a snapshot file | bytes of a status file: the packages as clients were last told of them |
-//! | `history` | number of the transaction | [`HistoryEntry`]: a version byte, then JSON |
+//! | `transactions` | place of the log, number of the transaction in it | [`HistoryEntry`]: a version byte, then JSON |
 //! | `announced` | name of a snapshot file | digests of the installed packages and of the upgrades that clients know |
 //! | `cached` | text | when it expires (seconds since 1970-01-01 UTC), bytes |
 //!
@@ -27,13 +27,15 @@ pub use file::check_folder;
 use crate::status::Status;
 use crate::transaction::HistoryEntry;
 use file::{Failure, META, Opened};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{Database, ReadableDatabase, TableDefinition, TableError};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const STATUS: TableDefinition<&str, &[u8]> = TableDefinition::new("status");
-const HISTORY: TableDefinition<u64, &[u8]> = TableDefinition::new("history");
+const HISTORY: TableDefinition<(&str, u64), &[u8]> = TableDefinition::new("transactions");
+/// Entries that do not say from which log they are, of an earlier version: they are told as nobody's.
+const UNPLACED_HISTORY: TableDefinition<u64, &[u8]> = TableDefinition::new("history");
 const CACHED: TableDefinition<&str, (u64, &[u8])> = TableDefinition::new("cached");
 const ANNOUNCED: TableDefinition<&str, (u64, u64)> = TableDefinition::new("announced");
 const GENERATION_KEY: &str = "generation";
@@ -148,11 +150,12 @@ impl Store {
         bytes.and_then(|bytes| Status::decode(&bytes).ok())
     }
 
-    /// Puts entries into the history, each under its number and in place of what was there; one that is the same is left.
+    /// Puts entries of the log at that place into its history, each under its number and in place of what was there; one that
+    /// is the same is left.
     ///
     /// # Errors
     /// When the database is not available or an entry is longer than [`MAX_VALUE_BYTES`].
-    pub fn put_history(&self, entries: &[HistoryEntry]) -> Result<(), StoreError> {
+    pub fn put_history(&self, log: &str, entries: &[HistoryEntry]) -> Result<(), StoreError> {
         let mut rows = Vec::with_capacity(entries.len());
         for entry in entries {
             let bytes = history::encode(entry)?;
@@ -165,7 +168,7 @@ impl Store {
                 return Ok(None);
             };
             for (id, bytes) in &rows {
-                if table.get(id)?.is_none_or(|found| found.value() != bytes) {
+                if table.get((log, *id))?.is_none_or(|found| found.value() != bytes) {
                     return Ok(Some(false));
                 }
             }
@@ -179,16 +182,17 @@ impl Store {
             {
                 let mut table = transaction.open_table(HISTORY)?;
                 for (id, bytes) in &rows {
-                    table.insert(id, bytes.as_slice())?;
+                    table.insert((log, *id), bytes.as_slice())?;
                 }
             }
+            transaction.delete_table(UNPLACED_HISTORY)?;
             Ok(transaction.commit()?)
         })
     }
 
-    /// The newest entries of the history, newest first, at most `limit`. Entries that cannot be read, of a newer
-    /// version for example, are left out with a warning.
-    pub fn history(&self, limit: usize) -> Vec<HistoryEntry> {
+    /// The newest entries of the history of the log at that place, newest first, at most `limit`. Entries that cannot be
+    /// read, of a newer version for example, are left out with a warning.
+    pub fn history(&self, log: &str, limit: usize) -> Vec<HistoryEntry> {
         let mut state = self.lock();
         let rows = state.run(&self.folder, |database| {
             let Some(table) = existing(database.begin_read()?.open_table(HISTORY))? else {
@@ -196,14 +200,14 @@ impl Store {
             };
             let mut rows = Vec::new();
             let mut wanted = limit;
-            for row in table.iter()?.rev() {
+            for row in table.range((log, 0)..=(log, u64::MAX))?.rev() {
                 if wanted == 0 {
                     break;
                 }
                 let (id, bytes) = row?;
                 let entry = history::decode(bytes.value());
                 wanted -= usize::from(entry.is_some());
-                rows.push((id.value(), entry));
+                rows.push((id.value().1, entry));
             }
             Ok(rows)
         });

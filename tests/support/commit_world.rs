@@ -22,7 +22,7 @@ pub struct World {
 pub const PLAIN: usize = 12;
 
 /// Packages in the machine before anything happens: version 1 of these.
-const INSTALLED: [&str; 6] = ["omgt-app", "omgt-conf", "omgt-p2", "omgt-p5", "omgt-p7", "omgt-trigger"];
+const INSTALLED: [&str; 7] = ["omgt-app", "omgt-conf", "omgt-p2", "omgt-p5", "omgt-p7", "omgt-reads", "omgt-trigger"];
 
 pub fn world() -> &'static World {
     static WORLD: OnceLock<World> = OnceLock::new();
@@ -91,6 +91,11 @@ fn packages(version: &str) -> Vec<Deb> {
         deb("omgt-lib", version),
         deb("omgt-app", version).field(&format!("Depends: omgt-lib (>= {version})")),
         deb("omgt-conf", version).file("/etc/omgt/conf.conf", &format!("of version {version}\n")),
+        deb("omgt-reads", version)
+            .file("/etc/omgt/one.conf", &format!("one of version {version}\n"))
+            .file("/etc/omgt/two.conf", &format!("two of version {version}\n"))
+            .script("preinst", "cat >>/var/lib/omgt-read")
+            .script("postinst", "cat >>/var/lib/omgt-read; echo end >>/var/lib/omgt-read"),
         deb("omgt-trigger", version)
             .script("triggers", "interest-noawait /usr/share/omgt-plugins\n")
             .script("postinst", "[ \"$1\" != triggered ] || ls /usr/share/omgt-plugins >/var/lib/omgt-plugins"),
@@ -135,8 +140,14 @@ fn packages(version: &str) -> Vec<Deb> {
                     "postinst",
                     ". /usr/share/debconf/confmodule\ndb_get omgt/colour\necho \"$RET\" >/var/lib/omgt-colour\ndb_stop",
                 ),
-            deb("omgt-looks", version).script("postinst", "cat >/var/lib/omgt-input; env >/var/lib/omgt-environment"),
+            deb("omgt-looks", version).script(
+                "postinst",
+                "cat >/var/lib/omgt-input; env >/var/lib/omgt-environment
+                 timeout --foreground 20 cat </dev/tty >>/var/lib/omgt-input || echo waited >>/var/lib/omgt-input",
+            ),
             deb("omgt-plugin", version).file("/usr/share/omgt-plugins/one", ""),
+            deb("omgt-babbles", version)
+                .script("postinst", "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo about to fail; exit 4"),
             deb("omgt-slow", version)
                 .script("postinst", ": >/var/lib/omgt-started; while [ ! -e /var/lib/omgt-go ]; do sleep 0.05; done"),
             deb("omgt-wrong", version).file("/usr/share/omgt-wrong", "as said"),

@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "shared by test targets that each use a part")]
 
 use std::io::BufReader;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use omg::transaction::{
     Action, Answer, Applied, Change, Event, Failure, ItemState, Options, Outcome, Phase, Plan, Reply, Request, Verb,
@@ -69,8 +69,27 @@ pub struct Ran {
 
 impl Running {
     pub fn start(machine: &Machine, request: &Request) -> Self {
-        let mut command = machine.command(HELPER);
-        command.args(["commit", "--backend", "apt"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Self::start_with(machine, request, &[])
+    }
+
+    /// As the service starts it: it says what the plan takes, and waits for the word to go on.
+    pub fn start_supervised(machine: &Machine, request: &Request) -> Self {
+        Self::start_with(machine, request, &["--clean", "--supervised", "--actor", "1000"])
+    }
+
+    /// Without a capability of capabilities(7).
+    pub fn start_without(machine: &Machine, request: &Request, capability: &str) -> Self {
+        let mut command = machine.command("setpriv");
+        command.args(["--bounding-set", &format!("-{capability}"), "--inh-caps", &format!("-{capability}"), HELPER]);
+        Self::run(command, request, &[])
+    }
+
+    fn start_with(machine: &Machine, request: &Request, arguments: &[&str]) -> Self {
+        Self::run(machine.command(HELPER), request, arguments)
+    }
+
+    fn run(mut command: Command, request: &Request, arguments: &[&str]) -> Self {
+        command.args(["commit", "--backend", "apt"]).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut replies = child.stdin.take().unwrap();
         write_line(&mut replies, request).unwrap();

@@ -71,6 +71,11 @@ class Session:
         await self.command("start", actions, plan(actions))
         return (await eventually(lambda: self.take("job"), "the job"))["job"]
 
+    async def start_apart(self, actions, digest):
+        """A job of a connection that is not the agent's, and that goes with `leave`."""
+        await self.command("start-apart", actions, digest)
+        return (await eventually(lambda: self.take("job"), "the job"))["job"]
+
     async def outcome(self, job):
         said = await eventually(lambda: self.take("finished"), "the end of the job")
         assert said["finished"] == job
@@ -130,6 +135,7 @@ async def main():
     bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
     client = Client(bus)
     agent = Agent(client)
+    owner = Client(await MessageBus(bus_type=BusType.SYSTEM).connect())
     with open("/proc/self/stat", encoding="utf-8") as file:
         started = int(file.read().rsplit(")", 1)[1].split()[19])
     subject = ["unix-process", {"pid": Variant("u", os.getpid()), "start-time": Variant("t", started)}]
@@ -143,8 +149,15 @@ async def main():
         word, *arguments = json.loads(line)
         if word == "start":
             jobs.add(asyncio.create_task(follow(client, *arguments)))
+        elif word == "start-apart":
+            job = await owner.commit(*arguments)
+            await owner.job(job, "Start", interactive=True)
+            say(job=job)
         elif word == "cancel":
             await client.job(arguments[0], "Cancel")
+        elif word == "leave":
+            # The agent stays; whose question it is does not.
+            owner.close()
         else:
             agent.end(arguments[0], word)
 

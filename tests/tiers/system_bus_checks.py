@@ -6,6 +6,7 @@ import xml.etree.ElementTree as tree
 from system_bus_support import *
 
 import system_bus_agent as agent
+import system_bus_support
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
 INSTALL = [("install", "hello-omg")]
@@ -129,6 +130,38 @@ async def cancelled_while_asked():
         word, _ = await session.outcome(job)
         assert word == "cancelled", word
         await eventually(lambda: session.withdrawn, "the dialog was closed")
+
+
+async def owner_leaves_while_asked():
+    """Before anything was allowed, and when a plan turns out to need more: whoever is asked is asked no more."""
+    root = await Client.connect(0)
+    async def over(job):
+        return await root.get(job, "State") == "finished"
+    async with agent.Session(USER, "wait") as session:
+        wanted = [("hold", "hello-omg")]
+        job = await session.start_apart(wanted, plan(wanted))
+        await eventually(lambda: session.asked, "the question")
+        await session.command("leave")
+        await eventually(lambda: session.withdrawn, "the dialog was closed")
+        await eventually(lambda: over(job), "the job is over")
+        result = (await root.job(job, "GetResult"))[0]
+        assert result["Outcome"].value == "cancelled", result
+        await root.job(job, "Close")
+    script = event("resolved", privileges=["install", "manage"]) + "read -r reply\n" + \
+        "case $reply in *cancel*) ;; *) exit 1 ;; esac\n" + event("finished", outcome="cancelled", applied=NOTHING)
+    await root.wake()
+    with StandIn(script):
+        async with agent.Session(USER, "wait") as session:
+            job = await session.start_apart(INSTALL, "0" * 64)
+            await eventually(lambda: session.asked, "the question")
+            assert session.asked == ["org.omg.transaction.manage"], session.asked
+            await session.command("leave")
+            await eventually(lambda: session.withdrawn, "the dialog was closed")
+            await eventually(lambda: over(job), "the job is over")
+            result = (await root.job(job, "GetResult"))[0]
+            assert result["Outcome"].value == "cancelled", result
+            await root.job(job, "Close")
+    root.close()
 
 
 # What each method answers to each kind of caller; None where it does what it is for.
@@ -573,6 +606,43 @@ async def terminated():
     late.close()
 
 
+async def terminated_while_it_can_stop():
+    """What is fetched or asked when the service has to end is cancelled: nobody waits for a server or for people."""
+    heeds = "read -r reply\ncase $reply in *cancel*) ;; *) exit 1 ;; esac\n"
+    fetching = event("phase", phase="fetching", cancellable=True) + heeds + \
+        event("finished", outcome="cancelled", applied=NOTHING)
+    question = event("question", id=3, kind={"about": "conffile", "package": "a", "path": "/etc/a"}, choices=["keep", "replace"])
+    applying = event("phase", phase="applying", cancellable=False) + question + heeds + \
+        'read -r reply\ncase $reply in *keep*) ;; *) exit 1 ;; esac\n' + SUCCEEDED
+    # The last one hears nothing.
+    stuck = event("phase", phase="fetching", cancellable=True) + "exec sleep 1000\n"
+    scripts = ((fetching, "fetching", "cancelled"), (applying, "applying", "succeeded"), (stuck, "fetching", "cancelled"))
+    for script, phase, expected in scripts:
+        # A new one each time: the next service's jobs have the same names.
+        client = await Client.connect(USER)
+        service = await client.wake()
+        with StandIn(script):
+            job = await client.commit(INSTALL)
+            await client.job(job, "Start")
+            async def there():
+                return await client.get(job, "Phase") == phase and (phase == "fetching" or client.said(job, "Question"))
+            await eventually(there)
+            os.kill(service, signal.SIGTERM)
+            word, result = await client.outcome(job)
+            assert word == expected, result
+            await eventually(lambda: not os.path.exists(f"/proc/{service}") or state(service) == "Z")
+        client.close()
+    client = await Client.connect(USER)
+    async with agent.Session(USER, "wait") as session:
+        service = await client.wake()
+        job = await session.start([("hold", "hello-omg")])
+        await eventually(lambda: session.asked, "the question")
+        os.kill(service, signal.SIGTERM)
+        await eventually(lambda: session.withdrawn, "the dialog was closed")
+        await eventually(lambda: not os.path.exists(f"/proc/{service}") or state(service) == "Z")
+    client.close()
+
+
 def state(process):
     with open(f"/proc/{process}/stat", encoding="utf-8") as file:
         return file.read().rsplit(")", 1)[1].split()[0]
@@ -713,6 +783,7 @@ check("without the call's permission nobody is asked, and without an agent nobod
 check("a question that is dismissed ends the job with AuthDismissed", dismissed)
 check("a consent is kept for a while where polkit says so, and only there", consented)
 check("cancelling while somebody is asked closes the dialog", cancelled_while_asked)
+check("an owner that leaves while somebody is asked ends its job and closes the dialog", owner_leaves_while_asked)
 check("each method answers each kind of caller as the action table says", action_table)
 check("each verb takes its own polkit action", verbs)
 check("options, targets, digests and locales that are not on the list are refused", injected)
@@ -727,10 +798,12 @@ check("a job is cancelled before and while it runs", cancelled)
 check("logind keeps the machine awake while packages are changed", inhibited)
 check("a refresh is authorised and written down", refreshed)
 check("after SIGTERM the commit that runs goes to its end and nothing new begins", terminated)
+check("after SIGTERM what can be interrupted is cancelled, and nobody is asked any more", terminated_while_it_can_stop)
 check("a service that is killed takes no commit with it", killed)
 check("the service leaves when idle, not with a job, and no call is lost around it", idle)
 check("a finished job stays for a minute, and a bounded number of them", lingers)
 check("the published descriptions are those of the running service", goldens)
 check("nobody else can have the name, and nothing else can be called", foreign_names)
 check("the examples of dbus/README.md work", published_examples)
-sys.exit(failed)
+# The module's own, which the name imported above does not follow.
+sys.exit(system_bus_support.failed)

@@ -129,7 +129,7 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
     let request = Request { actions, options, files: Vec::new(), digest: Some(digest) };
     let work = Work::Commit(request, files);
     // Not interrupted: what began must not be left without being watched. A signal that comes meanwhile cancels it.
-    let mut job = Job::start(work, out).await?;
+    let mut job = Job::start(work, consent.yes, out).await?;
     let outcome = watch::to_the_end(&mut job, &mut interrupts, out).await;
     job.close().await;
     let result = report::outcome(outcome?, download_only, out);
@@ -143,7 +143,7 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
 /// Fetches the package lists.
 pub async fn refresh(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let mut job = Job::start(Work::Refresh, out).await?;
+    let mut job = Job::start(Work::Refresh, false, out).await?;
     let outcome = watch::to_the_end(&mut job, &mut interrupts, out).await;
     job.close().await;
     report::refreshed(outcome?, client, out).await

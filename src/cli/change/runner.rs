@@ -64,11 +64,12 @@ enum Heard {
 }
 
 impl Job {
-    /// Starts the work in the first way that is there.
+    /// Starts the work in the first way that is there. Who has consented beforehand (`assent`) is asked for a password at
+    /// most: package scripts take their defaults.
     ///
     /// # Errors
     /// With all that was tried, when there is none; when the work is refused.
-    pub async fn start(work: Work, out: &mut Output) -> Result<Self, Failure> {
+    pub async fn start(work: Work, assent: bool, out: &mut Output) -> Result<Self, Failure> {
         let settings = config::load(Paths::from_process().config_file.as_deref()).ok();
         if settings.as_ref().is_some_and(|settings| settings.apt.root.is_some() || !settings.apt.options.is_empty()) {
             let text = "apt.root and apt.options of the configuration file are for reading: what runs with rights changes \
@@ -80,7 +81,7 @@ impl Job {
         let asks = is_interactive() && !out.is_json();
         if rustix::process::geteuid().is_root() {
             let helper = helper.ok_or_else(no_helper)?;
-            return Ok(Self::Helper(HelperJob::start(Command::new(&helper), false, asks, work)?));
+            return Ok(Self::Helper(HelperJob::start(Command::new(&helper), false, false, work)?));
         }
         let mut tried = Vec::new();
         match TransactionService::connect(None).await {
@@ -99,7 +100,7 @@ impl Job {
                     command.arg("-n");
                 }
                 command.arg("--").arg(helper);
-                return Ok(Self::Helper(HelperJob::start(command, true, asks, work)?));
+                return Ok(Self::Helper(HelperJob::start(command, true, asks && !assent, work)?));
             }
         }
         out.flush();
@@ -175,10 +176,9 @@ fn no_helper() -> Failure {
 }
 
 impl HelperJob {
-    fn start(mut command: Command, sudo: bool, asks: bool, work: Work) -> Result<Self, Failure> {
+    fn start(mut command: Command, sudo: bool, shares_terminal: bool, work: Work) -> Result<Self, Failure> {
         let program = Path::new(command.get_program()).display().to_string();
         let failed = |error: std::io::Error| Failure::Internal(format!("cannot run {program}: {error}"));
-        let shares_terminal = sudo && asks;
         let (verb, request, files) = match work {
             Work::Commit(request, files) => ("commit", Some(request), files),
             Work::Refresh => ("refresh", None, Vec::new()),

@@ -48,8 +48,8 @@ impl Job1 {
 /// A piece of work: made ready, started once by its owner, followed by signals, over for good.
 ///
 /// It belongs to the connection that asked for it; nobody else but root may use it, and its signals go to that connection
-/// alone. When the owner leaves the bus before Start, the job ends; once it is authorised it goes on. It stays for 60
-/// seconds after it finished.
+/// alone. When the owner leaves the bus before the job is authorised, it ends; once it is authorised it goes on. A question
+/// for consent that nobody answers ends it after 5 minutes. It stays for 60 seconds after it finished.
 #[interface(name = "org.omg.Job1", spawn = false)]
 impl Job1 {
     /// Asks whether the caller may, waits for other jobs, and runs. Returns at once. People are asked for their consent

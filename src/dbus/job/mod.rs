@@ -41,6 +41,9 @@ pub enum Command {
     /// Take the object away: the job is over, or never began.
     Close,
     OwnerGone,
+    /// Whoever drives the job is about to end: as a cancellation, but also while it must not be interrupted, to be heeded as
+    /// soon as nothing is left half done. Nobody is asked anything any more.
+    Stop,
 }
 
 /// Commands in the order in which they came.
@@ -67,6 +70,7 @@ struct Facts {
     outcome: Option<Arc<Outcome>>,
     owner_gone: bool,
     cancelled: bool,
+    stopping: bool,
     closed: bool,
 }
 
@@ -85,6 +89,7 @@ impl Job {
             outcome: None,
             owner_gone: false,
             cancelled: false,
+            stopping: false,
             closed: false,
         };
         (Arc::new(Self { owner, facts: Mutex::new(facts), commands }), heard)
@@ -103,6 +108,17 @@ impl Job {
         self.facts().owner_gone
     }
 
+    /// Whether it can be interrupted now without leaving anything half done.
+    pub fn is_cancellable(&self) -> bool {
+        self.facts().cancellable
+    }
+
+    /// Whether nobody will answer a question any more.
+    pub fn is_unattended(&self) -> bool {
+        let facts = self.facts();
+        facts.owner_gone || facts.stopping
+    }
+
     /// Moves on, when that is a legal move; says whether it was.
     pub fn advance(&self, next: State) -> bool {
         self.facts().advance(next)
@@ -114,7 +130,7 @@ impl Job {
     /// `InvalidState` when it was started or ended before.
     pub fn start(&self, by: Caller) -> Result<(), Error> {
         let mut facts = self.facts();
-        if facts.cancelled || facts.closed || !facts.advance(State::Authorizing) {
+        if facts.cancelled || facts.stopping || facts.closed || !facts.advance(State::Authorizing) {
             return Err(facts.wrong_state("it can be started only once; ask for another job"));
         }
         self.send(Command::Start(by));
@@ -138,6 +154,14 @@ impl Job {
             self.send(Command::Cancel);
         }
         Ok(())
+    }
+
+    /// Has it end as soon as nothing is left half done, as whoever drives it is about to end.
+    pub fn stop(&self) {
+        let mut facts = self.facts();
+        if facts.state != State::Finished && !std::mem::replace(&mut facts.stopping, true) {
+            self.send(Command::Stop);
+        }
     }
 
     /// Answers the open question.
@@ -290,5 +314,25 @@ mod tests {
         assert!(matches!(job.outcome(), Err(Error::InvalidState(_))));
         assert!(job.advance(State::Finished) && !job.advance(State::Finished));
         assert!(matches!(job.cancel(), Err(Error::InvalidState(_))));
+    }
+
+    #[test]
+    fn a_stop_is_heard_also_where_a_cancellation_is_not_and_nothing_starts_after_it() {
+        let (running, mut commands) = job();
+        running.start(caller()).unwrap();
+        assert!(running.advance(State::Waiting) && running.advance(State::Running));
+        running.facts().cancellable = false;
+        assert!(!running.is_unattended());
+        running.stop();
+        running.stop();
+        assert!(running.is_unattended());
+        assert_eq!(commands.try_recv(), Ok(Command::Start(caller())));
+        assert_eq!(commands.try_recv(), Ok(Command::Stop));
+        assert!(commands.try_recv().is_err());
+        let (ready, mut commands) = job();
+        ready.stop();
+        assert!(matches!(ready.start(caller()), Err(Error::InvalidState(_))));
+        assert_eq!(commands.try_recv(), Ok(Command::Stop));
+        assert!(commands.try_recv().is_err());
     }
 }

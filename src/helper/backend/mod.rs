@@ -30,11 +30,17 @@ pub trait Caller: Sync {
     /// Tells what happens. A caller that is gone hears nothing, and the commit goes on.
     fn tell(&self, event: Event);
 
-    /// Told of the plan once it is known to be the one that was asked for, before anything is fetched or changed.
+    /// Whether [`Caller::authorise`] may take as long as people do. Nothing may be locked meanwhile.
+    fn asks(&self) -> bool;
+
+    /// Asked whether the plan may be carried out, where the caller asks: the plan is known to be the one that was asked for.
     ///
     /// # Errors
     /// When it must not go on.
-    fn begin(&self, plan: &Plan) -> Result<(), Failure>;
+    fn authorise(&self, plan: &Plan) -> Result<(), Failure>;
+
+    /// Told of the plan when the package system is locked, before anything is fetched or changed.
+    fn begin(&self, plan: &Plan);
 
     /// Asks, and waits for one of the question's choices; the first one when nobody answers any more.
     fn ask(&self, question: Question) -> String;
@@ -62,9 +68,16 @@ pub trait Backend {
     fn plan(&self, system: &System, request: &Request) -> Result<Plan, Failure>;
 
     /// Locks the package system, resolves the request's actions again and does what they come to, provided that it is the
-    /// plan that the request's digest names. Without a digest nothing is done. What it runs inherits the standard streams;
-    /// where the standard input is a terminal, package scripts and questions are for the people in front of it.
+    /// plan that the request's digest names. Without a digest nothing is done. A caller that asks whether it may is let ask
+    /// before anything is locked. What it runs inherits the standard streams; where the standard input is a terminal, package
+    /// scripts and questions are for the people in front of it.
     fn commit(&self, system: &System, request: &Request, caller: &dyn Caller) -> Outcome;
+
+    /// Removes what commits left behind that were killed; those that run are not disturbed.
+    ///
+    /// # Errors
+    /// When it cannot be read or removed.
+    fn sweep(&self, system: &System) -> std::io::Result<()>;
 
     /// Fetches the package lists.
     fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome;

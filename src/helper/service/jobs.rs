@@ -115,13 +115,13 @@ impl Jobs {
         registry.jobs.is_empty().then(|| registry.since.elapsed())
     }
 
-    /// Takes no more jobs in, and ends those that do not run.
-    pub fn close(&self) {
+    /// Takes no more jobs in, and ends those that do not run; with `running` also those that do, each as soon as it leaves
+    /// nothing half done.
+    pub fn close(&self, running: bool) {
         let mut registry = self.registry();
         registry.closing = true;
-        for entry in registry.jobs.values().filter(|entry| entry.job.state() < State::Running) {
-            // One that cannot be cancelled is over.
-            let _ = entry.job.cancel();
+        for entry in registry.jobs.values().filter(|entry| running || entry.job.state() < State::Running) {
+            entry.job.stop();
         }
     }
 
@@ -152,6 +152,7 @@ impl Jobs {
 
 #[cfg(test)]
 mod tests {
+    use omg::dbus::callers::Caller;
     use omg::dbus::job::Owner;
 
     use super::*;
@@ -180,7 +181,22 @@ mod tests {
         let ready = job(1);
         jobs.admit(&ready).unwrap();
         assert_eq!(jobs.idle_for(), None);
-        jobs.close();
+        jobs.close(false);
         assert!(matches!(jobs.admit(&job(2)), Err(Error::Busy(_))));
+    }
+
+    #[test]
+    fn a_stop_reaches_running_jobs_and_the_loss_of_the_bus_only_those_that_do_not_run() {
+        let jobs = Jobs::default();
+        let (ready, running) = (job(1), job(2));
+        for job in [&ready, &running] {
+            jobs.admit(job).unwrap();
+        }
+        running.start(Caller { name: ":1.7".try_into().unwrap(), interactive: false }).unwrap();
+        assert!(running.advance(State::Waiting) && running.advance(State::Running));
+        jobs.close(false);
+        assert!(ready.is_unattended() && !running.is_unattended());
+        jobs.close(true);
+        assert!(running.is_unattended());
     }
 }

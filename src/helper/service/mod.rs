@@ -97,9 +97,10 @@ async fn serve(program: std::path::PathBuf, idle_timeout: Duration) -> Result<()
         () = asking.closed() => Ending::BusGone,
         () = idle(&jobs, &activity, idle_timeout) => Ending::Idle,
     };
-    jobs.close();
+    // Whoever stops the service waits for dpkg alone. A bus that is gone is no wish of anybody's.
+    jobs.close(ending == Ending::Signal);
     tell(NotifyState::Stopping);
-    // A commit that runs goes to its end; its owner still finds it under the name.
+    // What cannot be interrupted goes to its end; its owner still finds it under the name.
     jobs.all_over().await;
     if ending != Ending::BusGone {
         let last = async {

@@ -28,6 +28,10 @@ use crate::UNAVAILABLE;
 /// People get so long to consent or to answer while others wait for the machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// A helper that is cancelled where it can be has ended by then, unless it is stuck in something that hears nothing: a file
+/// or a folder on a server that is gone, or that its owner serves and does not let be read.
+const GRACE: Duration = Duration::from_secs(30);
+
 /// What the helper said last is read for so long after its end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -86,7 +90,7 @@ impl Run {
         loop {
             match self.commands.recv().await {
                 Some(Command::Start(caller)) => return Ok(caller),
-                Some(Command::Cancel) => return Err(true),
+                Some(Command::Cancel | Command::Stop) => return Err(true),
                 Some(Command::Close | Command::OwnerGone) | None => return Err(false),
                 Some(Command::Answer { .. }) => {}
             }
@@ -98,14 +102,17 @@ impl Run {
         self.relay.state().await;
         let means = Arc::clone(&self.means);
         let granted = work.privileges();
-        match self.unless_cancelled(check(&means, caller, granted.clone())).await {
+        // Without an owner there is nobody whom polkit could judge.
+        let ends = |command: &Command| matches!(command, Command::Cancel | Command::Stop | Command::OwnerGone);
+        match self.unless(ends, in_time(PATIENCE, check(&means, caller, granted.clone()))).await {
             None => return cancelled(),
             Some(Err(failure)) => return failed(failure),
             Some(Ok(())) => {}
         }
         self.relay.advance(State::Waiting).await;
         let uid = self.job.owner().uid;
-        let Some(_turn) = self.unless_cancelled(means.turns.wait(uid)).await else { return cancelled() };
+        let ends = |command: &Command| matches!(command, Command::Cancel | Command::Stop);
+        let Some(_turn) = self.unless(ends, means.turns.wait(uid)).await else { return cancelled() };
         self.relay.advance(State::Running).await;
         match Child::start(&means.program, work, uid).await {
             Ok((child, events)) => self.followed(child, events, caller, granted).await,
@@ -127,19 +134,33 @@ impl Run {
         let mut ended: Option<Outcome> = None;
         let mut lock = Lock(None);
         let mut patience: Option<Instant> = None;
+        // When a helper that was told to end has to have ended.
+        let mut grace: Option<Instant> = None;
+        let mut killed = false;
         let status = loop {
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
-                    Some(Command::Cancel) => {
+                    Some(command @ (Command::Cancel | Command::Stop)) => {
+                        // Dropped, polkit closes its dialogs.
                         checking = None;
+                        if command == Command::Stop && patience.is_some() {
+                            patience = Some(Instant::now());
+                        }
                         child.reply(&Reply::Cancel).await;
+                        grace = Some(Instant::now() + GRACE);
                     }
                     Some(Command::Answer { id, choice }) => {
                         patience = None;
                         child.reply(&Reply::Answer { id, choice }).await;
                     }
-                    Some(Command::OwnerGone) if patience.is_some() => patience = Some(Instant::now()),
+                    Some(Command::OwnerGone) => {
+                        if checking.take().is_some() {
+                            child.reply(&Reply::Cancel).await;
+                            grace = Some(Instant::now() + GRACE);
+                        }
+                        patience = patience.map(|_| Instant::now());
+                    }
                     _ => {}
                 },
                 verdict = settled(checking.as_mut().map(|(_, check)| check)) => {
@@ -152,13 +173,14 @@ impl Run {
                         Err(failure) => {
                             denied = Some(failure);
                             child.reply(&Reply::Cancel).await;
+                            grace = Some(Instant::now() + GRACE);
                         }
                     }
                 }
                 event = events.recv() => match event {
                     Some(Event::Resolved { privileges }) => {
                         let wanted: BTreeSet<_> = privileges.difference(&granted).copied().collect();
-                        checking = Some((wanted.clone(), Box::pin(in_time(check(&means, caller, wanted)))));
+                        checking = Some((wanted.clone(), Box::pin(in_time(PATIENCE, check(&means, caller, wanted)))));
                     }
                     Some(Event::Finished(outcome)) => ended = Some(outcome),
                     Some(event) => self.told(event, &mut lock, &mut patience).await,
@@ -178,6 +200,15 @@ impl Run {
                     break status;
                 }
                 () = self.relay.due() => self.relay.flush().await,
+                () = at(grace) => {
+                    grace = None;
+                    // It tells that it must not be interrupted before it does anything, and looks whether it is cancelled
+                    // before that.
+                    if self.job.is_cancellable() {
+                        killed = true;
+                        child.kill();
+                    }
+                }
                 () = at(patience) => {
                     patience = None;
                     if let Some((id, choice)) = self.relay.give_up() {
@@ -192,6 +223,7 @@ impl Run {
             }
             (Some(outcome), _) => outcome,
             (None, Some(failure)) => failed(failure),
+            (None, None) if killed => cancelled(),
             (None, None) => failed(died(status)),
         }
     }
@@ -206,7 +238,7 @@ impl Run {
                 }));
             }
             Event::Question(Question { .. }) => {
-                let wait = if self.job.is_abandoned() { Duration::ZERO } else { PATIENCE };
+                let wait = if self.job.is_unattended() { Duration::ZERO } else { PATIENCE };
                 *patience = Some(Instant::now() + wait);
             }
             Event::Message { level: Level::Error, text } => eprintln!("omg-helper: {}", text.trim_end()),
@@ -215,15 +247,15 @@ impl Run {
         self.relay.tell(event).await;
     }
 
-    /// The result, unless the owner cancels before.
-    async fn unless_cancelled<T>(&mut self, result: impl Future<Output = T>) -> Option<T> {
+    /// The result, unless a command that `ends` it comes before.
+    async fn unless<T>(&mut self, ends: impl Fn(&Command) -> bool, result: impl Future<Output = T>) -> Option<T> {
         let mut result = pin!(result);
         loop {
             tokio::select! {
                 biased;
                 command = self.commands.recv() => match command {
-                    Some(Command::Cancel) | None => return None,
-                    Some(_) => {}
+                    Some(command) if !ends(&command) => {}
+                    _ => return None,
                 },
                 result = &mut result => return Some(result),
             }
@@ -258,12 +290,13 @@ async fn check(means: &Means, caller: &Caller, privileges: BTreeSet<Privilege>) 
     }
 }
 
-async fn in_time(check: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+/// The verdict, or that nobody gave one; what is not awaited any more is withdrawn.
+async fn in_time(patience: Duration, check: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let late = || {
-        let minutes = PATIENCE.as_secs() / 60;
+        let minutes = patience.as_secs() / 60;
         Failure::new(FailureKind::NotAuthorized, format!("nobody consented within {minutes} minutes; start it again"))
     };
-    timeout(PATIENCE, check).await.unwrap_or_else(|_| Err(late()))
+    timeout(patience, check).await.unwrap_or_else(|_| Err(late()))
 }
 
 async fn settled(check: Option<&mut Check<'_>>) -> Result<(), Failure> {
@@ -295,5 +328,35 @@ fn died(status: std::io::Result<ExitStatus>) -> Failure {
             "omg-helper ended before it was done ({status}); what it said is in the journal (journalctl -u omg-helper)"
         )),
         Err(error) => internal(format!("omg-helper is lost: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// Sets its flag when dropped, as a pending check is withdrawn.
+    struct Withdrawn<'a>(&'a AtomicBool);
+
+    impl Drop for Withdrawn<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_that_nobody_answers_ends_and_is_withdrawn() {
+        let withdrawn = AtomicBool::new(false);
+        let check = async {
+            let _pending = Withdrawn(&withdrawn);
+            pending().await
+        };
+        let failure = in_time(Duration::from_millis(1), check).await.unwrap_err();
+        assert_eq!(failure.kind, FailureKind::NotAuthorized);
+        assert!(failure.message.contains("nobody consented within"), "{failure}");
+        assert!(withdrawn.load(Ordering::Relaxed));
+        assert_eq!(in_time(PATIENCE, async { Ok(()) }).await, Ok(()));
     }
 }

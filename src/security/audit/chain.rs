@@ -24,6 +24,9 @@ const WRITERS_TURN: Duration = Duration::from_millis(500);
 
 /// The longest line that is read, in bytes.
 const MAX_LINE: u64 = 64 << 20;
+/// The longest entry that is written, in bytes: with its hash around it far below what is read. Everything that a large
+/// installation has can be changed at once in less.
+const MAX_ENTRY: usize = 16 << 20;
 
 /// Who may read a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,8 +154,11 @@ impl AuditLog {
         }
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let (number, previous) = (last.number + 1, last.hash);
-        let entry = Entry { number, time, previous, record: record.clone(), torn };
-        let text = serde_json::to_string(&entry).map_err(AuditError::Encode)?;
+        let mut entry = Entry { number, time, previous, record: record.clone(), torn, omitted: 0 };
+        let mut text = serde_json::to_string(&entry).map_err(AuditError::Encode)?;
+        while text.len() > MAX_ENTRY && entry.shorten() {
+            text = serde_json::to_string(&entry).map_err(AuditError::Encode)?;
+        }
         let hash = Digest::of(text.as_bytes());
         let entry = RawValue::from_string(text).map_err(AuditError::Encode)?;
         let mut line = serde_json::to_vec(&Line { hash, entry: &entry }).map_err(AuditError::Encode)?;

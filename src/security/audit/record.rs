@@ -51,11 +51,55 @@ pub struct Entry {
     /// Bytes of an entry before this one that was never written to its end, and was cut off.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub torn: u64,
+    /// Items, actions and bytes of the message that were left out, since the entry would have been too long.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub omitted: u64,
 }
+
+/// Bytes of a message that stay where it has to be cut.
+const KEPT_OF_MESSAGE: usize = 4096;
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde wants")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+impl Entry {
+    /// Leaves out some of what can be long, and counts it; `false` when nothing is left that can be.
+    pub(super) fn shorten(&mut self) -> bool {
+        let (items, actions, message) = match &mut self.record {
+            Record::Begun { actions, items, .. } => (Some(items), Some(actions), None),
+            Record::Ended { items, message, .. } => (Some(items), None, Some(message)),
+            Record::Refreshed { message, .. } => (None, None, Some(message)),
+        };
+        let omitted = match (message, items, actions) {
+            (Some(message), ..) if message.len() > KEPT_OF_MESSAGE => {
+                let end = (0..=KEPT_OF_MESSAGE).rev().find(|end| message.is_char_boundary(*end)).unwrap_or(0);
+                let omitted = message.len() - end;
+                message.truncate(end);
+                omitted
+            }
+            (_, Some(items), _) if !items.is_empty() => halve(items),
+            (_, _, Some(actions)) if !actions.is_empty() => halve(actions),
+            _ => 0,
+        };
+        self.omitted += omitted as u64;
+        omitted > 0
+    }
+
+    /// What is to be said to whoever takes the entry for the whole.
+    fn caveat(&self) -> Option<String> {
+        let omitted = self.omitted;
+        (omitted > 0).then(|| format!("the entry was too long: {omitted} items, actions or bytes were left out"))
+    }
+}
+
+/// Drops the second half, and says how much that is.
+fn halve<T>(list: &mut Vec<T>) -> usize {
+    let kept = list.len() / 2;
+    let dropped = list.len() - kept;
+    list.truncate(kept);
+    dropped
 }
 
 impl Process {
@@ -96,7 +140,7 @@ pub fn history(entries: &[Entry]) -> Vec<HistoryEntry> {
                 actions: actions.clone(),
                 standing: if process.is_alive() { Standing::Running } else { Standing::Interrupted },
                 items: items.iter().map(HistoryItem::from).collect(),
-                message: String::new(),
+                message: entry.caveat().unwrap_or_default(),
             }),
             Record::Ended { begun, ending, items, message } => {
                 // Transactions overlap at most by a few: the beginning is near the end of what was told so far.
@@ -108,7 +152,7 @@ pub fn history(entries: &[Entry]) -> Vec<HistoryEntry> {
                     Ending::Cancelled => Standing::Cancelled,
                 };
                 begun.items = items.iter().map(HistoryItem::from).collect();
-                begun.message.clone_from(message);
+                begun.message = [message.clone()].into_iter().chain(entry.caveat()).collect::<Vec<_>>().join("; ");
             }
             Record::Refreshed { .. } => {}
         }

@@ -1,11 +1,14 @@
 //! Commits what was resolved: locks, fetches, runs dpkg, and reads what came of it.
 
+mod answers;
 mod apply;
+mod bounded;
 mod database;
 mod fetch;
 mod locks;
 mod manage;
 mod output;
+mod quiet;
 mod refresh;
 mod repair;
 mod report;
@@ -14,6 +17,7 @@ mod status;
 
 use std::path::Path;
 
+use omg::index::Fingerprint;
 use omg::transaction::{
     Applied, Change, Event, Failure, FailureKind, Item, ItemState, Level, Outcome, Phase, Plan, Request, Verb,
 };
@@ -23,7 +27,7 @@ use rust_apt::error::AptErrors;
 
 use super::super::{Caller, System};
 use super::resolve::{self, Resolved};
-use super::settings;
+use super::{settings, sources};
 pub use refresh::refresh;
 
 use apply::Seen;
@@ -79,20 +83,15 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
     for text in warnings {
         caller.tell(Event::Message { level: Level::Warning, text });
     }
-    let repairs = request.actions.iter().any(|action| action.verb() == Verb::Repair);
-    let locks = locks::take(&config, request.options.wait, repairs, caller)?;
-    caller.tell(Event::Phase { phase: Phase::Resolving, cancellable: true });
+    let agreed = if caller.asks() { Some(Agreed::to(&config, system, request, caller)?) } else { None };
+    let locks = locks::take(&config, request.options.wait, asks(request, Verb::Repair), caller)?;
+    let resolved = match agreed.and_then(|agreed| agreed.unless_moved(request)) {
+        Some(resolved) => resolved,
+        None => same_plan(system, request, caller)?,
+    };
     // The package files are read until dpkg has run.
-    let Resolved { config, cache, plan, files: _files } = resolve::resolved(system, request)?;
-    if request.digest != Some(plan.digest) {
-        let message = "what was planned is not what would be done now, as packages or package lists have changed since; \
-                       nothing was done: plan again and look at what is different";
-        return Err(Stop::failed(FailureKind::PlanStale, message));
-    }
-    if caller.is_cancelled() {
-        return Err(Stop::Cancelled);
-    }
-    caller.begin(&plan)?;
+    let Resolved { config, cache, plan, files: _files } = resolved;
+    caller.begin(&plan);
     let before = Database::read(&config)?;
     let commit = Commit { system, request, caller, config, locks, plan };
     let mut seen = Seen::default();
@@ -120,6 +119,56 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
     result
 }
 
+/// A plan that the caller was asked about while nothing was locked, ready to be carried out.
+struct Agreed {
+    /// Of what it was resolved from.
+    fingerprint: Fingerprint,
+    resolved: Resolved,
+}
+
+impl Agreed {
+    /// Resolves, and lets the caller ask.
+    fn to(config: &Config, system: &System, request: &Request, caller: &dyn Caller) -> Result<Self, Stop> {
+        let fingerprint = sources::fingerprint(config);
+        let resolved = same_plan(system, request, caller)?;
+        match caller.authorise(&resolved.plan) {
+            Ok(()) => Ok(Self { fingerprint, resolved }),
+            Err(_) if caller.is_cancelled() => Err(Stop::Cancelled),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    /// As it was agreed to, when nothing has moved until now, where the package system is locked. Otherwise it is to be
+    /// resolved again: the same digest then names the same changes, and takes the same rights.
+    fn unless_moved(self, request: &Request) -> Option<Resolved> {
+        // The folder of downloaded packages is no source of apt's answers, and what `clean` deletes.
+        let moved = asks(request, Verb::Clean) || self.fingerprint.first_change().is_some();
+        (!moved).then_some(self.resolved)
+    }
+}
+
+/// Resolves the request, which must come to the plan that its digest names.
+fn same_plan(system: &System, request: &Request, caller: &dyn Caller) -> Result<Resolved, Stop> {
+    caller.tell(Event::Phase { phase: Phase::Resolving, cancellable: true });
+    let resolved = match resolve::resolved(system, request, &|| caller.is_cancelled()) {
+        Err(_) if caller.is_cancelled() => return Err(Stop::Cancelled),
+        resolved => resolved?,
+    };
+    if request.digest != Some(resolved.plan.digest) {
+        let message = "what was planned is not what would be done now, as packages or package lists have changed since; \
+                       nothing was done: plan again and look at what is different";
+        return Err(Stop::failed(FailureKind::PlanStale, message));
+    }
+    if caller.is_cancelled() {
+        return Err(Stop::Cancelled);
+    }
+    Ok(resolved)
+}
+
+fn asks(request: &Request, verb: Verb) -> bool {
+    request.actions.iter().any(|action| action.verb() == verb)
+}
+
 /// The root of the system, when it is not the machine's own.
 fn root(system: &System) -> Option<&str> {
     system.root.as_deref().and_then(Path::to_str).map(|root| root.trim_end_matches('/')).filter(|root| !root.is_empty())
@@ -138,8 +187,8 @@ struct Commit<'a> {
 impl Commit<'_> {
     /// Does what the plan says; what becomes of packages goes into `seen`, what is deleted into `deleted`.
     fn run(&self, cache: Cache, seen: &mut Seen, deleted: &mut Vec<Item>) -> Result<(), Stop> {
-        apply::configure(&self.config, self.system, self.request);
-        if self.asks(Verb::Repair) {
+        apply::configure(&self.config, self.system, self.request, self.caller);
+        if asks(self.request, Verb::Repair) {
             return self.repair(cache, seen);
         }
         let changes_packages = self.plan.items.iter().any(|item| changes_package(item.change));
@@ -159,11 +208,7 @@ impl Commit<'_> {
         }
         self.mark(Change::Hold)?;
         self.mark(Change::Unhold)?;
-        if self.asks(Verb::Clean) { self.clean(deleted) } else { Ok(()) }
-    }
-
-    fn asks(&self, verb: Verb) -> bool {
-        self.request.actions.iter().any(|action| action.verb() == verb)
+        if asks(self.request, Verb::Clean) { self.clean(deleted) } else { Ok(()) }
     }
 
     /// Fetches and applies what is marked in the cache.
@@ -182,7 +227,7 @@ impl Commit<'_> {
         if self.caller.is_cancelled() {
             return Err(Stop::Cancelled);
         }
-        apply::apply(cache, &self.locks, plan, self.caller, share, seen)
+        apply::apply(&self.config, cache, &self.locks, plan, self.caller, share, seen)
     }
 }
 

@@ -151,6 +151,10 @@ impl Backend for Apt {
         commit::commit(system, request, caller)
     }
 
+    fn sweep(&self, system: &System) -> io::Result<()> {
+        package_files::sweep(system)
+    }
+
     fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome {
         commit::refresh(system, caller)
     }

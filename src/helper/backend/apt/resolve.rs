@@ -27,20 +27,21 @@ pub struct Resolved {
 /// # Errors
 /// When there is no such plan, in apt's own words, or apt cannot read its lists.
 pub fn plan(system: &System, request: &Request) -> Result<Plan, Failure> {
-    resolved(system, request).map(|resolved| resolved.plan)
+    resolved(system, request, &|| false).map(|resolved| resolved.plan)
 }
 
-/// Opens apt's cache and marks in it what the request comes to: the cache is ready to be committed.
+/// Opens apt's cache and marks in it what the request comes to: the cache is ready to be committed. Package files are copied
+/// until it is `cancelled`.
 ///
 /// # Errors
-/// As [`plan`].
-pub fn resolved(system: &System, request: &Request) -> Result<Resolved, Failure> {
+/// As [`plan`], and when it was cancelled.
+pub fn resolved(system: &System, request: &Request, cancelled: &dyn Fn() -> bool) -> Result<Resolved, Failure> {
     let mut notes = Vec::new();
     let config = settings::load(system, &mut notes).map_err(|error| unavailable(&error))?;
     if let Some(recommends) = request.options.recommends {
         config.set("APT::Install-Recommends", if recommends { "true" } else { "false" });
     }
-    let files = PackageFiles::copy(system, request)?;
+    let files = PackageFiles::copy(system, request, cancelled)?;
     let paths: Vec<String> = files.files.iter().map(|file| file.path.display().to_string()).collect();
     let status = config.file("Dir::State::status", "");
     caches::distrust_old(&config, status.as_ref(), &sources::package_lists(&config));

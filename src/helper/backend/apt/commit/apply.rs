@@ -1,7 +1,12 @@
 //! Lets apt run dpkg, and listens to both.
+//!
+//! What dpkg and the package scripts read: at a terminal (`--terminal`), the terminal, where debconf and dpkg ask. Without
+//! one nobody is there to ask: the standard input is `/dev/null`, and the terminal that apt makes has no input either
+//! ([`quieten_terminal`]). Only where the owner wants to be asked about configuration files the standard input is an
+//! [`Answers`]: dpkg's own reading of it waits for the owner's answer, and scripts find its end all the same.
 
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 
 use omg::transaction::{
@@ -15,8 +20,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::super::super::{Caller, System};
+use super::answers::Answers;
+use super::bounded::{self, Lines};
 use super::locks::Locks;
 use super::output::{Output, Said};
+use super::quiet::quieten_terminal;
 use super::report::Report;
 use super::status::Line;
 use super::{Stop, words};
@@ -65,8 +73,18 @@ fn kind_of(text: &str) -> FailureKind {
 }
 
 /// Sets what dpkg is started with.
-pub fn configure(config: &Config, system: &System, request: &Request) {
-    let conffiles: &[&str] = match request.options.conffiles {
+pub fn configure(config: &Config, system: &System, request: &Request, caller: &dyn Caller) {
+    let mut wanted = request.options.conffiles;
+    if wanted == Conffiles::Ask
+        && !at_terminal()
+        && let Err(error) = Answers::new(config)
+    {
+        let text =
+            format!("nobody can be asked about configuration files here ({error}): those that were changed are kept");
+        caller.tell(Event::Message { level: Level::Warning, text });
+        wanted = Conffiles::Keep;
+    }
+    let conffiles: &[&str] = match wanted {
         Conffiles::Keep => &["--no-force-confnew", "--force-confdef", "--force-confold"],
         Conffiles::Replace => &["--no-force-confdef", "--no-force-confold", "--force-confnew"],
         Conffiles::Ask => &["--no-force-confdef", "--no-force-confold", "--no-force-confnew"],
@@ -104,6 +122,7 @@ fn command_line(request: &Request) -> String {
 /// # Errors
 /// In dpkg's words, naming the package.
 pub fn apply(
+    config: &Config,
     cache: Cache,
     locks: &Locks,
     plan: &Plan,
@@ -114,7 +133,7 @@ pub fn apply(
     caller.tell(Event::Phase { phase: Phase::Applying, cancellable: false });
     locks.let_dpkg_in();
     let (status, apt_end) = pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from)?;
-    let result = listening(status, plan, caller, start, seen, || {
+    let result = listening(config, status, plan, caller, start, seen, || {
         let result = cache.do_install(&mut InstallProgress::fd(apt_end.as_raw_fd()));
         // The listener ends when nobody writes any more.
         drop(apt_end);
@@ -134,6 +153,7 @@ pub fn apply(
 /// Does the work while other threads listen to what it writes into `status` and to the standard output, and answer
 /// dpkg's questions.
 pub fn listening<T>(
+    config: &Config,
     status: OwnedFd,
     plan: &Plan,
     caller: &dyn Caller,
@@ -142,19 +162,20 @@ pub fn listening<T>(
     work: impl FnOnce() -> T,
 ) -> io::Result<T> {
     // At a terminal dpkg asks and writes there.
-    let terminal = rustix::termios::isatty(io::stdin());
+    let terminal = at_terminal();
     let output = if terminal { None } else { Some(Output::redirect()?) };
     let answers = match plan.options.conffiles {
-        Conffiles::Ask if !terminal => {
-            let (dpkg_end, answers) = pipe_with(PipeFlags::CLOEXEC)?;
-            rustix::stdio::dup2_stdin(&dpkg_end)?;
-            Some(answers)
-        }
+        // Where it cannot be, dpkg has been told to keep them.
+        Conffiles::Ask if !terminal => Answers::new(config).ok(),
         _ => None,
     };
+    if let Some(answers) = &answers {
+        answers.redirect()?;
+    }
     let listener = Listener {
         report: Report::new(caller, plan, start, 1.0 - start),
-        answers,
+        answers: answers.as_ref(),
+        terminal,
         seen: Seen::default(),
         questions: 0,
         configuring: String::new(),
@@ -162,7 +183,13 @@ pub fn listening<T>(
     let (result, found, said) = thread::scope(|scope| {
         let listener = scope.spawn(move || listener.run(status));
         let output_reader = output.as_ref().map(|output| scope.spawn(move || output.read(caller)));
+        if let Some(answers) = &answers {
+            scope.spawn(|| answers.serve());
+        }
         let result = work();
+        if let Some(answers) = &answers {
+            answers.end();
+        }
         if let Some(output) = &output {
             output.end();
         }
@@ -181,7 +208,9 @@ pub fn listening<T>(
 struct Listener<'a> {
     report: Report<'a>,
     /// Where answers to dpkg's questions go.
-    answers: Option<OwnedFd>,
+    answers: Option<&'a Answers>,
+    /// Whether people are in front of what scripts take for the terminal.
+    terminal: bool,
     seen: Seen,
     /// Asked so far.
     questions: u32,
@@ -193,7 +222,7 @@ impl Listener<'_> {
     /// Reads until nobody writes any more.
     fn run(mut self, status: OwnedFd) -> Seen {
         let mut status = std::fs::File::from(status);
-        let (mut buffer, mut chunk) = (Vec::new(), [0; 4096]);
+        let (mut lines, mut chunk) = (Lines::default(), [0; 4096]);
         loop {
             let timeout = self.report.due().map(|due| Timespec {
                 tv_sec: i64::try_from(due.as_secs()).unwrap_or(0),
@@ -204,8 +233,7 @@ impl Listener<'_> {
                 Ok(_) => match status.read(&mut chunk) {
                     Ok(0) => break,
                     Ok(length) => {
-                        buffer.extend_from_slice(chunk.get(..length).unwrap_or_default());
-                        self.take_lines(&mut buffer);
+                        lines.take(chunk.get(..length).unwrap_or_default(), |line| self.take_line(line));
                         self.report.tick();
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -219,19 +247,21 @@ impl Listener<'_> {
         self.seen
     }
 
-    fn take_lines(&mut self, buffer: &mut Vec<u8>) {
-        while let Some(end) = memchr::memchr(b'\n', buffer) {
-            let line: Vec<u8> = buffer.drain(..=end).collect();
-            let line = String::from_utf8_lossy(&line);
-            if let Some(line) = Line::parse(line.trim_end()) {
-                self.take(line);
-            }
+    fn take_line(&mut self, line: bounded::Line<'_>) {
+        let text = String::from_utf8_lossy(line.bytes);
+        if let Some(line) = Line::parse(text.trim_end()) {
+            self.take(line);
         }
     }
 
     fn take(&mut self, line: Line<'_>) {
         match line {
-            Line::DpkgStarts => ignore_interrupts(),
+            Line::DpkgStarts => {
+                ignore_interrupts();
+                if !self.terminal {
+                    quieten_terminal();
+                }
+            }
             Line::Package { name, state } => self.package(name, state),
             Line::Progress { name, state, fraction } => {
                 if let Some(state) = state {
@@ -267,7 +297,8 @@ impl Listener<'_> {
 
     /// dpkg waits on its standard input for the answer.
     fn ask(&mut self, path: &str) {
-        let Some(answers) = &self.answers else { return };
+        let Some(answers) = self.answers else { return };
+        answers.asking();
         self.report.flush();
         self.questions += 1;
         let question = Question {
@@ -275,10 +306,13 @@ impl Listener<'_> {
             kind: QuestionKind::Conffile { package: self.configuring.clone(), path: path.to_owned() },
             choices: vec!["keep".to_owned(), "replace".to_owned()],
         };
-        let answer: &[u8] = if self.report.caller().ask(question) == "replace" { b"y\n" } else { b"n\n" };
-        // dpkg is gone, which apt will tell.
-        let _ = rustix::io::write(answers.as_fd(), answer);
+        answers.answer(self.report.caller().ask(question) == "replace");
     }
+}
+
+/// Whether package scripts and questions are for the people in front of a terminal.
+pub fn at_terminal() -> bool {
+    rustix::termios::isatty(io::stdin())
 }
 
 /// apt takes an interrupt for a reason to stop between two runs of dpkg, which leaves packages unpacked; so it is ignored

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,12 +10,13 @@ use omg::transaction::{Event, Level};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::super::super::Caller;
+use super::bounded::{LONGEST, Line, Lines};
 
 /// Lines of a package script that are kept for the message about its failure.
 const KEPT: usize = 6;
 
-/// The longest line that is kept, in bytes.
-const LONGEST: usize = 2000;
+/// The longest line that is told, in bytes.
+const TOLD: usize = 2000;
 
 /// The line that ends the output, once it is over.
 const END: &[u8] = b"\0end\n";
@@ -59,35 +60,69 @@ impl Output {
     /// Reads until [`Self::end`]; tells warnings.
     pub fn read(&self, caller: &dyn Caller) -> Said {
         let Ok(reading) = self.reading.try_clone() else { return Said::default() };
-        let mut lines = BufReader::new(File::from(reading));
-        let (mut said, mut recent, mut line) = (Said::default(), VecDeque::new(), Vec::new());
+        let mut reading = File::from(reading);
+        let (mut lines, mut heard, mut chunk) = (Lines::default(), Heard::default(), [0; 4096]);
         loop {
-            line.clear();
-            match lines.read_until(b'\n', &mut line) {
-                Ok(0) | Err(_) => return said,
-                Ok(_) => {}
-            }
-            if line.ends_with(END) && self.over.load(Ordering::Acquire) {
-                return said;
-            }
-            line.truncate(LONGEST);
-            let text = String::from_utf8_lossy(&line);
-            let text = text.trim();
-            if text.starts_with("dpkg: warning:") {
-                caller.tell(Event::Message { level: Level::Warning, text: text.to_owned() });
-            }
-            if text.starts_with("dpkg: error processing") && said.last_words.is_empty() {
-                said.last_words = recent.drain(..).collect();
-            }
-            if starts_a_package(text) {
-                recent.clear();
-            } else if !text.is_empty() {
-                recent.push_back(text.to_owned());
-                if recent.len() > KEPT {
-                    recent.pop_front();
+            let length = match reading.read(&mut chunk) {
+                Ok(0) => return heard.said,
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => return heard.said,
+            };
+            let mut ended = false;
+            lines.take(chunk.get(..length).unwrap_or_default(), |line| {
+                ended |= line.bytes.ends_with(END) && self.over.load(Ordering::Acquire);
+                if !ended {
+                    heard.take(line, caller);
                 }
+            });
+            if ended {
+                return heard.said;
             }
         }
+    }
+}
+
+/// What was heard up to now.
+#[derive(Default)]
+struct Heard {
+    said: Said,
+    /// What the package at hand said last.
+    recent: VecDeque<String>,
+    /// Whether it was told that a line was cut.
+    told_of_cut: bool,
+}
+
+impl Heard {
+    fn take(&mut self, line: Line<'_>, caller: &dyn Caller) {
+        if line.cut && !self.told_of_cut {
+            self.told_of_cut = true;
+            let text = format!("a package script writes lines longer than {LONGEST} bytes; they are cut");
+            caller.tell(Event::Message { level: Level::Warning, text });
+        }
+        let text = told(line.bytes);
+        if text.starts_with("dpkg: warning:") {
+            caller.tell(Event::Message { level: Level::Warning, text: text.clone() });
+        }
+        if text.starts_with("dpkg: error processing") && self.said.last_words.is_empty() {
+            self.said.last_words = self.recent.drain(..).collect();
+        }
+        if starts_a_package(&text) {
+            self.recent.clear();
+        } else if !text.is_empty() {
+            self.recent.push_back(text);
+            if self.recent.len() > KEPT {
+                self.recent.pop_front();
+            }
+        }
+    }
+}
+
+/// A line as it is told: what is too long of it is left out, which it says.
+fn told(line: &[u8]) -> String {
+    match line.get(..TOLD) {
+        Some(start) if line.len() > TOLD + 1 => format!("{} […]", String::from_utf8_lossy(start).trim()),
+        _ => String::from_utf8_lossy(line).trim().to_owned(),
     }
 }
 

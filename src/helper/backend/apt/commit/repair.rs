@@ -1,7 +1,8 @@
 //! Finishes what an interrupted transaction left half done.
 
 use std::os::fd::AsRawFd;
-use std::process::Stdio;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 use omg::transaction::{Event, Failure, FailureKind, Item, Level, Phase, Plan};
 use rust_apt::Cache;
@@ -11,7 +12,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::super::resolve::{self, Resolved};
 use super::super::state;
-use super::apply::{Seen, listening};
+use super::apply::{Seen, at_terminal, listening};
 use super::database::Database;
 use super::{Commit, Stop, changes_package};
 
@@ -22,7 +23,8 @@ impl Commit<'_> {
         drop(cache);
         self.configure_all(seen)?;
         self.locks.give_apt(&self.config)?;
-        let Resolved { cache, plan: rest, files: _files, .. } = resolve::resolved(self.system, self.request)?;
+        let Resolved { cache, plan: rest, files: _files, .. } =
+            resolve::resolved(self.system, self.request, &|| self.caller.is_cancelled())?;
         if let Some(item) = rest.items.iter().find(|item| !self.is_planned(item)) {
             let message = format!(
                 "after everything was configured, {} would have to be changed too ({}), which was not planned; plan the \
@@ -67,12 +69,15 @@ impl Commit<'_> {
         self.caller.tell(Event::Phase { phase: Phase::Applying, cancellable: false });
         self.locks.let_dpkg_in_alone();
         let (status, dpkg_end) = pipe_with(PipeFlags::CLOEXEC).map_err(std::io::Error::from)?;
-        let result = listening(status, &self.plan, self.caller, 0.0, seen, || {
+        let result = listening(&self.config, status, &self.plan, self.caller, 0.0, seen, || {
             // dpkg inherits it by its number; nothing else is started meanwhile.
             fcntl_setfd(&dpkg_end, FdFlags::empty())?;
             let status_fd = dpkg_end.as_raw_fd().to_string();
             let mut command = self.dpkg();
             command.args(["--status-fd", &status_fd, "--configure", "-a"]);
+            if !at_terminal() {
+                leave_terminal(&mut command);
+            }
             let child = command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit()).spawn();
             drop(dpkg_end);
             child?.wait()
@@ -86,6 +91,16 @@ impl Commit<'_> {
             Err(error) => return Err(Stop::failed(FailureKind::Internal, format!("dpkg cannot be run: {error}"))),
         }
         Ok(())
+    }
+}
+
+/// Starts the program in a session of its own, where `/dev/tty` is nobody's: neither may scripts ask at the terminal of
+/// whoever started this process, nor does an interrupt there reach dpkg.
+fn leave_terminal(command: &mut Command) {
+    #[expect(unsafe_code, reason = "what runs between fork and exec is the caller's business")]
+    // SAFETY: setsid(2) alone, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?));
     }
 }
 

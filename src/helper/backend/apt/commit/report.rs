@@ -120,9 +120,15 @@ mod tests {
             self.0.lock().unwrap().push(event);
         }
 
-        fn begin(&self, _: &Plan) -> Result<(), Failure> {
+        fn asks(&self) -> bool {
+            false
+        }
+
+        fn authorise(&self, _: &Plan) -> Result<(), Failure> {
             Ok(())
         }
+
+        fn begin(&self, _: &Plan) {}
 
         fn ask(&self, _: Question) -> String {
             String::new()
