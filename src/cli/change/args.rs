@@ -29,6 +29,17 @@ entry}, failure {kind, message}}; `nothing` and `planned` (--dry-run) stand alon
 pub const REFRESH_JSON: &str = "\
 --json prints one object a line: events and the result, as `omg help install` describes them.";
 
+pub const DOWNLOAD_JSON: &str = "\
+The files are checked against the package lists, as for an installation. A file of the same name
+that is another one is left alone, and nothing is fetched then (exit code 2).
+
+In a pipe each line of --dry-run has the columns name, version, repository, bytes, and file,
+separated by tabs.
+
+--json prints one object a line. What is fetched: {event: archives, archives [{name, arch, version,
+repository, size (bytes), sha256, trusted, file (its name in the folder), present (it is there
+already)}]}; then events and the result, as `omg help install` describes them, without `applied`.";
+
 pub const HISTORY_JSON: &str = "\
 In a pipe each line has the columns number, time (UTC), user, standing, actions and number of
 changes, separated by tabs; of `show`: change, name, from, to, repository.
@@ -162,6 +173,22 @@ pub enum MarkAs {
     /// As a dependency: it may go when nothing depends on it any more.
     #[command(after_long_help = CHANGE_JSON)]
     Dependency(Named),
+}
+
+#[derive(Debug, Args)]
+pub struct Download {
+    /// NAME, NAME:ARCH, NAME=VERSION, NAME/RELEASE.
+    #[arg(required = true, value_name = "PACKAGES")]
+    pub targets: Vec<String>,
+    /// The folder to put them into.
+    #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub to: PathBuf,
+    /// Show what would be fetched, and end.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Fetch also what no trusted repository vouches for.
+    #[arg(long)]
+    pub allow_untrusted: bool,
 }
 
 #[derive(Debug, Args)]

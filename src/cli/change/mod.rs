@@ -2,6 +2,7 @@
 
 pub mod args;
 mod ask;
+mod download;
 mod polkit_agent;
 mod progress;
 mod report;
@@ -22,6 +23,7 @@ use crate::dbus::planned::Planned;
 use crate::transaction::{Action, Options, Request, Verb};
 use args::{Consent, Install, Installing, Named, Reinstall, Remove, Upgrade};
 use ask::Interrupts;
+pub use download::run as download;
 use runner::{Job, Work};
 pub use show::is_native;
 use targets::{action, actions};

@@ -1,12 +1,14 @@
 //! What came of it.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::super::Failure;
 use super::super::output::format::count;
 use super::super::output::{DIM, GOOD, NAME, Output, WARN};
 use crate::dbus::client::{Client, ErrorKind};
-use crate::transaction::{self, Applied, Change, Item, Outcome};
+use crate::transaction::{self, Applied, Archive, Change, Item, Outcome};
 
 /// The last line of `--json`.
 #[derive(Serialize)]
@@ -78,6 +80,33 @@ pub async fn refreshed(outcome: Outcome, client: &mut Client, out: &mut Output) 
     }
     out.newline();
     Ok(())
+}
+
+/// Says how fetching package files ended.
+///
+/// # Errors
+/// Unless it succeeded.
+pub fn downloaded(outcome: &Outcome, archives: &[Archive], folder: &Path, out: &mut Output) -> Result<(), Failure> {
+    let failure = match outcome {
+        Outcome::Failed { failure, .. } => Some(failure),
+        Outcome::Succeeded(_) | Outcome::Cancelled { .. } => None,
+    };
+    if out.is_json() {
+        out.json(&ResultLine { result: outcome.as_str(), applied: None, failure });
+    }
+    match (outcome, failure) {
+        (_, Some(failure)) => Err(Failure::Of(ErrorKind::of(failure.kind), failure.message.clone())),
+        (Outcome::Cancelled { .. }, None) => {
+            Err(Failure::Of(ErrorKind::Cancelled, "cancelled: no file was fetched to its end".into()))
+        }
+        _ => {
+            if !out.is_json() && !out.quiet() {
+                out.styled(GOOD, &super::download::summary(archives, folder));
+                out.newline();
+            }
+            Ok(())
+        }
+    }
 }
 
 fn print_json(outcome: &Outcome, out: &mut Output) {

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
 use rustix::io::{FdFlags, fcntl_setfd};
+use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::super::Failure;
@@ -17,7 +18,7 @@ use super::polkit_agent::PolkitAgent;
 use crate::config::{self, Paths};
 use crate::dbus::client::{ClientError, ErrorKind, find_program};
 use crate::dbus::transaction::{Job as BusJob, TransactionService};
-use crate::transaction::{Event, LineError, Reply, Request, read_line, write_line};
+use crate::transaction::{Download, Event, LineError, Reply, Request, read_line, write_line};
 
 /// Events that may wait to be shown.
 const QUEUE: usize = 256;
@@ -107,6 +108,28 @@ impl Job {
         Err(Failure::Of(ErrorKind::NotAuthorized, text))
     }
 
+    /// Fetches package files as this user, by the settings that are there for reading.
+    ///
+    /// # Errors
+    /// When the configuration file cannot be used or the helper cannot be run.
+    pub fn download(request: Download) -> Result<Self, Failure> {
+        let settings = config::load(Paths::from_process().config_file.as_deref())
+            .map_err(|error| Failure::Of(ErrorKind::Invalid, error.to_string()))?;
+        let helper = find_program("omg-helper", settings.helper.as_deref()).ok_or_else(no_helper)?;
+        let mut command = Command::new(helper);
+        command.args(["download", "--backend", settings.backend.as_str()]);
+        if let Some(root) = &settings.apt.root {
+            command.arg("--root").arg(root);
+        }
+        for option in &settings.apt.options {
+            command.args(["--option", option]);
+        }
+        // apt's methods say what went wrong in the words of the locale; what kind it was is read from them.
+        command.env("LC_ALL", "C.UTF-8").env_remove("LANGUAGE");
+        set_apart(&mut command);
+        Ok(Self::Helper(HelperJob::spawn(command, Some(&request), &[])?))
+    }
+
     async fn on_bus(service: &TransactionService, asks: bool, work: Work) -> Result<Self, Failure> {
         // Where nothing asks for a password, one that asks on the terminal is brought along.
         let agent = if asks { PolkitAgent::start() } else { None };
@@ -174,38 +197,52 @@ fn no_helper() -> Failure {
     Failure::Internal(format!("{NO_HELPER}: install it, packages cannot be changed without it"))
 }
 
+/// An interrupt at the terminal is for omg, which says what comes of it.
+fn set_apart(command: &mut Command) {
+    command.process_group(0);
+}
+
 impl HelperJob {
     fn start(mut command: Command, sudo: bool, asks: bool, work: Work) -> Result<Self, Failure> {
-        let program = Path::new(command.get_program()).display().to_string();
-        let failed = |error: std::io::Error| Failure::Internal(format!("cannot run {program}: {error}"));
         let shares_terminal = sudo && asks;
         let (verb, request, files) = match work {
             Work::Commit(request, files) => ("commit", Some(request), files),
             Work::Refresh => ("refresh", None, Vec::new()),
         };
-        command.arg(verb).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(verb);
         if shares_terminal {
             command.arg("--terminal");
         }
+        let request = request.map(|mut request| {
+            request.files = files.iter().map(AsRawFd::as_raw_fd).collect();
+            request
+        });
         if !sudo {
-            // An interrupt at the terminal is for omg, which says what comes of it.
-            command.process_group(0);
+            set_apart(&mut command);
         }
-        for file in &files {
+        let job = Self::spawn(command, request.as_ref(), &files)?;
+        Ok(Self { sudo, shares_terminal, ..job })
+    }
+
+    /// Runs the program, which inherits `files` under their numbers, and writes the request.
+    fn spawn(mut command: Command, request: Option<&impl Serialize>, files: &[File]) -> Result<Self, Failure> {
+        let program = Path::new(command.get_program()).display().to_string();
+        let failed = |error: std::io::Error| Failure::Internal(format!("cannot run {program}: {error}"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        for file in files {
             fcntl_setfd(file, FdFlags::empty()).map_err(|error| failed(error.into()))?;
         }
         let mut child = command.spawn().map_err(failed)?;
-        for file in &files {
+        for file in files {
             // Only a later child would notice.
             let _ = fcntl_setfd(file, FdFlags::CLOEXEC);
         }
         let mut replies = child.stdin.take();
-        if let (Some(mut request), Some(to)) = (request, &mut replies) {
-            request.files = files.iter().map(AsRawFd::as_raw_fd).collect();
+        if let (Some(request), Some(to)) = (request, &mut replies) {
             // One that ended before it could read says why.
-            let _ = write_line(to, &request);
+            let _ = write_line(to, request);
         }
-        Ok(Self { heard: listen(child), replies, sudo, shares_terminal, spoke: false })
+        Ok(Self { heard: listen(child), replies, sudo: false, shares_terminal: false, spoke: false })
     }
 
     async fn next(&mut self, out: &mut Output) -> Result<Event, Failure> {

@@ -6,7 +6,7 @@ mod apt;
 use std::path::{Path, PathBuf};
 
 use omg::index::{Builder, Fingerprint, Meta};
-use omg::transaction::{Event, Failure, Outcome, Plan, Question, Request};
+use omg::transaction::{Download, Event, Failure, Outcome, Plan, Question, Request};
 
 use crate::index::Timings;
 
@@ -65,6 +65,10 @@ pub trait Backend {
     /// plan that the request's digest names. Without a digest nothing is done. What it runs inherits the standard streams;
     /// where the standard input is a terminal, package scripts and questions are for the people in front of it.
     fn commit(&self, system: &System, request: &Request, caller: &dyn Caller) -> Outcome;
+
+    /// Fetches package files into a folder, checked as for an installation. Tells [`Event::Archives`] first. A file of that
+    /// name that is another one is left alone, and what was not fetched to its end does not stay.
+    fn download(&self, system: &System, request: &Download, caller: &dyn Caller) -> Outcome;
 
     /// Fetches the package lists.
     fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome;

@@ -2,6 +2,7 @@
 
 mod apply;
 mod database;
+mod download;
 mod fetch;
 mod locks;
 mod manage;
@@ -24,6 +25,7 @@ use rust_apt::error::AptErrors;
 use super::super::{Caller, System};
 use super::resolve::{self, Resolved};
 use super::settings;
+pub use download::download;
 pub use refresh::refresh;
 
 use apply::Seen;

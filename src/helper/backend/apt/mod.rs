@@ -42,7 +42,7 @@ use std::thread;
 
 use omg::index::{Builder, Meta};
 use omg::package::Flags;
-use omg::transaction::{Failure, Outcome, Plan, Request};
+use omg::transaction::{Download, Failure, Outcome, Plan, Request};
 use rust_apt::config::Config;
 use rust_apt::error::AptErrors;
 use rust_apt::{Cache, Package, PackageFile, Version};
@@ -149,6 +149,10 @@ impl Backend for Apt {
 
     fn commit(&self, system: &System, request: &Request, caller: &dyn Caller) -> Outcome {
         commit::commit(system, request, caller)
+    }
+
+    fn download(&self, system: &System, request: &Download, caller: &dyn Caller) -> Outcome {
+        commit::download(system, request, caller)
     }
 
     fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome {
