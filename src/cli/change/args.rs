@@ -22,9 +22,11 @@ from, to, reason), `unneeded` (name), `risk` (what, name) or `note` (text).
 arch, from, to, repository, download, delta}], held_back [{name, arch, from, to, reason}],
 unneeded, download_size, installed_size_delta (bytes), risks, notes}}. What happens: {event:
 phase, phase, cancellable}, {event: progress, fraction, bytes_done, bytes_total}, {event: item,
-item, state, bytes_done, bytes_total}, {event: message, level, text}. The end: {result: nothing,
-planned, succeeded, failed or cancelled, applied {items, restart {machine, packages, services},
-entry}, failure {kind, message}}; `nothing` and `planned` (--dry-run) stand alone.";
+item, state, bytes_done, bytes_total}, {event: message, level, text}, {event: question, id, kind
+{about: conffile, package, path}, choices}, which is answered with its first choice. The end:
+{result: nothing, planned, succeeded, failed or cancelled, applied {items (as in the plan), restart
+{machine, packages, services}, entry}, failure {kind, message}}; `nothing` and `planned`
+(--dry-run) stand alone.";
 
 pub const REFRESH_JSON: &str = "\
 --json prints one object a line: events and the result, as `omg help install` describes them.";

@@ -8,16 +8,25 @@ use super::super::Failure;
 use super::super::output::format::count;
 use super::super::output::{DIM, GOOD, NAME, Output, WARN};
 use crate::dbus::client::{Client, ErrorKind};
-use crate::transaction::{self, Applied, Archive, Change, Item, Outcome};
+use crate::dbus::planned::PlannedItem;
+use crate::transaction::{self, Applied, Archive, Change, Item, Outcome, Restart};
 
 /// The last line of `--json`.
 #[derive(Serialize)]
 struct ResultLine<'a> {
     result: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    applied: Option<&'a Applied>,
+    applied: Option<AppliedObject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<&'a transaction::Failure>,
+}
+
+/// What was done, with items as the plan has them: more than that does not come over the bus.
+#[derive(Serialize)]
+struct AppliedObject<'a> {
+    items: Vec<PlannedItem>,
+    restart: &'a Restart,
+    entry: u64,
 }
 
 /// Of `--json` where nothing was done.
@@ -118,6 +127,8 @@ fn print_json(outcome: &Outcome, out: &mut Output) {
         Outcome::Failed { failure, applied } => ("failed", applied, Some(failure)),
         Outcome::Cancelled { applied } => ("cancelled", applied, None),
     };
+    let items = applied.items.iter().map(PlannedItem::from).collect();
+    let applied = AppliedObject { items, restart: &applied.restart, entry: applied.entry };
     out.json(&ResultLine { result, applied: Some(applied), failure });
 }
 
