@@ -120,6 +120,13 @@ impl Plans {
         Ok(path)
     }
 
+    /// Lets go of the connection: its end does not wait for plans.
+    pub fn end(&self) {
+        for entry in &self.open().plans {
+            entry.watch.abort();
+        }
+    }
+
     /// Waits until a plan's owner has been gone for a while. On a connection of its own nobody is left to read it.
     async fn orphaned(&self, connection: &Connection, owner: &str, number: u64) {
         gone(connection, owner).await;
@@ -156,7 +163,7 @@ impl Plans {
 }
 
 /// Waits until a name is no longer on the bus or, without a bus, until the connection has ended.
-async fn gone(connection: &Connection, name: &str) {
+pub(super) async fn gone(connection: &Connection, name: &str) {
     if !connection.is_bus() {
         connection.closed().await;
         return;

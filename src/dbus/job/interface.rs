@@ -28,7 +28,7 @@ impl Job1 {
 
     /// The sender, when it is the owner, by its name on the bus, root or, of a shared job, the same user.
     async fn admit(&self, header: &Header<'_>) -> Result<Caller, Error> {
-        let caller = Caller::of(header)?;
+        let caller = self.callers.caller(header)?;
         let owner = self.job.owner();
         // The owner does not wait for the bus: its calls stay in order, and in the order in which they came.
         if caller.name == owner.name {
