@@ -9,7 +9,7 @@ mod scene;
 #[path = "support/terminal.rs"]
 mod terminal;
 
-use fake_manager::{CannedPlan, DIGEST};
+use fake_manager::{Bus, Canned, CannedPlan, DIGEST};
 use rustix::process::Signal;
 use scene::{RIPGREP, Scene, applied, installs, item};
 use serde_json::{Value, json};
@@ -118,6 +118,32 @@ fn every_verb_asks_for_its_plan() {
     assert_eq!(told, ["conffiles=keep", "download-only=false", "wait=false"]);
     let (_, json, _) = scene.told(&["upgrade", "--json"]);
     assert_eq!(json.lines().last(), Some(r#"{"result":"nothing"}"#));
+}
+
+#[test]
+fn a_plan_is_read_from_whoever_made_it_and_made_again_when_that_one_is_gone() {
+    for (canned, plans) in
+        [(Canned { leaves: true, ..Canned::default() }, 1), (Canned { forgotten_plans: 1, ..Canned::default() }, 2)]
+    {
+        let canned = Canned { plan: installs("ripgrep"), ..canned };
+        let Some(bus) = Bus::start(Some(canned.clone())) else { return };
+        let scene = Scene::new(CannedPlan::default(), "");
+        let mut command = scene.omg(&["install", "ripgrep", "--dry-run", "-q"]);
+        command.env_remove("OMG_SOCKET_PATH").env("DBUS_SESSION_BUS_ADDRESS", &bus.address);
+        let output = command.output().expect("omg runs");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        assert_eq!(output.stdout, b"ripgrep\n");
+        let seen = canned.seen();
+        assert_eq!((seen.plans.len(), seen.closed_plans), (plans, 1));
+    }
+    // One that forgets all of them is not asked for ever.
+    let canned = Canned { forgotten_plans: usize::MAX, ..Canned::default() };
+    let Some(bus) = Bus::start(Some(canned.clone())) else { return };
+    let scene = Scene::new(CannedPlan::default(), "");
+    let mut command = scene.omg(&["install", "ripgrep", "--dry-run"]);
+    command.env_remove("OMG_SOCKET_PATH").env("DBUS_SESSION_BUS_ADDRESS", &bus.address);
+    assert_eq!(command.output().expect("omg runs").status.code(), Some(3));
+    assert_eq!(canned.seen().plans.len(), 2);
 }
 
 #[test]

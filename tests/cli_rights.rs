@@ -164,6 +164,77 @@ fn what_the_service_refuses_has_its_exit_code() {
 }
 
 #[test]
+fn where_nobody_can_be_asked_for_consent_sudo_asks_on_the_terminal() {
+    let scene = Scene::new(CannedPlan::default(), RIPGREP);
+    let Some(service) = FakeTransaction::start(Ending::Fails("org.omg.Error.AgentMissing")) else { return };
+    let (status, text) = Terminal::start(on_bus(&scene, &service, &["install", "ripgrep", "-y"]), 80).end();
+    assert_eq!(status.code(), Some(0), "{text}");
+    assert!(text.contains("the reason\\u{1b}; sudo asks instead\n"), "{text:?}");
+    assert!(text.contains("1 installed\n"), "{text:?}");
+    let expected = format!("-- {} commit --terminal\n", scene.folder.path().join("omg-helper").display());
+    assert_eq!(scene.read("sudo-arguments").as_deref(), Some(expected.as_str()));
+    assert_eq!(scene.request()["digest"], DIGEST);
+    std::fs::remove_file(scene.folder.path().join("sudo-arguments")).expect("removed");
+
+    // A person who may not, and one who is not there, are told so.
+    let Some(refusing) = FakeTransaction::start(Ending::Fails("org.omg.Error.NotAuthorized")) else { return };
+    let (status, text) = Terminal::start(on_bus(&scene, &refusing, &["install", "ripgrep", "-y"]), 80).end();
+    assert_eq!(status.code(), Some(5), "{text}");
+    for arguments in [&["install", "ripgrep", "-y"][..], &["refresh"]] {
+        let output = on_bus(&scene, &service, arguments).output().expect("omg runs");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(5), "{error}");
+        assert!(error.contains("there is no terminal on which sudo could ask; run it as root"), "{error}");
+    }
+    assert_eq!(scene.read("sudo-arguments"), None);
+    std::fs::remove_file(scene.folder.path().join("sudo")).expect("removed");
+    let mut command = on_bus(&scene, &service, &["install", "ripgrep", "-y"]);
+    command.env("PATH", scene.folder.path());
+    let (status, text) = Terminal::start(command, 200).end();
+    assert_eq!(status.code(), Some(5), "{text}");
+    assert!(text.contains("sudo: it is not installed; run it as root"), "{text}");
+}
+
+/// Keys of an object and of the objects in it.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), shape(value))).collect(),
+        Value::Array(values) => Value::Array(values.iter().take(1).map(shape).collect()),
+        _ => Value::Null,
+    }
+}
+
+#[test]
+fn json_has_one_shape_whichever_way_the_rights_came() {
+    let scene = Scene::new(CannedPlan::default(), RIPGREP);
+    let Some(service) = FakeTransaction::start(Ending::Succeeds) else { return };
+    let last = |output: std::process::Output| -> Value {
+        let text = String::from_utf8(output.stdout).expect("UTF-8");
+        serde_json::from_str(text.lines().last().expect("a line")).expect("JSON")
+    };
+    let arguments = ["install", "ripgrep", "-y", "--json"];
+    let over_bus = on_bus(&scene, &service, &arguments).output().expect("omg runs");
+    let text = String::from_utf8_lossy(&over_bus.stdout).into_owned();
+    let question = json!({"event": "question", "id": 4, "choices": ["keep", "replace"],
+                          "kind": {"about": "conffile", "package": "ripgrep", "path": "/etc/rg"}});
+    assert!(text.lines().any(|line| serde_json::from_str::<Value>(line).expect("JSON") == question), "{text}");
+    let with_sudo = for_a_user(&scene, &arguments).output().expect("omg runs");
+    let (over_bus, with_sudo) = (last(over_bus), last(with_sudo));
+    let item = &over_bus["applied"]["items"][0];
+    assert_eq!(
+        *item,
+        json!({"change": "install", "name": "ripgrep", "arch": "all", "from": "", "to": "13.0", "repository": "r",
+               "download": 0, "delta": 0})
+    );
+    assert_eq!(*item, with_sudo["applied"]["items"][0]);
+    // What is to be restarted differs in number alone.
+    let applied =
+        |result: &Value| result["applied"].as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(applied(&over_bus), applied(&with_sudo));
+    assert_eq!(shape(&over_bus["applied"]["items"]), shape(&with_sudo["applied"]["items"]));
+}
+
+#[test]
 fn an_interrupt_cancels_the_job() {
     let scene = Scene::new(CannedPlan::default(), "");
     let Some(service) = FakeTransaction::start(Ending::WaitsForCancel) else { return };

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use omg::dbus::planned::WireHistory;
 use omg::security::audit::{AuditLog, Ending, Process, Readers, Record};
 use omg::transaction::{Action, Actor, Digest, Verb, Via};
+use rustix::process::Signal;
 use support::daemon::{Bus, Client, Dict, WAIT, World, error, number, options, text, texts};
 use zbus::OwnedObjectPath;
 
@@ -120,7 +121,7 @@ async fn what_cannot_be_planned_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_plan_is_its_owners_until_it_is_closed_or_the_owner_is_gone() {
+async fn a_plan_is_its_owners_and_stays_for_a_while_when_that_one_is_gone() {
     let world = World::new();
     let bus = Bus::start(&world, Some(env!("CARGO_BIN_EXE_omgd")));
     let (owner, other) = (bus.client().await, bus.client().await);
@@ -132,7 +133,37 @@ async fn a_plan_is_its_owners_until_it_is_closed_or_the_owner_is_gone() {
     until_gone(&other, &first).await;
     assert!(read(&other, &second).await.is_ok());
     owner.connection.close().await.unwrap();
+    // As programs do that make a connection for each call.
+    let mut orphans = Vec::new();
+    for _ in 0..16 {
+        let passing = bus.client().await;
+        orphans.push(plan(&passing, &[("install", "vim")]).await.unwrap());
+        passing.connection.close().await.unwrap();
+    }
+    // So many stay, and one more closes the oldest.
     until_gone(&other, &second).await;
+    for path in &orphans {
+        assert_eq!(text(&read(&other, path).await.unwrap(), "Digest").len(), 64);
+        assert_eq!(error(close(&other, path).await).0, "org.omg.Error.NotAuthorized");
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_told_to_end_does_not_wait_for_plans() {
+    let world = World::new();
+    let bus = Bus::start(&world, None);
+    let mut daemon = world.start(world.omgd_on(&bus));
+    while bus.owner().await.is_none() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (owner, passing) = (bus.client().await, bus.client().await);
+    plan(&owner, &[("install", "vim")]).await.unwrap();
+    plan(&passing, &[("install", "vim")]).await.unwrap();
+    owner.call::<OwnedObjectPath>("Refresh", &(options([]),)).await.unwrap();
+    passing.connection.close().await.unwrap();
+    daemon.signal(Signal::TERM);
+    assert!(daemon.ended().success());
+    assert!(!daemon.log().contains("still running"), "{}", daemon.log());
 }
 
 #[tokio::test]

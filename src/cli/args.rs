@@ -7,8 +7,8 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::change::args::{
-    AuditAction, CHANGE_JSON, Consent, Doctor, HISTORY_JSON, History, Install, MarkAs, Named, REFRESH_JSON, Reinstall,
-    Remove, Undo, Upgrade,
+    AuditAction, CHANGE_JSON, Consent, DOWNLOAD_JSON, Doctor, Download, HISTORY_JSON, History, Install, MarkAs, Named,
+    REFRESH_JSON, Reinstall, Remove, Undo, Upgrade,
 };
 use crate::package::SearchMode;
 
@@ -159,6 +159,9 @@ pub enum Verb {
     /// Install the installed version of packages again.
     #[command(after_long_help = CHANGE_JSON)]
     Reinstall(Reinstall),
+    /// Fetch package files into a folder, without installing them and without rights.
+    #[command(after_long_help = DOWNLOAD_JSON)]
+    Download(Download),
     /// Remove what was installed as a dependency and is needed no more.
     #[command(after_long_help = CHANGE_JSON)]
     Autoremove(Consent),

@@ -76,6 +76,7 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
         Verb::Remove(remove) => alter(options, Change::remove(remove)?, out),
         Verb::Upgrade(upgrade) => alter(options, Change::upgrade(upgrade)?, out),
         Verb::Reinstall(reinstall) => alter(options, Change::reinstall(reinstall)?, out),
+        Verb::Download(download) => runtime()?.block_on(change::download(download, out)),
         Verb::Autoremove(consent) => alter(options, Change::everything(Action::Autoremove, consent)?, out),
         Verb::Clean(consent) => alter(options, Change::everything(Action::Clean, consent)?, out),
         Verb::Hold(named) => alter(options, Change::named(Action::Hold, named)?, out),

@@ -32,6 +32,7 @@ pub enum BusError {
 #[derive(Debug)]
 pub(super) struct Bus {
     connection: Connection,
+    manager: Manager,
     signals: JoinHandle<()>,
 }
 
@@ -48,7 +49,7 @@ impl Bus {
             return Ok(None);
         }
         let manager = Manager::new(Arc::clone(engine), activity.clone(), "bus".to_owned());
-        let building = connection::Builder::session().serve_at(PATH, Served::new(manager)).build();
+        let building = connection::Builder::session().serve_at(PATH, Served::new(manager.clone())).build();
         let connection = match timeout(CONNECT, building).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
@@ -70,7 +71,7 @@ impl Bus {
             Err(error) => return Err(BusError::Claim(error)),
         }
         let signals = tokio::spawn(send_signals(connection.clone(), Arc::clone(engine)));
-        Ok(Some(Self { connection, signals }))
+        Ok(Some(Self { connection, manager, signals }))
     }
 
     /// Waits until the bus is gone.
@@ -98,6 +99,7 @@ impl Bus {
     pub(super) async fn shutdown(self) {
         self.signals.abort();
         let _ = self.signals.await;
+        self.manager.end();
         self.connection.graceful_shutdown().await;
     }
 }

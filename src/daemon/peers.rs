@@ -192,8 +192,11 @@ pub(super) async fn serve_stream(
     let failed = |error: std::io::Error| zbus::Error::InputOutput(Arc::new(error));
     let uid = socket_peercred(stream.as_fd()).map_err(|error| failed(error.into()))?.uid;
     let socket = Stream::new(stream, uid.as_raw()).map_err(failed)?;
-    let building =
-        connection::Builder::socket(socket).server(Guid::generate()).p2p().serve_at(PATH, Served::new(manager)).build();
+    let building = connection::Builder::socket(socket)
+        .server(Guid::generate())
+        .p2p()
+        .serve_at(PATH, Served::new(manager.clone()))
+        .build();
     let connection = tokio::select! {
         built = timeout(HANDSHAKE, building) => built
             .map_err(|_| zbus::Error::Handshake(format!("no authentication within {} s", HANDSHAKE.as_secs())))??,
@@ -214,6 +217,7 @@ pub(super) async fn serve_stream(
             }
         }
     }
+    manager.end();
     connection.graceful_shutdown().await;
     Ok(())
 }

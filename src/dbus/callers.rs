@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::geteuid;
 use tokio::time::timeout;
 use zbus::message::{Flags, Header};
 use zbus::names::{OwnedUniqueName, UniqueName};
@@ -18,8 +19,12 @@ const BUS: &str = "org.freedesktop.DBus";
 /// no call, not even where calls are handled one after the other.
 #[derive(Debug, Clone)]
 pub struct Callers {
-    bus: Connection,
+    /// None where nobody but this process's own user gets in, so that there is nothing to ask.
+    bus: Option<Connection>,
 }
+
+/// Stands for the peer of a connection on which messages name no sender.
+const ONLY_PEER: &str = ":0.0";
 
 /// Who sent a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +48,24 @@ impl Caller {
 
 impl Callers {
     pub fn new(bus: Connection) -> Self {
-        Self { bus }
+        Self { bus: Some(bus) }
+    }
+
+    /// Of a session bus or a peer-to-peer connection, whose peers are all of this process's own user.
+    pub fn of_own_user() -> Self {
+        Self { bus: None }
+    }
+
+    /// The sender of a message.
+    ///
+    /// # Errors
+    /// As [`Caller::of`], where there may be others than this process's own user.
+    pub fn caller(&self, header: &Header<'_>) -> Result<Caller, Error> {
+        if self.bus.is_some() || header.sender().is_some() {
+            return Caller::of(header);
+        }
+        let name = OwnedUniqueName::try_from(ONLY_PEER)?;
+        Ok(Caller { name, interactive: header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH) })
     }
 
     /// The user behind a name.
@@ -51,7 +73,8 @@ impl Callers {
     /// # Errors
     /// `NotAuthorized` when the bus does not say, as for a peer that is gone.
     pub async fn uid(&self, name: &UniqueName<'_>) -> Result<u32, Error> {
-        let asked = self.bus.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), "GetConnectionUnixUser", name);
+        let Some(bus) = &self.bus else { return Ok(geteuid().as_raw()) };
+        let asked = bus.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), "GetConnectionUnixUser", name);
         let unknown = |why: &dyn std::fmt::Display| {
             Error::NotAuthorized(format!("the bus does not say which user {name} is: {why}"))
         };
@@ -64,7 +87,8 @@ impl Callers {
 
     /// Whether a peer is still there. A bus that does not say is taken for yes: that it is gone is announced too.
     pub async fn is_there(&self, name: &UniqueName<'_>) -> bool {
-        let asked = self.bus.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), "NameHasOwner", name);
+        let Some(bus) = &self.bus else { return true };
+        let asked = bus.call_method(Some(BUS), "/org/freedesktop/DBus", Some(BUS), "NameHasOwner", name);
         match timeout(PATIENCE, asked).await {
             Ok(Ok(reply)) => reply.body().deserialize().unwrap_or(true),
             Ok(Err(zbus::Error::FDO(error))) => !matches!(*error, fdo::Error::NameHasNoOwner(_)),

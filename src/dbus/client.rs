@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use zbus::proxy::CacheProperties;
-use zbus::{OwnedVariant, Structure, Variant, fdo};
+use zbus::{OwnedObjectPath, OwnedVariant, Structure, Variant, fdo};
 
 use super::connect::{self, Link};
 pub use super::connect::{ConnectOptions, Route, find_program};
@@ -278,27 +278,12 @@ impl Client {
         let actions: Vec<(&str, &str)> =
             actions.iter().map(|action| (action.verb().as_str(), action.target())).collect();
         let wire = plan_options(options, files);
-        let fields = self
-            .call(async |proxy| {
-                let path = proxy.plan(&actions, &wire).await?;
-                let connection = proxy.inner().connection();
-                let plan = |interface, member| {
-                    let body = PLAN_INTERFACE;
-                    let (path, destination) = (path.clone(), proxy.inner().destination().to_owned());
-                    async move {
-                        let destination = connection.is_bus().then_some(destination);
-                        match member {
-                            "GetAll" => connection.call_method(destination, path, Some(interface), member, &body).await,
-                            _ => connection.call_method(destination, path, Some(interface), member, &()).await,
-                        }
-                    }
-                };
-                let fields: Fields = plan("org.freedesktop.DBus.Properties", "GetAll").await?.body().deserialize()?;
-                // What it says is known; one that cannot be closed ends by itself.
-                let _ = plan(PLAN_INTERFACE, "Close").await;
-                Ok(fields)
-            })
-            .await?;
+        let planned = async |proxy: &PackageManagerProxy<'_>| match planned(proxy, &actions, &wire).await {
+            // A daemon that ended has taken its plans along; the next one makes its own.
+            Err(error) if is_forgotten(&error) => self::planned(proxy, &actions, &wire).await,
+            answer => answer,
+        };
+        let fields = self.call(planned).await?;
         Ok(reply::read(&fields)?)
     }
 
@@ -341,6 +326,40 @@ impl Client {
             PackageManagerProxy::builder(&self.link.connection).cache_properties(CacheProperties::No).build().await?;
         call(&proxy).await
     }
+}
+
+/// Has a plan made, reads and closes it. All of this is asked of the peer that made it: by then another daemon may have the
+/// name.
+async fn planned(
+    proxy: &PackageManagerProxy<'_>,
+    actions: &[(&str, &str)],
+    options: &Options<'_>,
+) -> zbus::Result<Fields> {
+    let proxy = proxy.inner();
+    let reply = proxy.call_method("Plan", &(actions, options)).await?;
+    let path: OwnedObjectPath = reply.body().deserialize()?;
+    // Peer-to-peer there are no names.
+    let maker = reply.header().sender().map(|name| name.to_owned());
+    let (connection, to) = (proxy.connection(), maker.as_ref());
+    let properties = Some("org.freedesktop.DBus.Properties");
+    let told = connection.call_method(to, &path, properties, "GetAll", &PLAN_INTERFACE).await?;
+    let fields: Fields = told.body().deserialize()?;
+    // What it says is known; one that cannot be closed ends by itself.
+    let _ = connection.call_method(to, &path, Some(PLAN_INTERFACE), "Close", &()).await;
+    Ok(fields)
+}
+
+/// Whether whoever made an object is gone, or has it no more.
+fn is_forgotten(error: &zbus::Error) -> bool {
+    let name = match error {
+        zbus::Error::FDO(error) => zbus::DBusError::name(&**error).to_string(),
+        zbus::Error::MethodError(name, ..) => name.to_string(),
+        _ => return false,
+    };
+    matches!(
+        name.strip_prefix("org.freedesktop.DBus.Error."),
+        Some("UnknownObject" | "UnknownInterface" | "ServiceUnknown" | "NameHasNoOwner")
+    )
 }
 
 /// The bus knows no service file for the daemon, or starting it failed.

@@ -30,6 +30,7 @@ pub enum Error {
     BackendUnavailable(String),
     InvalidState(String),
     NotCancellable(String),
+    Cancelled(String),
     Internal(String),
 }
 

@@ -19,6 +19,7 @@ use super::error::Error;
 use super::names::INTERFACE;
 use super::plan::Plans;
 use super::planned::{WireHistory, wire_history};
+use super::refresh::Refreshes;
 use super::rows::{Rows, Updates};
 use crate::engine::{Change, Engine};
 use crate::package::UpdateRow;
@@ -34,6 +35,7 @@ pub struct Manager {
     /// Stands for the peer where messages carry no sender: one object is served per peer-to-peer connection.
     peer: String,
     plans: Plans,
+    refreshes: Refreshes,
 }
 
 /// One package's details take about as many bytes as so many rows.
@@ -75,7 +77,13 @@ impl<T: Serialize> Serialize for Answer<T> {
 impl Manager {
     /// `peer` names the connection in the bounds of [`Activity`]; on a bus the sender of each call does.
     pub fn new(engine: Arc<Engine>, activity: Activity, peer: String) -> Self {
-        Self { engine, activity, peer, plans: Plans::default() }
+        Self { engine, activity, peer, plans: Plans::default(), refreshes: Refreshes::default() }
+    }
+
+    /// Lets go of the connection that it is served on, which then ends without waiting for what it still serves.
+    pub fn end(&self) {
+        self.plans.end();
+        self.refreshes.end();
     }
 
     async fn planned(
@@ -351,7 +359,8 @@ impl Manager {
     /// Verbs: install, reinstall, upgrade, remove, purge, hold, unhold, mark-explicit, mark-dependency with NAME,
     /// NAME:ARCH, NAME=VERSION or NAME/RELEASE; install-file with a file's name; upgrade-all, full-upgrade, autoremove,
     /// clean, repair with "". Options: recommends b, conffiles s (keep, replace, ask), wait b, download-only b, files ah
-    /// (one for each install-file). The plan is closed by Close, with its owner's connection, or after ten minutes.
+    /// (one for each install-file). The plan is closed by Close, a minute after its owner left the bus, or after ten
+    /// minutes.
     #[zbus(out_args("plan"))]
     async fn plan(
         &self,
@@ -362,6 +371,25 @@ impl Manager {
     ) -> Result<Answer<OwnedObjectPath>, Error> {
         let owner = header.sender().map_or(self.peer.as_str(), |sender| sender.as_str()).to_owned();
         self.serve("Plan", &header, self.planned(connection, &owner, actions, &options)).await
+    }
+
+    /// A job (org.omg.Job1) that brings up to date what needs no rights: compares the package system's files with what was
+    /// read from them, reads them again if they moved, and writes the status file. Every answer does as much for itself;
+    /// the package lists are fetched by org.omg.Transaction1. Options: start b, which starts it at once and lets other
+    /// connections use it. There may be 16 jobs, finished ones too.
+    #[zbus(out_args("job"))]
+    async fn refresh(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+        options: Options,
+    ) -> Result<Answer<OwnedObjectPath>, Error> {
+        let made = async {
+            let start = arguments::boolean(&options, "start")?.unwrap_or(false);
+            let (engine, kept) = (Arc::clone(&self.engine), self.activity.keep());
+            self.refreshes.serve(connection, &header, engine, kept, start).await
+        };
+        self.serve("Refresh", &header, made).await
     }
 
     /// Transactions, newest first: (number, began, ended, user id, via, actions (verb, target), standing, packages

@@ -14,6 +14,7 @@ pub mod names;
 pub mod plan;
 pub mod planned;
 pub mod proxy;
+mod refresh;
 pub mod reply;
 mod rows;
 mod running;

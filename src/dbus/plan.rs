@@ -23,6 +23,12 @@ pub const MAX_PLANS_PER_PEER: usize = 16;
 /// A plan is closed after so long: packages change, and what was planned then is refused anyway.
 pub const LIFETIME: Duration = Duration::from_secs(600);
 
+/// A plan outlives its owner's connection by so long: programs that make a connection for each call read it with the next.
+pub const LINGER: Duration = Duration::from_secs(60);
+
+/// Plans that stay without their owners; the oldest is closed for another.
+pub const MAX_ORPHANS: usize = 16;
+
 /// change, name, arch, from, to, repository, bytes to download, change of installed bytes.
 type Item = (&'static str, String, String, String, String, String, u64, i64);
 
@@ -44,6 +50,8 @@ struct Open {
 struct Entry {
     number: u64,
     owner: String,
+    /// Its owner is gone.
+    orphaned: bool,
     /// Ends the task that waits for the plan's end.
     watch: AbortHandle,
 }
@@ -65,8 +73,8 @@ impl Plans {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Serves a plan until it is closed, is too old or its owner is gone; its path. Another one than allowed closes the
-    /// owner's oldest.
+    /// Serves a plan until it is closed, is too old or its owner is gone for a while; its path. Another one than allowed
+    /// closes the owner's oldest.
     ///
     /// # Errors
     /// When it cannot be served.
@@ -89,7 +97,7 @@ impl Plans {
         let watch = tokio::spawn(async move {
             tokio::select! {
                 () = tokio::time::sleep(LIFETIME) => {}
-                () = gone(&watched, &name) => {}
+                () = plans.orphaned(&watched, &name, number) => {}
             }
             plans.close(&watched, number).await;
         });
@@ -97,7 +105,12 @@ impl Plans {
             let mut open = self.open();
             let surplus = open.plans.iter().filter(|entry| entry.owner == owner).map(|entry| entry.number);
             let surplus: Vec<u64> = surplus.collect();
-            open.plans.push_back(Entry { number, owner: owner.to_owned(), watch: watch.abort_handle() });
+            open.plans.push_back(Entry {
+                number,
+                owner: owner.to_owned(),
+                orphaned: false,
+                watch: watch.abort_handle(),
+            });
             let most = surplus.len().saturating_sub(MAX_PLANS_PER_PEER - 1);
             surplus.into_iter().take(most).collect::<Vec<_>>()
         };
@@ -105,6 +118,34 @@ impl Plans {
             self.close(connection, number).await;
         }
         Ok(path)
+    }
+
+    /// Lets go of the connection: its end does not wait for plans.
+    pub fn end(&self) {
+        for entry in &self.open().plans {
+            entry.watch.abort();
+        }
+    }
+
+    /// Waits until a plan's owner has been gone for a while. On a connection of its own nobody is left to read it.
+    async fn orphaned(&self, connection: &Connection, owner: &str, number: u64) {
+        gone(connection, owner).await;
+        if !connection.is_bus() {
+            return;
+        }
+        let surplus = {
+            let mut open = self.open();
+            if let Some(entry) = open.plans.iter_mut().find(|entry| entry.number == number) {
+                entry.orphaned = true;
+            }
+            let mut orphans = open.plans.iter().filter(|entry| entry.orphaned).map(|entry| entry.number);
+            let oldest = orphans.next();
+            oldest.filter(|_| orphans.count() >= MAX_ORPHANS)
+        };
+        if let Some(oldest) = surplus {
+            self.close(connection, oldest).await;
+        }
+        tokio::time::sleep(LINGER).await;
     }
 
     async fn close(&self, connection: &Connection, number: u64) {
@@ -122,7 +163,7 @@ impl Plans {
 }
 
 /// Waits until a name is no longer on the bus or, without a bus, until the connection has ended.
-async fn gone(connection: &Connection, name: &str) {
+pub(super) async fn gone(connection: &Connection, name: &str) {
     if !connection.is_bus() {
         connection.closed().await;
         return;
@@ -150,8 +191,8 @@ async fn gone(connection: &Connection, name: &str) {
 /// the digest differs.
 #[interface(name = "org.omg.Plan1")]
 impl ServedPlan {
-    /// Forgets the plan. Only for whoever asked for it; it is closed anyway ten minutes after it was made, and when its
-    /// owner is gone.
+    /// Forgets the plan. Only for whoever asked for it; it is closed anyway ten minutes after it was made, and a minute
+    /// after its owner left the bus.
     async fn close(
         &self,
         #[zbus(header)] header: Header<'_>,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::names::PLAN_PREFIX;
-use crate::transaction::{Action, Actor, HistoryEntry, HistoryItem};
+use crate::transaction::{Action, Actor, HistoryEntry, HistoryItem, Item};
 
 /// One package's part in a plan: a row of `Items`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,21 @@ pub struct PlannedItem {
     pub download: u64,
     /// Bytes taken up on the disk, or set free.
     pub delta: i64,
+}
+
+impl From<&Item> for PlannedItem {
+    fn from(item: &Item) -> Self {
+        Self {
+            change: item.change.as_str().to_owned(),
+            name: item.name.clone(),
+            arch: item.arch.clone(),
+            from: item.from.clone(),
+            to: item.to.clone(),
+            repository: item.repository.clone(),
+            download: item.download,
+            delta: item.delta,
+        }
+    }
 }
 
 /// An available upgrade that is no part of a plan: a row of `HeldBack`.

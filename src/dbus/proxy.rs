@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use zbus::{OwnedFd, OwnedObjectPath, OwnedVariant, Variant};
+use zbus::{OwnedFd, OwnedVariant, Variant};
 
 use super::planned::WireHistory;
 use crate::package::{Flags, PackageRow, UpdateRow};
@@ -38,8 +38,6 @@ pub trait PackageManager {
     fn status(&self) -> zbus::Result<Fields>;
     /// Requests as (method, its arguments as a structure); answers as (ok, results or (error name, message)).
     fn batch(&self, requests: &[(&str, Variant<'_>)]) -> zbus::Result<Vec<(bool, OwnedVariant)>>;
-    /// The path of a plan for actions (verb, target).
-    fn plan(&self, actions: &[(&str, &str)], options: &Options<'_>) -> zbus::Result<OwnedObjectPath>;
     /// Transactions, newest first.
     fn history(&self, options: &Options<'_>) -> zbus::Result<Vec<WireHistory>>;
     fn clear_cache(&self) -> zbus::Result<()>;

@@ -57,6 +57,18 @@ impl Engine {
     pub async fn run_once(self: &Arc<Self>) -> bool {
         self.metrics.worker_runs.fetch_add(1, Ordering::Relaxed);
         self.metrics.last_worker_run.store(unix_now(), Ordering::Relaxed);
+        let refreshed = self.refresh().await;
+        if let Err(error) = &refreshed {
+            tracing::warn!("packages cannot be read: {error}");
+        }
+        refreshed.is_ok()
+    }
+
+    /// Compares the fingerprint, rebuilds where it moved, and brings the status file up to date.
+    ///
+    /// # Errors
+    /// Why packages cannot be read; the status file says so too.
+    pub async fn refresh(self: &Arc<Self>) -> Result<(), EngineError> {
         let refreshed = self
             .ask(|engine, loaded| {
                 engine.write_status(Ok(loaded), unix_now());
@@ -64,12 +76,11 @@ impl Engine {
             })
             .await;
         if let Err(error) = &refreshed {
-            tracing::warn!("packages cannot be read: {error}");
             let engine = Arc::clone(self);
             let unavailable = matches!(error, EngineError::BackendUnavailable(_));
             let _ = blocking(move || engine.write_failed_status(unavailable)).await;
         }
-        refreshed.is_ok()
+        refreshed
     }
 
     /// Waits while a package manager works: everything it has done so far would be read again when it has done more.

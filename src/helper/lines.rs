@@ -6,8 +6,9 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
-use omg::transaction::{Event, Question, Reply, Request, read_line, write_line};
+use omg::transaction::{Event, Question, Reply, read_line, write_line};
 use rustix::io::fcntl_dupfd_cloexec;
+use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::backend::Error;
@@ -112,7 +113,7 @@ impl Lines {
     ///
     /// # Errors
     /// When there is no request, or it is malformed, too.
-    pub fn with_request(terminal: bool) -> Result<(Self, Request), Error> {
+    pub fn with_request<R: DeserializeOwned>(terminal: bool) -> Result<(Self, R), Error> {
         let (mut replies, events) = take_streams(terminal)?;
         let request = read_line(&mut replies).map_err(|error| format!("the request: {error}"))?;
         Ok((Self::listening(replies, events)?, request.ok_or("there is no request")?))
@@ -176,5 +177,10 @@ impl Lines {
 
     pub fn is_cancelled(&self) -> bool {
         self.shared.heard().cancelled
+    }
+
+    /// Whether the caller is gone.
+    pub fn is_over(&self) -> bool {
+        self.shared.heard().over
     }
 }

@@ -2,6 +2,7 @@
 
 mod backend;
 mod commit;
+mod download;
 mod index;
 mod lines;
 mod plan;
@@ -44,6 +45,8 @@ enum Command {
     Commit(CommitArguments),
     /// Fetch the package lists and print how it goes
     Refresh(CommitArguments),
+    /// Fetch the packages that the standard input names, a line of JSON, into a folder and print how it goes
+    Download(SystemArguments),
     /// Serve changes of packages on the system bus, for whom polkit allows them
     Service(ServiceArguments),
     /// Print the backends this program was built with and the one for this machine
@@ -134,6 +137,9 @@ fn main() -> ExitCode {
             plan::run(backend, &system)?;
             Ok(ExitCode::SUCCESS)
         }),
+        Command::Download(arguments) => {
+            with_backend(arguments, |backend, system| Ok(exit_code(download::run(backend, &system)?)))
+        }
         Command::Service(arguments) => {
             sweep();
             service::run(Duration::from_secs(arguments.idle)).map(|()| ExitCode::SUCCESS)

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Item, Privilege};
+use super::{Archive, Item, Privilege};
 
 /// What a commit is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -71,6 +71,10 @@ pub enum Event {
     /// [`Reply::Proceed`] or [`Reply::Cancel`].
     Resolved {
         privileges: BTreeSet<Privilege>,
+    },
+    /// What a download is about, before anything is fetched.
+    Archives {
+        archives: Vec<Archive>,
     },
     Phase {
         phase: Phase,

@@ -6,6 +6,7 @@
 
 mod action;
 mod digest;
+mod download;
 mod event;
 mod history;
 mod options;
@@ -15,6 +16,7 @@ mod wire;
 
 pub use action::{Action, InvalidAction, MAX_ACTIONS, MAX_TARGET_BYTES, Privilege, Verb};
 pub use digest::{Digest, InvalidDigest};
+pub use download::{Archive, Download};
 pub use event::{
     Applied, Event, Failure, FailureKind, ItemState, Level, Outcome, Phase, Question, QuestionKind, Reply, Restart,
 };

@@ -29,6 +29,10 @@ pub struct Canned {
     pub rows: Vec<Row>,
     /// Connections that are closed right after their greeting, as by a daemon that ends.
     pub close_first: usize,
+    /// Plans that are gone before they can be read, as with a daemon that was replaced.
+    pub forgotten_plans: usize,
+    /// Whether it gives its bus name up once it has made a plan, as a daemon that another one replaces.
+    pub leaves: bool,
     pub plan: CannedPlan,
     pub history: Vec<HistoryRow>,
     /// What was asked of it.
@@ -271,6 +275,7 @@ impl Service {
         actions: Vec<(String, String)>,
         options: HashMap<String, OwnedVariant>,
         #[zbus(object_server)] server: &ObjectServer,
+        #[zbus(connection)] connection: &zbus::Connection,
     ) -> Result<OwnedObjectPath, Error> {
         for (_, target) in &actions {
             match target.as_str() {
@@ -279,6 +284,7 @@ impl Service {
                 _ => {}
             }
         }
+        let made = self.canned.seen().plans.len();
         let path = {
             let mut seen = self.canned.seen();
             seen.plans.push(actions);
@@ -304,7 +310,12 @@ impl Service {
             seen.options.sort();
             format!("{PATH}/transaction/{}", seen.plans.len())
         };
-        server.at(path.as_str(), Plan { canned: self.canned.clone() }).await?;
+        if made >= self.canned.forgotten_plans {
+            server.at(path.as_str(), Plan { canned: self.canned.clone() }).await?;
+        }
+        if self.canned.leaves {
+            connection.release_name("org.omg.PackageManager1").await?;
+        }
         Ok(OwnedObjectPath::try_from(path).expect("a path"))
     }
 

@@ -71,6 +71,18 @@ impl Drop for Server {
     }
 }
 
+/// The name that `%xx` in an address stands for.
+fn decoded(name: &str) -> String {
+    let mut parts = name.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let (code, rest) = part.split_at(2);
+        bytes.push(u8::from_str_radix(code, 16).unwrap());
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
 fn serve(
     mut stream: &TcpStream,
     folder: &Path,
@@ -93,7 +105,7 @@ fn serve(
             Err(error) => return Err(error),
         }
         if let Some(rest) = line.strip_prefix("GET /") {
-            path = rest.split(' ').next().map(|name| folder.join(name.trim_start_matches("./")));
+            path = rest.split(' ').next().map(|name| folder.join(decoded(name.trim_start_matches("./"))));
         }
         let is_end = line.trim().is_empty();
         line.clear();

@@ -79,6 +79,7 @@ inside() {
     mount --bind /run/dbus "$root/run/dbus"
     program=$root/usr/libexec/omg/omg-helper
     install -D -m 755 "$target_dir/release/omg-helper" "$program"
+    install -D -m 755 "$target_dir/release/omgd" "$root/usr/bin/omgd"
     repository "$root/srv/omg"
     rm -rf "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d
     mkdir -p "$root/etc/apt/sources.list.d"

@@ -759,20 +759,106 @@ def readme(language):
     return [block.split("```", 1)[0] for block in blocks]
 
 
-def as_user(uid, *command, text=None):
-    return subprocess.run(["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", *command], input=text,
-                          capture_output=True, text=True, check=False)
+class Session:
+    """A session bus of the user's with omgd on it, in the throwaway machine."""
+
+    def __enter__(self):
+        folder = "/run/dbus/session"
+        os.makedirs(folder, exist_ok=True)
+        os.chown(folder, USER, USER)
+        address = f"unix:path={folder}/bus"
+        self.environment = {**os.environ, "HOME": folder, "XDG_RUNTIME_DIR": folder, "DBUS_SESSION_BUS_ADDRESS": address}
+        bus = [*AS_USER, "dbus-daemon", "--session", "--nofork", "--nopidfile", "--nosyslog", f"--address={address}"]
+        omgd = ["chroot", f"--userspec={USER}:{USER}", "--groups=", ROOT, "/usr/bin/omgd"]
+        self.processes = [subprocess.Popen(bus, env=self.environment)]
+        self.run("bash", "-c", f"until [ -S {folder}/bus ]; do sleep 0.05; done")
+        self.processes.append(subprocess.Popen(omgd, env=self.environment))
+        waited = self.run("gdbus", "wait", "--session", "--timeout", str(PATIENCE), "org.omg.PackageManager1")
+        assert waited.returncode == 0, waited.stderr
+        return self
+
+    def run(self, *command):
+        return subprocess.run([*AS_USER, *command], env=self.environment, capture_output=True, text=True, check=False)
+
+    def __exit__(self, *_):
+        for process in reversed(self.processes):
+            process.terminate()
+            process.wait()
+
+
+AS_USER = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
 
 
 async def published_examples():
-    for block in readme("sh"):
-        for line in block.replace("\\\n", " ").strip().splitlines():
-            ran = as_user(USER, "bash", "-c", line)
-            assert ran.returncode == 0, (line, ran.stderr)
-    [program] = readme("python")
-    digest = plan([["reinstall", "hello-omg"]])
-    ran = as_user(USER, "/usr/bin/python3", "-c", program, "reinstall", "hello-omg", digest)
-    assert ran.returncode == 0 and "succeeded" in ran.stdout, (ran.stdout, ran.stderr)
+    """Each block as it stands, as a script or program of its own."""
+    package = "other-omg"
+    changing = 0
+    with Session() as session:
+        programs = [("bash", "-euo", "pipefail", "-c", block, "bash", package) for block in readme("sh")]
+        programs += [("/usr/bin/python3", "-c", block, "install", package) for block in readme("python")]
+        for program in programs:
+            in_machine("dpkg", "--purge", package)
+            assert not installed(package)
+            ran = session.run(*program)
+            assert ran.returncode == 0, (program, ran.stdout, ran.stderr)
+            if "Commit" in program[-3]:
+                changing += 1
+                assert package in ran.stdout and "succeeded" in ran.stdout, (program, ran.stdout)
+                assert installed(package), program
+    assert changing == 3, f"{changing} of the examples change packages"
+
+
+async def detached():
+    """With the option start a job goes on without its caller, for the same user's connections and nobody else's."""
+    start = {"start": Variant("b", True)}
+    caller, same, other = await Client.connect(USER), await Client.connect(USER), await Client.connect(OTHER)
+    wanted = [("reinstall", "other-omg")]
+    job = await caller.commit(wanted, plan(wanted), options=start)
+    caller.close()
+    async def over():
+        return await same.get(job, "State") == "finished"
+    await eventually(over)
+    result = (await same.job(job, "GetResult"))[0]
+    assert result["Outcome"].value == "succeeded" and result["Items"].value[0][1] == "other-omg", result
+    for (method, signature) in ACTION_TABLE:
+        await other.refused(REFUSED, other.job(job, method, signature, [7, "keep"] if signature else []))
+    for name in ("State", "Phase", "Fraction"):
+        await other.refused(REFUSED, other.get(job, name))
+    await same.refused("InvalidState", same.job(job, "Start"))
+    await same.job(job, "Close")
+    await eventually(lambda: gone(same, job))
+
+    # What is refused is refused by the call, and leaves no job.
+    removal, rival = [("remove", "hello-omg")], [("install", "rival-omg")]
+    text = await same.refused(REFUSED, same.commit(removal, plan(removal), options=start))
+    assert "transaction.remove" in text, text
+    await same.refused(REFUSED, same.commit(rival, plan(rival), options=start))
+    await same.refused("PlanStale", same.commit(INSTALL, options=start))
+    await same.refused("InvalidArgument", same.commit(INSTALL, options={"start": Variant("s", "yes")}))
+    assert installed("hello-omg") and not installed("rival-omg")
+
+    [job] = await same.call(PATH, NAME, "Refresh", "a{sv}", [start])
+    await eventually(over)
+    await same.job(job, "Close")
+
+    # Another connection of the same user cancels.
+    script = event("resolved", privileges=["install"]) + "read -r reply\n" + \
+        event("phase", phase="fetching", cancellable=True) + "read -r reply\n" + \
+        "case $reply in *cancel*) ;; *) exit 1 ;; esac\n" + event("finished", outcome="cancelled", applied=NOTHING)
+    with StandIn(script):
+        caller = await Client.connect(USER)
+        job = await caller.commit(INSTALL, options=start)
+        caller.close()
+        async def fetching():
+            return await same.get(job, "Phase") == "fetching"
+        await eventually(fetching)
+        await other.refused(REFUSED, other.job(job, "Cancel"))
+        await same.job(job, "Cancel")
+        await eventually(over)
+    assert (await same.job(job, "GetResult"))[0]["Outcome"].value == "cancelled"
+    await same.job(job, "Close")
+    same.close()
+    other.close()
 
 
 check("an allowed user installs a package; the job's signals are its owner's alone, and the audit log names the user", allowed)
@@ -792,6 +878,7 @@ check("descriptors are not touched before polkit says yes, and only regular file
 check("package scripts see nothing of the caller's or the service's", nothing_of_the_callers)
 check("a flood of jobs by one user leaves another one served", flooded)
 check("a job whose owner leaves ends before Start and goes on after it", owners_leave)
+check("a job that its call started goes on without the caller, for the same user alone", detached)
 check("progress is coalesced; questions are answered by the owner with their choices only", progress_and_questions)
 check("a helper that dies fails its job with Internal", helper_dies)
 check("a job is cancelled before and while it runs", cancelled)

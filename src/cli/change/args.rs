@@ -22,12 +22,25 @@ from, to, reason), `unneeded` (name), `risk` (what, name) or `note` (text).
 arch, from, to, repository, download, delta}], held_back [{name, arch, from, to, reason}],
 unneeded, download_size, installed_size_delta (bytes), risks, notes}}. What happens: {event:
 phase, phase, cancellable}, {event: progress, fraction, bytes_done, bytes_total}, {event: item,
-item, state, bytes_done, bytes_total}, {event: message, level, text}. The end: {result: nothing,
-planned, succeeded, failed or cancelled, applied {items, restart {machine, packages, services},
-entry}, failure {kind, message}}; `nothing` and `planned` (--dry-run) stand alone.";
+item, state, bytes_done, bytes_total}, {event: message, level, text}, {event: question, id, kind
+{about: conffile, package, path}, choices}, which is answered with its first choice. The end:
+{result: nothing, planned, succeeded, failed or cancelled, applied {items (as in the plan), restart
+{machine, packages, services}, entry}, failure {kind, message}}; `nothing` and `planned`
+(--dry-run) stand alone.";
 
 pub const REFRESH_JSON: &str = "\
 --json prints one object a line: events and the result, as `omg help install` describes them.";
+
+pub const DOWNLOAD_JSON: &str = "\
+The files are checked against the package lists, as for an installation. A file of the same name
+that is another one is left alone, and nothing is fetched then (exit code 2).
+
+In a pipe each line of --dry-run has the columns name, version, repository, bytes, and file,
+separated by tabs.
+
+--json prints one object a line. What is fetched: {event: archives, archives [{name, arch, version,
+repository, size (bytes), sha256, trusted, file (its name in the folder), present (it is there
+already)}]}; then events and the result, as `omg help install` describes them, without `applied`.";
 
 pub const HISTORY_JSON: &str = "\
 In a pipe each line has the columns number, time (UTC), user, standing, actions and number of
@@ -162,6 +175,22 @@ pub enum MarkAs {
     /// As a dependency: it may go when nothing depends on it any more.
     #[command(after_long_help = CHANGE_JSON)]
     Dependency(Named),
+}
+
+#[derive(Debug, Args)]
+pub struct Download {
+    /// NAME, NAME:ARCH, NAME=VERSION, NAME/RELEASE.
+    #[arg(required = true, value_name = "PACKAGES")]
+    pub targets: Vec<String>,
+    /// The folder to put them into.
+    #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub to: PathBuf,
+    /// Show what would be fetched, and end.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Fetch also what no trusted repository vouches for.
+    #[arg(long)]
+    pub allow_untrusted: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod ask;
+mod download;
 mod polkit_agent;
 mod progress;
 mod report;
@@ -16,12 +17,13 @@ use std::io::Seek;
 use serde::Serialize;
 
 use super::Failure;
-use super::output::Output;
+use super::output::{Output, WARN};
 use crate::dbus::client::Client;
 use crate::dbus::planned::Planned;
-use crate::transaction::{Action, Options, Request, Verb};
+use crate::transaction::{Action, FailureKind, Options, Outcome, Request, Verb};
 use args::{Consent, Install, Installing, Named, Reinstall, Remove, Upgrade};
 use ask::Interrupts;
+pub use download::run as download;
 use runner::{Job, Work};
 pub use show::is_native;
 use targets::{action, actions};
@@ -129,10 +131,8 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
     let request = Request { actions, options, files: Vec::new(), digest: Some(digest) };
     let work = Work::Commit(request, files);
     // Not interrupted: what began must not be left without being watched. A signal that comes meanwhile cancels it.
-    let mut job = Job::start(work, consent.yes, out).await?;
-    let outcome = watch::to_the_end(&mut job, &mut interrupts, out).await;
-    job.close().await;
-    let result = report::outcome(outcome?, download_only, out);
+    let outcome = carry_out(&work, consent.yes, &mut interrupts, out).await?;
+    let result = report::outcome(outcome, download_only, out);
     out.flush();
     // Asked now, the daemon takes in what changed before somebody else asks. That it does not answer is no failure of
     // what was done.
@@ -143,8 +143,29 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
 /// Fetches the package lists.
 pub async fn refresh(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let mut job = Job::start(Work::Refresh, false, out).await?;
-    let outcome = watch::to_the_end(&mut job, &mut interrupts, out).await;
+    let outcome = carry_out(&Work::Refresh, false, &mut interrupts, out).await?;
+    report::refreshed(outcome, client, out).await
+}
+
+/// Does the work, to its end. Where the service on the system bus finds nobody to ask for consent, sudo asks. Who has
+/// consented beforehand (`assent`) is asked for a password at most.
+async fn carry_out(
+    work: &Work,
+    assent: bool,
+    interrupts: &mut Interrupts,
+    out: &mut Output,
+) -> Result<Outcome, Failure> {
+    let mut job = Job::start(work, assent, out).await?;
+    let outcome = watch::to_the_end(&mut job, interrupts, out).await;
+    let refused = match &outcome {
+        Ok(Outcome::Failed { failure, .. }) if job.is_on_bus() && failure.kind == FailureKind::AgentMissing => {
+            Some(failure.message.clone())
+        }
+        _ => None,
+    };
     job.close().await;
-    report::refreshed(outcome?, client, out).await
+    let Some(refused) = refused else { return outcome };
+    let mut job = Job::instead(work, assent, &refused, out)?;
+    out.note(WARN, &format!("{refused}; sudo asks instead"));
+    watch::to_the_end(&mut job, interrupts, out).await
 }

@@ -1,21 +1,32 @@
 //! What came of it.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::super::Failure;
 use super::super::output::format::count;
 use super::super::output::{DIM, GOOD, NAME, Output, WARN};
 use crate::dbus::client::{Client, ErrorKind};
-use crate::transaction::{self, Applied, Change, Item, Outcome};
+use crate::dbus::planned::PlannedItem;
+use crate::transaction::{self, Applied, Archive, Change, Item, Outcome, Restart};
 
 /// The last line of `--json`.
 #[derive(Serialize)]
 struct ResultLine<'a> {
     result: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    applied: Option<&'a Applied>,
+    applied: Option<AppliedObject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<&'a transaction::Failure>,
+}
+
+/// What was done, with items as the plan has them: more than that does not come over the bus.
+#[derive(Serialize)]
+struct AppliedObject<'a> {
+    items: Vec<PlannedItem>,
+    restart: &'a Restart,
+    entry: u64,
 }
 
 /// Of `--json` where nothing was done.
@@ -80,6 +91,33 @@ pub async fn refreshed(outcome: Outcome, client: &mut Client, out: &mut Output) 
     Ok(())
 }
 
+/// Says how fetching package files ended.
+///
+/// # Errors
+/// Unless it succeeded.
+pub fn downloaded(outcome: &Outcome, archives: &[Archive], folder: &Path, out: &mut Output) -> Result<(), Failure> {
+    let failure = match outcome {
+        Outcome::Failed { failure, .. } => Some(failure),
+        Outcome::Succeeded(_) | Outcome::Cancelled { .. } => None,
+    };
+    if out.is_json() {
+        out.json(&ResultLine { result: outcome.as_str(), applied: None, failure });
+    }
+    match (outcome, failure) {
+        (_, Some(failure)) => Err(Failure::Of(ErrorKind::of(failure.kind), failure.message.clone())),
+        (Outcome::Cancelled { .. }, None) => {
+            Err(Failure::Of(ErrorKind::Cancelled, "cancelled: no file was fetched to its end".into()))
+        }
+        _ => {
+            if !out.is_json() && !out.quiet() {
+                out.styled(GOOD, &super::download::summary(archives, folder));
+                out.newline();
+            }
+            Ok(())
+        }
+    }
+}
+
 fn print_json(outcome: &Outcome, out: &mut Output) {
     if !out.is_json() {
         return;
@@ -89,6 +127,8 @@ fn print_json(outcome: &Outcome, out: &mut Output) {
         Outcome::Failed { failure, applied } => ("failed", applied, Some(failure)),
         Outcome::Cancelled { applied } => ("cancelled", applied, None),
     };
+    let items = applied.items.iter().map(PlannedItem::from).collect();
+    let applied = AppliedObject { items, restart: &applied.restart, entry: applied.entry };
     out.json(&ResultLine { result, applied: Some(applied), failure });
 }
 

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::BufReader;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
 use rustix::io::{FdFlags, fcntl_setfd};
+use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::super::Failure;
@@ -17,7 +18,7 @@ use super::polkit_agent::PolkitAgent;
 use crate::config::{self, Paths};
 use crate::dbus::client::{ClientError, ErrorKind, find_program};
 use crate::dbus::transaction::{Job as BusJob, TransactionService};
-use crate::transaction::{Event, LineError, Reply, Request, read_line, write_line};
+use crate::transaction::{Download, Event, LineError, Reply, Request, read_line, write_line};
 
 /// Events that may wait to be shown.
 const QUEUE: usize = 256;
@@ -69,14 +70,8 @@ impl Job {
     ///
     /// # Errors
     /// With all that was tried, when there is none; when the work is refused.
-    pub async fn start(work: Work, assent: bool, out: &mut Output) -> Result<Self, Failure> {
-        let settings = config::load(Paths::from_process().config_file.as_deref()).ok();
-        if settings.as_ref().is_some_and(|settings| settings.apt.root.is_some() || !settings.apt.options.is_empty()) {
-            let text = "apt.root and apt.options of the configuration file are for reading: what runs with rights changes \
-                        this machine's own packages, by its own settings; take them out to change packages";
-            return Err(Failure::Of(ErrorKind::Invalid, text.to_owned()));
-        }
-        let helper = find_program("omg-helper", settings.and_then(|settings| settings.helper).as_deref());
+    pub async fn start(work: &Work, assent: bool, out: &mut Output) -> Result<Self, Failure> {
+        let helper = helper()?;
         // Whoever reads JSON is a program, and nobody may be there to answer.
         let asks = is_interactive() && !out.is_json();
         if rustix::process::geteuid().is_root() {
@@ -88,30 +83,84 @@ impl Job {
             Ok(service) => return Self::on_bus(&service, asks, work).await,
             Err(reason) => tried.push(format!("system bus: {reason}")),
         }
-        match (&work, helper, find_program("sudo", None)) {
-            (Work::Commit(_, files), ..) if !files.is_empty() => {
-                tried.push("sudo: it does not pass package files on; run omg itself with sudo".to_owned());
-            }
-            (_, None, _) => tried.push(format!("sudo: {NO_HELPER}")),
-            (_, _, None) => tried.push("sudo: it is not installed".to_owned()),
-            (_, Some(helper), Some(sudo)) => {
-                let mut command = Command::new(sudo);
-                if !asks {
-                    command.arg("-n");
-                }
-                command.arg("--").arg(helper);
-                return Ok(Self::Helper(HelperJob::start(command, true, asks && !assent, work)?));
-            }
+        match Self::with_sudo(work, helper, asks, assent) {
+            Ok(job) => return job,
+            Err(reason) => tried.push(format!("sudo: {reason}")),
         }
         out.flush();
         let text = format!("this takes rights, and no way to them worked: {}; run it as root", tried.join("; "));
         Err(Failure::Of(ErrorKind::NotAuthorized, text))
     }
 
-    async fn on_bus(service: &TransactionService, asks: bool, work: Work) -> Result<Self, Failure> {
+    /// Starts the work once more, with sudo: the service on the system bus found nobody to ask for consent. Only somebody at
+    /// a terminal has sudo ask instead.
+    ///
+    /// # Errors
+    /// When that is no way either: with the service's reason, and why.
+    pub fn instead(work: &Work, assent: bool, refused: &str, out: &Output) -> Result<Self, Failure> {
+        let why = if !is_interactive() {
+            "there is no terminal on which sudo could ask".to_owned()
+        } else if out.is_json() {
+            "--json never asks".to_owned()
+        } else {
+            match Self::with_sudo(work, helper()?, true, assent) {
+                Ok(job) => return job,
+                Err(reason) => format!("sudo: {reason}"),
+            }
+        };
+        Err(Failure::Of(ErrorKind::NotAuthorized, format!("{refused}; {why}; run it as root")))
+    }
+
+    /// The work as sudo's, or why sudo is no way.
+    fn with_sudo(
+        work: &Work,
+        helper: Option<PathBuf>,
+        asks: bool,
+        assent: bool,
+    ) -> Result<Result<Self, Failure>, String> {
+        if matches!(work, Work::Commit(_, files) if !files.is_empty()) {
+            return Err("it does not pass package files on; run omg itself with sudo".to_owned());
+        }
+        let helper = helper.ok_or(NO_HELPER)?;
+        let mut command = Command::new(find_program("sudo", None).ok_or("it is not installed")?);
+        if !asks {
+            command.arg("-n");
+        }
+        command.arg("--").arg(helper);
+        Ok(HelperJob::start(command, true, asks && !assent, work).map(Self::Helper))
+    }
+
+    /// Whether the service on the system bus does it.
+    pub fn is_on_bus(&self) -> bool {
+        matches!(self, Self::Bus { .. })
+    }
+
+    /// Fetches package files as this user, by the settings that are there for reading.
+    ///
+    /// # Errors
+    /// When the configuration file cannot be used or the helper cannot be run.
+    pub fn download(request: Download) -> Result<Self, Failure> {
+        let settings = config::load(Paths::from_process().config_file.as_deref())
+            .map_err(|error| Failure::Of(ErrorKind::Invalid, error.to_string()))?;
+        let helper = find_program("omg-helper", settings.helper.as_deref()).ok_or_else(no_helper)?;
+        let mut command = Command::new(helper);
+        command.args(["download", "--backend", settings.backend.as_str()]);
+        if let Some(root) = &settings.apt.root {
+            command.arg("--root").arg(root);
+        }
+        for option in &settings.apt.options {
+            command.args(["--option", option]);
+        }
+        // apt's methods say what went wrong in the words of the locale; what kind it was is read from them.
+        command.env("LC_ALL", "C.UTF-8").env_remove("LANGUAGE");
+        set_apart(&mut command);
+        Ok(Self::Helper(HelperJob::spawn(command, Some(&request), &[])?))
+    }
+
+    async fn on_bus(service: &TransactionService, asks: bool, work: &Work) -> Result<Self, Failure> {
         // Where nothing asks for a password, one that asks on the terminal is brought along.
         let agent = if asks { PolkitAgent::start() } else { None };
-        let job = match &work {
+        let job = match work {
             Work::Commit(request, files) => {
                 let digest = request.digest.map(|digest| digest.to_string()).unwrap_or_default();
                 service.commit(&request.actions, &digest, &request.options, files).await?
@@ -169,43 +218,69 @@ impl Job {
     }
 }
 
+/// The helper that changes this machine's packages, if it is there.
+///
+/// # Errors
+/// When the configuration is about another system.
+fn helper() -> Result<Option<PathBuf>, Failure> {
+    let settings = config::load(Paths::from_process().config_file.as_deref()).ok();
+    if settings.as_ref().is_some_and(|settings| settings.apt.root.is_some() || !settings.apt.options.is_empty()) {
+        let text = "apt.root and apt.options of the configuration file are for reading: what runs with rights changes \
+                    this machine's own packages, by its own settings; take them out to change packages";
+        return Err(Failure::Of(ErrorKind::Invalid, text.to_owned()));
+    }
+    Ok(find_program("omg-helper", settings.and_then(|settings| settings.helper).as_deref()))
+}
+
 const NO_HELPER: &str = "omg-helper is neither beside omg, nor in ../libexec/omg, nor in PATH";
 
 fn no_helper() -> Failure {
     Failure::Internal(format!("{NO_HELPER}: install it, packages cannot be changed without it"))
 }
 
+/// An interrupt at the terminal is for omg, which says what comes of it.
+fn set_apart(command: &mut Command) {
+    command.process_group(0);
+}
+
 impl HelperJob {
-    fn start(mut command: Command, sudo: bool, shares_terminal: bool, work: Work) -> Result<Self, Failure> {
-        let program = Path::new(command.get_program()).display().to_string();
-        let failed = |error: std::io::Error| Failure::Internal(format!("cannot run {program}: {error}"));
+    fn start(mut command: Command, sudo: bool, shares_terminal: bool, work: &Work) -> Result<Self, Failure> {
         let (verb, request, files) = match work {
-            Work::Commit(request, files) => ("commit", Some(request), files),
-            Work::Refresh => ("refresh", None, Vec::new()),
+            Work::Commit(request, files) => ("commit", Some(request), files.as_slice()),
+            Work::Refresh => ("refresh", None, [].as_slice()),
         };
-        command.arg(verb).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg(verb);
         if shares_terminal {
             command.arg("--terminal");
         }
+        let numbers = || files.iter().map(AsRawFd::as_raw_fd).collect();
+        let request = request.map(|request| Request { files: numbers(), ..request.clone() });
         if !sudo {
-            // An interrupt at the terminal is for omg, which says what comes of it.
-            command.process_group(0);
+            set_apart(&mut command);
         }
-        for file in &files {
+        let job = Self::spawn(command, request.as_ref(), files)?;
+        Ok(Self { sudo, shares_terminal, ..job })
+    }
+
+    /// Runs the program, which inherits `files` under their numbers, and writes the request.
+    fn spawn(mut command: Command, request: Option<&impl Serialize>, files: &[File]) -> Result<Self, Failure> {
+        let program = Path::new(command.get_program()).display().to_string();
+        let failed = |error: std::io::Error| Failure::Internal(format!("cannot run {program}: {error}"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        for file in files {
             fcntl_setfd(file, FdFlags::empty()).map_err(|error| failed(error.into()))?;
         }
         let mut child = command.spawn().map_err(failed)?;
-        for file in &files {
+        for file in files {
             // Only a later child would notice.
             let _ = fcntl_setfd(file, FdFlags::CLOEXEC);
         }
         let mut replies = child.stdin.take();
-        if let (Some(mut request), Some(to)) = (request, &mut replies) {
-            request.files = files.iter().map(AsRawFd::as_raw_fd).collect();
+        if let (Some(request), Some(to)) = (request, &mut replies) {
             // One that ended before it could read says why.
-            let _ = write_line(to, &request);
+            let _ = write_line(to, request);
         }
-        Ok(Self { heard: listen(child), replies, sudo, shares_terminal, spoke: false })
+        Ok(Self { heard: listen(child), replies, sudo: false, shares_terminal: false, spoke: false })
     }
 
     async fn next(&mut self, out: &mut Output) -> Result<Event, Failure> {

@@ -26,14 +26,19 @@ impl Job1 {
         Self { job, callers }
     }
 
-    /// The sender, when it is the owner, by its name on the bus, or root.
+    /// The sender, when it is the owner, by its name on the bus, root or, of a shared job, the same user.
     async fn admit(&self, header: &Header<'_>) -> Result<Caller, Error> {
-        let caller = Caller::of(header)?;
+        let caller = self.callers.caller(header)?;
+        let owner = self.job.owner();
         // The owner does not wait for the bus: its calls stay in order, and in the order in which they came.
-        if caller.name == self.job.owner().name || self.callers.uid(&caller.name).await? == 0 {
+        if caller.name == owner.name {
             return Ok(caller);
         }
-        Err(Error::NotAuthorized("the job belongs to another connection; only that one may use it".into()))
+        match self.callers.uid(&caller.name).await? {
+            0 => Ok(caller),
+            uid if owner.shared && uid == owner.uid => Ok(caller),
+            _ => Err(Error::NotAuthorized("the job belongs to another connection; only that one may use it".into())),
+        }
     }
 
     /// For a property: nobody asks when there is no header.
@@ -49,7 +54,9 @@ impl Job1 {
 ///
 /// It belongs to the connection that asked for it; nobody else but root may use it, and its signals go to that connection
 /// alone. When the owner leaves the bus before the job is authorised, it ends; once it is authorised it goes on. A question
-/// for consent that nobody answers ends it after 5 minutes. It stays for 60 seconds after it finished.
+/// for consent that nobody answers ends it after 5 minutes. It stays for 60 seconds after it finished, while its owner
+/// does. A job that was made with the option start may be used by every connection of the same user, and stays without
+/// its owner.
 #[interface(name = "org.omg.Job1", spawn = false)]
 impl Job1 {
     /// Asks whether the caller may, waits for other jobs, and runs. Returns at once. People are asked for their consent

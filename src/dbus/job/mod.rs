@@ -24,6 +24,9 @@ pub use relay::Relay;
 pub struct Owner {
     pub name: OwnedUniqueName,
     pub uid: u32,
+    /// Other connections of the same user may use it too, and it outlives the owner's. A user's processes can do to each
+    /// other whatever they could do to it.
+    pub shared: bool,
 }
 
 /// What whoever drives the job has to do something about. Each kind comes at most once, but for answers: one for each
@@ -255,7 +258,7 @@ mod tests {
     use crate::transaction::QuestionKind;
 
     fn job() -> (Arc<Job>, Commands) {
-        Job::new(Owner { name: ":1.7".try_into().unwrap(), uid: 1000 })
+        Job::new(Owner { name: ":1.7".try_into().unwrap(), uid: 1000, shared: false })
     }
 
     fn caller() -> Caller {

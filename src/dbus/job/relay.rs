@@ -34,8 +34,11 @@ pub struct Relay {
 impl Relay {
     /// For the object at `path`.
     pub fn new(job: Arc<Job>, connection: &Connection, path: ObjectPath<'static>) -> Self {
-        let owner = job.owner().name.inner().clone().into();
-        let emitter = SignalEmitter::from_parts(connection.clone(), path).set_destination(owner);
+        let mut emitter = SignalEmitter::from_parts(connection.clone(), path);
+        // Peer-to-peer there is nobody else.
+        if connection.is_bus() {
+            emitter = emitter.set_destination(job.owner().name.inner().clone().into());
+        }
         Self { job, emitter, items: BTreeMap::new(), progressed: false, next: Instant::now() }
     }
 
@@ -162,7 +165,7 @@ impl Relay {
             Event::Item { item, state, bytes_done, bytes_total } => self.item(item, state, bytes_done, bytes_total),
             Event::Message { level, text } => self.message(level, &text).await,
             Event::Question(question) => self.question(question).await,
-            Event::Resolved { .. } | Event::Finished(_) => {}
+            Event::Resolved { .. } | Event::Archives { .. } | Event::Finished(_) => {}
         }
     }
 

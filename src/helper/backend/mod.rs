@@ -6,7 +6,7 @@ mod apt;
 use std::path::{Path, PathBuf};
 
 use omg::index::{Builder, Fingerprint, Meta};
-use omg::transaction::{Event, Failure, Outcome, Plan, Question, Request};
+use omg::transaction::{Download, Event, Failure, Outcome, Plan, Question, Request};
 
 use crate::index::Timings;
 
@@ -78,6 +78,10 @@ pub trait Backend {
     /// # Errors
     /// When it cannot be read or removed.
     fn sweep(&self, system: &System) -> std::io::Result<()>;
+
+    /// Fetches package files into a folder, checked as for an installation. Tells [`Event::Archives`] first. A file of that
+    /// name that is another one is left alone, and what was not fetched to its end does not stay.
+    fn download(&self, system: &System, request: &Download, caller: &dyn Caller) -> Outcome;
 
     /// Fetches the package lists.
     fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome;

@@ -10,6 +10,17 @@ use omg::transaction::{Action, Conffiles, Digest, MAX_ACTIONS, Options, Privileg
 /// The most package files of one job.
 pub const MAX_FILES: usize = 64;
 
+/// Option of a call that starts its job.
+const START: &str = "start";
+
+/// Whether the job is to be started by the call that makes it.
+///
+/// # Errors
+/// `InvalidArgument` when the option is no `b`.
+pub fn starts(options: &Given) -> Result<bool, Error> {
+    Ok(boolean(options, START)?.unwrap_or(false))
+}
+
 /// What was asked for. Nothing changes it: what is authorised is what runs.
 #[derive(Debug)]
 pub enum Work {
@@ -39,7 +50,7 @@ impl Work {
         let actions = actions.into_iter().map(action).collect::<Result<Vec<_>, _>>()?;
         let digest = digest.parse().map_err(|error| Error::InvalidArgument(format!("digest: {error}")))?;
         let files = files(&mut options)?;
-        allow(&options, &["recommends", "conffiles", "wait", "download-only"])?;
+        allow(&options, &["recommends", "conffiles", "wait", "download-only", START])?;
         let conffiles = string(&options, "conffiles")?.map(|word| Conffiles::from_word(&word)).transpose();
         let options = Options {
             recommends: boolean(&options, "recommends")?,
@@ -62,7 +73,7 @@ impl Work {
     /// # Errors
     /// As [`Work::commit`].
     pub fn refresh(options: &Given) -> Result<Self, Error> {
-        allow(options, &[])?;
+        allow(options, &[START])?;
         Ok(Self::Refresh)
     }
 
@@ -144,6 +155,9 @@ mod tests {
             assert!(Work::refresh(&options([(key, value)])).is_err());
         }
         assert!(Work::refresh(&Given::new()).is_ok());
+        let started = options([("start", true.into())]);
+        assert!(starts(&started).unwrap() && Work::refresh(&started).is_ok() && install(started).is_ok());
+        assert!(!starts(&Given::new()).unwrap() && starts(&options([("start", 1_u32.into())])).is_err());
     }
 
     #[test]

@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     fn job(uid: u32) -> Arc<Job> {
-        Job::new(Owner { name: ":1.7".try_into().unwrap(), uid }).0
+        Job::new(Owner { name: ":1.7".try_into().unwrap(), uid, shared: false }).0
     }
 
     #[test]

@@ -73,8 +73,9 @@ impl Authority {
         let answer = reply.and_then(|reply| reply.body().deserialize::<Answer>());
         match answer {
             Ok(answer) => judge(answer, caller.interactive, privilege),
+            // There is nobody to ask where there is no polkit, either.
             Err(error) => Err(Failure::new(
-                FailureKind::NotAuthorized,
+                FailureKind::AgentMissing,
                 format!(
                     "polkit cannot say whether {} is allowed: {error}; root can do it with sudo",
                     privilege.action_id()

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use omg::dbus::callers::{Caller, Callers};
+use omg::dbus::error::Error;
 use omg::dbus::job::{Command, Commands, Job, Relay};
 use omg::transaction::{
     Applied, Event, Failure, FailureKind, Level, Outcome, Phase, Privilege, Question, Reply, State,
 };
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use zbus::{Connection, DBusError};
@@ -46,12 +48,17 @@ pub struct Means {
     pub program: PathBuf,
 }
 
+/// Told once: that the job may do all that it comes to, or why it ended before.
+pub type Authorised = oneshot::Sender<Result<(), Error>>;
+
 /// One job's way.
 pub struct Run {
     pub job: Arc<Job>,
     pub commands: Commands,
     pub relay: Relay,
     pub means: Arc<Means>,
+    /// Of the call that waits for it, where one does.
+    pub authorised: Option<Authorised>,
 }
 
 type Check<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>>;
@@ -72,14 +79,30 @@ impl Run {
             Ok(caller) => (self.authorised(&caller, work).await, true),
             Err(stays) => (cancelled(), stays),
         };
+        let refused = self.settle(match &outcome {
+            Outcome::Succeeded(_) => Ok(()),
+            Outcome::Failed { failure, .. } => Err(failure.clone().into()),
+            Outcome::Cancelled { .. } => Err(Error::Cancelled("the job was cancelled; nothing was done".into())),
+        });
         self.relay.finish(outcome).await;
-        stays
+        stays && !refused
     }
 
-    /// Waits until the owner takes a finished job away.
+    /// Tells the call that waits, if one still does; says whether that was a refusal.
+    fn settle(&mut self, result: Result<(), Error>) -> bool {
+        let refused = result.is_err();
+        match self.authorised.take() {
+            // One that is gone needs no answer.
+            Some(tell) => tell.send(result).is_ok() && refused,
+            None => false,
+        }
+    }
+
+    /// Waits until a finished job is taken away, or its owner is gone and nobody else may ask for it.
     pub async fn closed(&mut self) {
+        let shared = self.job.owner().shared;
         while let Some(command) = self.commands.recv().await {
-            if matches!(command, Command::Close | Command::OwnerGone) {
+            if command == Command::Close || command == Command::OwnerGone && !shared {
                 return;
             }
         }
@@ -108,6 +131,9 @@ impl Run {
             None => return cancelled(),
             Some(Err(failure)) => return failed(failure),
             Some(Ok(())) => {}
+        }
+        if matches!(work, Work::Refresh) {
+            self.settle(Ok(()));
         }
         self.relay.advance(State::Waiting).await;
         let uid = self.job.owner().uid;
@@ -169,6 +195,7 @@ impl Run {
                         Ok(()) => {
                             granted.extend(wanted);
                             child.reply(&Reply::Proceed).await;
+                            self.settle(Ok(()));
                         }
                         Err(failure) => {
                             denied = Some(failure);

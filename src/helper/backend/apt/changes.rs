@@ -33,6 +33,18 @@ struct Source {
     in_place: bool,
 }
 
+/// What the package lists promise of a version's archive.
+pub struct Promise {
+    /// Label of the repository it is fetched from.
+    pub repository: String,
+    /// Hexadecimal; empty where the list has none.
+    pub sha256: String,
+    /// Whether one of the repositories that offer it is trusted.
+    pub trusted: bool,
+    /// It is used where it is, not downloaded.
+    pub in_place: bool,
+}
+
 /// An item whose archive is not described yet.
 struct Pending<'a> {
     item: Item,
@@ -55,6 +67,13 @@ fn not_text() -> Failure {
 
 fn signed(size: u64) -> i64 {
     i64::try_from(size).unwrap_or(i64::MAX)
+}
+
+/// What apt calls a version's archive.
+pub fn archive_name(name: &str, version: &str, arch: &str) -> String {
+    let escaped = |text: &str| text.replace('_', "%5f").replace(':', "%3a");
+    let arch = escaped(arch).replace('.', "%2e");
+    format!("{}_{}_{arch}.deb", escaped(name), escaped(version))
 }
 
 impl<'a> Reader<'a> {
@@ -172,28 +191,39 @@ impl<'a> Reader<'a> {
             risks.push(Risk::Untrusted(item.name.clone()));
             return item;
         }
-        let mut main = None;
-        let mut trusted = false;
+        let promise = self.promise(&version);
+        if !promise.as_ref().is_some_and(|promise| promise.trusted) {
+            risks.push(Risk::Untrusted(item.name.clone()));
+        }
+        if !promise.as_ref().is_some_and(|promise| promise.in_place) {
+            item.download = self.still_to_download(&item.name, &version);
+        }
+        (item.repository, item.sha256) = match promise {
+            Some(promise) => (promise.repository, promise.sha256),
+            None => (origin::LOCAL.to_owned(), String::new()),
+        };
+        item
+    }
+
+    /// What the lists promise of a version's archive; `None` when it is in none of them.
+    pub fn promise(&mut self, version: &Version<'a>) -> Option<Promise> {
+        let mut promise: Option<Promise> = None;
         for record in version.version_files() {
             let file = record.package_file();
             if !file.is_downloadable() {
                 continue;
             }
-            let source = self.source(&file);
-            trusted |= source.trusted;
-            if main.is_none() {
-                main = Some(source);
-                item.sha256 = record.lookup().hash_find("SHA256".to_owned()).unwrap_or_default().to_ascii_lowercase();
+            let Source { label, trusted, in_place } = self.source(&file);
+            match &mut promise {
+                Some(promise) => promise.trusted |= trusted,
+                None => {
+                    let sha256 = record.lookup().hash_find("SHA256".to_owned()).unwrap_or_default();
+                    let sha256 = sha256.to_ascii_lowercase();
+                    promise = Some(Promise { repository: label, sha256, trusted, in_place });
+                }
             }
         }
-        if !trusted {
-            risks.push(Risk::Untrusted(item.name.clone()));
-        }
-        item.repository = main.as_ref().map_or(origin::LOCAL, |source| &source.label).to_owned();
-        if !main.is_some_and(|source| source.in_place) {
-            item.download = self.still_to_download(&item.name, &version);
-        }
-        item
+        promise
     }
 
     fn source(&mut self, file: &rust_apt::PackageFile<'a>) -> Source {
@@ -211,9 +241,7 @@ impl<'a> Reader<'a> {
     /// Bytes of a version's archive that are not in the download cache.
     fn still_to_download(&self, name: &str, version: &Version<'_>) -> u64 {
         let size = version.size();
-        let escaped = |text: &str| text.replace('_', "%5f").replace(':', "%3a");
-        let arch = escaped(version.arch()).replace('.', "%2e");
-        let file = format!("{}_{}_{arch}.deb", escaped(name), escaped(version.version()));
+        let file = archive_name(name, version.version(), version.arch());
         let there =
             |path: PathBuf| path.symlink_metadata().ok().filter(|found| found.is_file()).map(|found| found.len());
         if there(self.archives.join(&file)) == Some(size) {

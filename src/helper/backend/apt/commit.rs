@@ -4,6 +4,7 @@ mod answers;
 mod apply;
 mod bounded;
 mod database;
+mod download;
 mod fetch;
 mod locks;
 mod manage;
@@ -28,6 +29,7 @@ use rust_apt::error::AptErrors;
 use super::super::{Caller, System};
 use super::resolve::{self, Resolved};
 use super::{settings, sources};
+pub use download::download;
 pub use refresh::refresh;
 
 use apply::Seen;

@@ -42,7 +42,7 @@ use std::thread;
 
 use omg::index::{Builder, Meta};
 use omg::package::Flags;
-use omg::transaction::{Failure, Outcome, Plan, Request};
+use omg::transaction::{Download, Failure, Outcome, Plan, Request};
 use rust_apt::config::Config;
 use rust_apt::error::AptErrors;
 use rust_apt::{Cache, Package, PackageFile, Version};
@@ -153,6 +153,10 @@ impl Backend for Apt {
 
     fn sweep(&self, system: &System) -> io::Result<()> {
         package_files::sweep(system)
+    }
+
+    fn download(&self, system: &System, request: &Download, caller: &dyn Caller) -> Outcome {
+        commit::download(system, request, caller)
     }
 
     fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome {

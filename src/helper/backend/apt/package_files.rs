@@ -239,7 +239,7 @@ fn inherited(label: &str, descriptor: i32) -> Result<File, Failure> {
 }
 
 /// Copies `size` bytes from the start, whatever the descriptor's position; the digest is that of the copy.
-fn copy_hashing(from: &File, size: u64, to: &Path, cancelled: &dyn Fn() -> bool) -> io::Result<String> {
+pub fn copy_hashing(from: &File, size: u64, to: &Path, cancelled: &dyn Fn() -> bool) -> io::Result<String> {
     let mut copy = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
     let mut hash = Sha256::new();
     let mut chunk = vec![0; CHUNK];
@@ -290,7 +290,7 @@ fn control(label: &str, path: &Path) -> Result<[String; 3], Failure> {
 }
 
 /// Whether it can be part of a file's name and be asked for.
-fn is_plain(value: &str) -> bool {
+pub fn is_plain(value: &str) -> bool {
     value.len() <= 200
         && value.starts_with(|first: char| first.is_ascii_alphanumeric())
         && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.:~".contains(&byte))

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::path::PathBuf;
 
 use omg::transaction::{Event, Failure, FailureKind, ItemState, Level, Plan};
 use rust_apt::Cache;
@@ -23,7 +24,13 @@ const PULSE: usize = 100_000;
 /// # Errors
 /// [`FailureKind::Network`], [`FailureKind::NotFound`], [`FailureKind::Untrusted`] when a file is not what the lists
 /// promise, [`FailureKind::DiskFull`]; cancelled.
-pub fn fetch(config: &Config, cache: &Cache, plan: &Plan, caller: &dyn Caller, share: f64) -> Result<(), Stop> {
+pub fn fetch(
+    config: &Config,
+    cache: &Cache,
+    plan: &Plan,
+    caller: &dyn Caller,
+    share: f64,
+) -> Result<Vec<Fetched>, Stop> {
     has_room(config, plan)?;
     let report = Report::new(caller, plan, 0.0, share);
     acquire("the packages", report, ItemDesc::short_desc, |progress| {
@@ -37,7 +44,8 @@ pub fn fetch(config: &Config, cache: &Cache, plan: &Plan, caller: &dyn Caller, s
 /// As [`fetch`].
 pub fn fetch_lists(cache: Cache, caller: &dyn Caller) -> Result<(), Stop> {
     // The short name is the same for the lists of every repository.
-    acquire("the package lists", Report::of_all(caller), ItemDesc::description, |progress| cache.update(progress))
+    let report = Report::of_all(caller);
+    acquire("the package lists", report, ItemDesc::description, |progress| cache.update(progress)).map(drop)
 }
 
 /// Lets apt fetch `what`, tells how it goes, and finds out what became of it.
@@ -46,9 +54,9 @@ fn acquire(
     report: Report<'_>,
     naming: fn(&ItemDesc) -> String,
     work: impl FnOnce(&mut AcquireProgress<'_>) -> Result<(), AptErrors>,
-) -> Result<(), Stop> {
+) -> Result<Vec<Fetched>, Stop> {
     let caller = report.caller();
-    let state = RefCell::new(State { report, naming, failures: Vec::new(), stopped: false });
+    let state = RefCell::new(State { report, naming, failures: Vec::new(), fetched: Vec::new(), stopped: false });
     let mut progress = AcquireProgress::new(Pulses(&state));
     let result = work(&mut progress);
     drop(progress);
@@ -78,7 +86,7 @@ fn acquire(
     for message in said.iter() {
         caller.tell(Event::Message { level: Level::Warning, text: message.msg.clone() });
     }
-    Ok(())
+    Ok(state.fetched)
 }
 
 /// Downloads that cannot fit are not begun.
@@ -95,6 +103,15 @@ fn has_room(config: &Config, plan: &Plan) -> Result<(), Stop> {
     Err(Stop::failed(FailureKind::DiskFull, message))
 }
 
+/// A file that was fetched.
+#[derive(Debug)]
+pub struct Fetched {
+    /// What it is told as.
+    pub name: String,
+    /// Where apt has it: also where it was, when its repository is a folder of this machine.
+    pub path: PathBuf,
+}
+
 /// A file that was not fetched.
 #[derive(Debug)]
 struct Failed {
@@ -108,6 +125,7 @@ struct State<'a> {
     /// What a file is called.
     naming: fn(&ItemDesc) -> String,
     failures: Vec<Failed>,
+    fetched: Vec<Fetched>,
     stopped: bool,
 }
 
@@ -180,7 +198,10 @@ impl DynAcquireProgress for Pulses<'_, '_> {
     }
 
     fn done(&mut self, item: &ItemDesc) {
-        self.0.borrow_mut().tell(item, ItemState::Fetched, item.owner().file_size());
+        let mut state = self.0.borrow_mut();
+        state.tell(item, ItemState::Fetched, item.owner().file_size());
+        let fetched = Fetched { name: state.name(item), path: item.owner().dest_file().into() };
+        state.fetched.push(fetched);
     }
 
     fn start(&mut self) {}

@@ -1,0 +1,194 @@
+//! Jobs of `Refresh`: the daemon's own work, which takes no rights.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use zbus::message::Header;
+use zbus::{Connection, OwnedObjectPath};
+
+use super::activity::Kept;
+use super::callers::Callers;
+use super::error::Error;
+use super::job::{Command, Commands, Job, Job1, Owner, Relay};
+use super::names::PATH;
+use super::plan::gone;
+use crate::engine::{Engine, EngineError};
+use crate::transaction::{Applied, Failure, FailureKind, Outcome, Phase, State};
+
+/// Jobs of one object server, finished ones too.
+pub const MAX_JOBS: usize = 16;
+
+/// Finished jobs stay for so long.
+const LINGER: Duration = Duration::from_secs(60);
+
+/// The refresh jobs of one object server. Share it by cloning.
+#[derive(Debug, Clone, Default)]
+pub struct Refreshes(Arc<Mutex<Registry>>);
+
+#[derive(Debug, Default)]
+struct Registry {
+    last: u64,
+    /// By their numbers, with the tasks that each has.
+    jobs: HashMap<u64, Vec<AbortHandle>>,
+}
+
+/// A job's place among those that there may be; free again when dropped.
+#[derive(Debug)]
+struct Place {
+    refreshes: Refreshes,
+    number: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.refreshes.registry().jobs.remove(&self.number);
+    }
+}
+
+impl Refreshes {
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn place(&self) -> Result<Place, Error> {
+        let mut registry = self.registry();
+        if registry.jobs.len() >= MAX_JOBS {
+            return Err(Error::LimitExceeded(format!("jobs: there are {MAX_JOBS}; close finished ones")));
+        }
+        registry.last += 1;
+        let number = registry.last;
+        registry.jobs.insert(number, Vec::new());
+        Ok(Place { refreshes: self.clone(), number })
+    }
+
+    /// Lets go of the connection: its end does not wait for jobs.
+    pub fn end(&self) {
+        for task in self.registry().jobs.values().flatten() {
+            task.abort();
+        }
+    }
+
+    /// Serves a job that refreshes what the engine knows, and starts it if it is to be started at once; its path.
+    ///
+    /// # Errors
+    /// `LimitExceeded`, and when it cannot be served.
+    pub async fn serve(
+        &self,
+        connection: &Connection,
+        header: &Header<'_>,
+        engine: Arc<Engine>,
+        kept: Kept,
+        start: bool,
+    ) -> Result<OwnedObjectPath, Error> {
+        let place = self.place()?;
+        // The session bus and the socket let in nobody but this process's own user.
+        let callers = Callers::of_own_user();
+        let caller = callers.caller(header)?;
+        let uid = callers.uid(&caller.name).await?;
+        let (job, commands) = Job::new(Owner { name: caller.name.clone(), uid, shared: start });
+        let number = place.number;
+        let path = OwnedObjectPath::try_from(format!("{PATH}/job/{number}"))?;
+        connection.object_server().at(&path, Job1::new(Arc::clone(&job), callers)).await?;
+        let relay = Relay::new(Arc::clone(&job), connection, path.clone().into_inner());
+        if start {
+            job.start(caller.clone())?;
+        }
+        let (watched, owned) = (connection.clone(), Arc::clone(&job));
+        let watch = tokio::spawn(async move {
+            gone(&watched, &caller.name).await;
+            owned.abandon();
+        });
+        let (connection, object) = (connection.clone(), path.clone());
+        let watching = watch.abort_handle();
+        let driver = tokio::spawn(async move {
+            let mut run = Run { job, commands, relay, engine };
+            if run.through().await {
+                let _ = timeout(LINGER, run.closed()).await;
+            }
+            watch.abort();
+            let _ = connection.object_server().remove::<Job1, _>(&object).await;
+            drop((place, kept));
+        });
+        if let Some(tasks) = self.registry().jobs.get_mut(&number) {
+            tasks.extend([watching, driver.abort_handle()]);
+        }
+        Ok(path)
+    }
+}
+
+struct Run {
+    job: Arc<Job>,
+    commands: Commands,
+    relay: Relay,
+    engine: Arc<Engine>,
+}
+
+impl Run {
+    /// Does the work once it is started. Says whether the object is to stay for a while.
+    async fn through(&mut self) -> bool {
+        let cancelled = || Outcome::Cancelled { applied: Applied::default() };
+        let stays = loop {
+            match self.commands.recv().await {
+                Some(Command::Start(_)) => break None,
+                Some(Command::Cancel | Command::Stop) => break Some(true),
+                Some(Command::Close | Command::OwnerGone) | None => break Some(false),
+                Some(Command::Answer { .. }) => {}
+            }
+        };
+        if let Some(stays) = stays {
+            self.relay.finish(cancelled()).await;
+            return stays;
+        }
+        // Nobody has to allow it, and it waits for nobody.
+        self.relay.state().await;
+        self.relay.advance(State::Waiting).await;
+        self.relay.advance(State::Running).await;
+        self.relay.phase(Phase::Resolving, true).await;
+        let engine = Arc::clone(&self.engine);
+        let refreshed = engine.refresh();
+        let outcome = tokio::select! {
+            refreshed = refreshed => match refreshed {
+                Ok(()) => Outcome::Succeeded(Applied::default()),
+                Err(error) => Outcome::Failed { failure: failure(error), applied: Applied::default() },
+            },
+            () = cancel(&mut self.commands) => cancelled(),
+        };
+        self.relay.finish(outcome).await;
+        true
+    }
+
+    /// Waits until a finished job is taken away, or its owner is gone and nobody else may ask for it.
+    async fn closed(&mut self) {
+        let shared = self.job.owner().shared;
+        while let Some(command) = self.commands.recv().await {
+            if command == Command::Close || command == Command::OwnerGone && !shared {
+                return;
+            }
+        }
+    }
+}
+
+/// Waits until the job is cancelled.
+async fn cancel(commands: &mut Commands) {
+    while let Some(command) = commands.recv().await {
+        if matches!(command, Command::Cancel | Command::Stop) {
+            return;
+        }
+    }
+}
+
+fn failure(error: EngineError) -> Failure {
+    let kind = match &error {
+        EngineError::NotFound(_) => FailureKind::NotFound,
+        EngineError::InvalidArgument(_) => FailureKind::InvalidArgument,
+        EngineError::LimitExceeded(_) => FailureKind::LimitExceeded,
+        EngineError::BackendUnavailable(_) => FailureKind::BackendUnavailable,
+        EngineError::DiskFull(_) => FailureKind::DiskFull,
+        EngineError::Refused(failure) => failure.kind,
+        EngineError::DamagedSnapshot(_) | EngineError::Internal(_) => FailureKind::Internal,
+    };
+    Failure::new(kind, error.to_string())
+}
