@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Item, Privilege};
+use super::{Item, Plan, Privilege};
 
 /// What a commit is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -72,6 +72,9 @@ pub enum Event {
     Resolved {
         privileges: BTreeSet<Privilege>,
     },
+    /// What would be done, said where the request names no plan; whoever asked replies [`Reply::Proceed`] or
+    /// [`Reply::Cancel`].
+    Planned(Box<Plan>),
     Phase {
         phase: Phase,
         cancellable: bool,

@@ -84,7 +84,7 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
     caller.tell(Event::Phase { phase: Phase::Resolving, cancellable: true });
     // The package files are read until dpkg has run.
     let Resolved { config, cache, plan, files: _files } = resolve::resolved(system, request)?;
-    if request.digest != Some(plan.digest) {
+    if request.digest.is_some_and(|agreed| agreed != plan.digest) {
         let message = "what was planned is not what would be done now, as packages or package lists have changed since; \
                        nothing was done: plan again and look at what is different";
         return Err(Stop::failed(FailureKind::PlanStale, message));
