@@ -54,6 +54,8 @@ impl World {
         let machine = Machine::keeping(&debian, &changes);
         machine.add_program(Path::new(env!("CARGO_BIN_EXE_omg-helper")), HELPER);
         machine.write("/etc/apt/test.gpg", key.public());
+        // By which machines draw whether they take part in a phased update.
+        machine.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n");
         machine.write("/etc/apt/sources.list", "");
         for entry in fs::read_dir(machine.path("/var/lib/apt/lists")).unwrap() {
             let entry = entry.unwrap();
@@ -91,6 +93,7 @@ fn packages(version: &str) -> Vec<Deb> {
         deb("omgt-lib", version),
         deb("omgt-app", version).field(&format!("Depends: omgt-lib (>= {version})")),
         deb("omgt-conf", version).file("/etc/omgt/conf.conf", &format!("of version {version}\n")),
+        deb("omgt-vital", version).field("Essential: yes"),
         deb("omgt-trigger", version)
             .script("triggers", "interest-noawait /usr/share/omgt-plugins\n")
             .script("postinst", "[ \"$1\" != triggered ] || ls /usr/share/omgt-plugins >/var/lib/omgt-plugins"),
@@ -106,6 +109,9 @@ fn packages(version: &str) -> Vec<Deb> {
         let mut package = deb(&name, version).script("postinst", "true");
         if !needs.is_empty() {
             package = package.field(&format!("Depends: {}", needs.join(", ")));
+        }
+        if number == 11 && version == "2" {
+            package = package.field("Phased-Update-Percentage: 20");
         }
         if number == 9 {
             package = package.field("Conflicts: omgt-p10");
