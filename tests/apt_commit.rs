@@ -13,14 +13,16 @@ mod deb_archive;
 mod debian_root;
 
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::Stdio;
 
 use commit_world::world;
-use commits::{HELPER, Running, commit, done, planned, request};
+use commits::{HELPER, Running, commit, done, of_files, plan, planned, request};
+use deb_archive::deb;
 use debian_root::Machine;
 use omg::transaction::{
-    Change, Conffiles, Event, FailureKind, ItemState, Level, Options, Outcome, Phase, QuestionKind, Reply, Verb,
-    write_line,
+    Change, Conffiles, Event, FailureKind, ItemState, Level, Options, Outcome, Phase, QuestionKind, Reply, Request,
+    Verb, write_line,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -398,4 +400,164 @@ fn at_a_terminal_dpkg_asks_there_and_events_stay_apart() {
     let events: Vec<Event> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(matches!(events.last(), Some(Event::Finished(Outcome::Succeeded(_)))), "{events:?}");
     assert!(!events.iter().any(|event| matches!(event, Event::Question(_))));
+}
+
+#[test]
+fn a_package_file_is_installed_with_what_it_needs() {
+    let machine = world().machine();
+    let folder = tempfile::tempdir().unwrap();
+    let mine = deb("omgt-mine", "3").field("Depends: omgt-p8").script("postinst", ": >/var/lib/omgt-mine");
+    let file = std::fs::File::open(mine.build(folder.path())).unwrap();
+    let wanted = of_files(&[("mine.deb", &file)]);
+    let digest = plan(&machine, &wanted).unwrap().digest;
+    let ran = Running::start(&machine, &Request { digest: Some(digest), ..wanted.clone() }).finish();
+    let mut found = done(ran.succeeded());
+    found.sort_unstable();
+    assert_eq!(found, [(Change::Install, "omgt-mine", "", "3"), (Change::Install, "omgt-p8", "", "2")]);
+    assert_eq!(version_of(&machine, "omgt-mine"), "ii 3");
+    assert!(machine.exists("/var/lib/omgt-mine"));
+    assert_eq!(machine.run("apt-mark", &["showauto", "omgt-mine", "omgt-p8"]), "omgt-p8\n");
+    // The copy that was installed from is gone.
+    assert_eq!(std::fs::read_dir(machine.path("/var/cache/omg")).unwrap().count(), 0);
+
+    // The same name and version with other contents is another file.
+    let other = deb("omgt-mine", "3").file("/usr/share/omgt-mine", "other").build(folder.path());
+    let other = std::fs::File::open(other).unwrap();
+    let other = of_files(&[("mine.deb", &other)]);
+    let before = machine.read("/var/lib/dpkg/status");
+    let ran = Running::start(&machine, &Request { digest: Some(digest), ..other }).finish();
+    assert_eq!(ran.failed().0.kind, FailureKind::PlanStale);
+    assert_eq!(machine.read("/var/lib/dpkg/status"), before);
+}
+
+#[test]
+fn what_is_no_package_file_for_this_machine_is_refused_by_name() {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let machine = world().machine();
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    let whole = std::fs::read(deb("omgt-mine", "3").build(folder.path())).unwrap();
+    std::fs::write(place("half.deb"), &whole[..whole.len() / 2]).unwrap();
+    std::fs::write(place("empty.deb"), "").unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, place("fifo.deb"), rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    std::os::unix::fs::symlink("/etc/shadow", place("link.deb")).unwrap();
+    let arm = deb("omgt-arm", "3").arch("armhf").build(folder.path());
+    let flags = |flags: rustix::fs::OFlags| i32::try_from(flags.bits()).unwrap();
+    let open = |path: &Path, more: rustix::fs::OFlags| {
+        std::fs::OpenOptions::new().read(true).custom_flags(flags(more)).open(path).unwrap()
+    };
+    use rustix::fs::OFlags;
+    let before = machine.read("/var/lib/dpkg/status");
+    for (name, file, kind, message) in [
+        (
+            "fifo.deb",
+            open(&place("fifo.deb"), OFlags::NONBLOCK),
+            FailureKind::InvalidArgument,
+            "fifo.deb is no regular file",
+        ),
+        (
+            "link.deb",
+            open(&place("link.deb"), OFlags::PATH | OFlags::NOFOLLOW),
+            FailureKind::InvalidArgument,
+            "link.deb is no regular file",
+        ),
+        (
+            "folder.deb",
+            open(folder.path(), OFlags::DIRECTORY),
+            FailureKind::InvalidArgument,
+            "folder.deb is no regular file",
+        ),
+        (
+            "empty.deb",
+            open(&place("empty.deb"), OFlags::empty()),
+            FailureKind::InvalidArgument,
+            "empty.deb has 0 bytes: that is no package",
+        ),
+        (
+            "half.deb",
+            open(&place("half.deb"), OFlags::empty()),
+            FailureKind::InvalidArgument,
+            "half.deb is no package: ",
+        ),
+        (
+            "arm.deb",
+            open(&arm, OFlags::empty()),
+            FailureKind::InvalidArgument,
+            "arm.deb is for armhf, and this machine takes packages for amd64",
+        ),
+    ] {
+        let wanted = of_files(&[(name, &file)]);
+        let failure = plan(&machine, &wanted).unwrap_err();
+        assert_eq!(failure.kind, kind, "{failure}");
+        assert!(failure.message.starts_with(message), "{failure}");
+        // Whoever skips the plan gets no further.
+        let ran = Running::start(&machine, &Request { digest: Some(Default::default()), ..wanted }).finish();
+        let (failure, applied) = ran.failed();
+        assert!(failure.kind == kind && failure.message.starts_with(message) && applied.items.is_empty(), "{failure}");
+    }
+    assert_eq!(machine.read("/var/lib/dpkg/status"), before);
+}
+
+#[test]
+fn root_who_agrees_beforehand_gets_it_planned_and_done_in_one_go_without_a_daemon() {
+    let machine = world().machine();
+    machine.add_program(Path::new(env!("CARGO_BIN_EXE_omg")), "/usr/bin/omg");
+    machine.add_program(Path::new(env!("CARGO_BIN_EXE_omg-helper")), "/usr/libexec/omg/omg-helper");
+    let said = machine.run("omg", &["install", "-y", "omgt-p8"]);
+    assert!(said.starts_with("install\tomgt-p8\t\t2\t"), "{said}");
+    assert!(said.contains("\ninstalled omgt-p8:amd64\n") && said.contains("\n1 installed\n"), "{said}");
+    assert_eq!(version_of(&machine, "omgt-p8"), "ii 2");
+
+    let said = machine.run("omg", &["install", "-y", "--json", "omgt-p4"]);
+    let lines: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["plan"]["items"][0]["name"], "omgt-p4", "{said}");
+    assert_eq!(lines.last().unwrap()["result"], "succeeded", "{said}");
+
+    machine.run("omg", &["install", "-y", "omgt-vital"]);
+    // Nothing of this is done, and nothing stays locked.
+    let log = machine.read("/var/lib/omg/audit/audit.jsonl");
+    let before = machine.read("/var/lib/dpkg/status");
+    let nothing = "note\tomgt-p8 is already the newest version (2).\nnothing to do\n";
+    assert_eq!(machine.run("omg", &["install", "-y", "omgt-p8"]), nothing);
+    for (arguments, code, says) in [
+        (["install", "-y", "omgt-p8=1"], 2, "--allow-downgrade"),
+        (["install", "-y", "omgt-nowhere"], 1, "omgt-nowhere"),
+        (["remove", "-y", "omgt-vital"], 2, "--allow-essential"),
+    ] {
+        let output = machine.try_run("omg", &arguments);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(error.contains(says), "{error}");
+    }
+    assert_eq!(machine.read("/var/lib/dpkg/status"), before);
+    assert_eq!(machine.read("/var/lib/omg/audit/audit.jsonl"), log);
+    machine.run("apt-get", &["--quiet", "--yes", "purge", "omgt-p8"]);
+    machine.run("omg", &["remove", "-y", "--allow-essential", "omgt-vital"]);
+    assert_eq!(version_of(&machine, "omgt-vital"), "");
+}
+
+#[test]
+fn namesakes_of_two_architectures_come_together_and_go_one_by_one() {
+    let machine = world().machine();
+    machine.run("dpkg", &["--add-architecture", "i386"]);
+    let folder = tempfile::tempdir().unwrap();
+    let files = ["amd64", "i386"].map(|arch| {
+        let package = deb("omgt-both", "1").arch(arch).field("Multi-Arch: same").script("postinst", "true");
+        std::fs::File::open(package.build(folder.path())).unwrap()
+    });
+    let wanted = of_files(&[("amd64.deb", &files[0]), ("i386.deb", &files[1])]);
+    let digest = plan(&machine, &wanted).unwrap().digest;
+    let ran = Running::start(&machine, &Request { digest: Some(digest), ..wanted }).finish();
+    let installed = |arch: &str| ran.succeeded().items.iter().any(|item| item.name == "omgt-both" && item.arch == arch);
+    assert!(installed("amd64") && installed("i386"), "{ran:?}");
+    for name in ["omgt-both:amd64", "omgt-both:i386"] {
+        assert_eq!(ran.state_of(name), Some(ItemState::Installed), "{:?}", ran.events);
+        assert_eq!(version_of(&machine, name), "ii 1");
+    }
+    let ran = commit(&machine, &[(Verb::Purge, "omgt-both:i386")], &keep());
+    assert_eq!(done(ran.succeeded()), [(Change::Purge, "omgt-both", "1", "")]);
+    assert_eq!(version_of(&machine, "omgt-both:amd64"), "ii 1");
+    assert_eq!(version_of(&machine, "omgt-both:i386"), "");
 }

@@ -1,5 +1,4 @@
-//! `omg-helper commit` when things go wrong, and beside apt-get: servers that fail, a helper that is killed, and many
-//! operations after which both have the same on record.
+//! `omg-helper commit` when things go wrong: servers that fail, and a helper that is killed.
 
 #![cfg(feature = "debian")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -17,9 +16,7 @@ mod http_archive;
 #[path = "support/random.rs"]
 mod random;
 
-use std::collections::BTreeMap;
-
-use commit_world::{PLAIN, world};
+use commit_world::world;
 use commits::{Running, commit, done, plan, planned, request};
 use debian_root::Machine;
 use http_archive::{Server, Serving};
@@ -137,66 +134,6 @@ fn an_archive_signed_by_another_key_offers_nothing() {
     assert!(!machine.try_run("apt-get", &["--quiet", "update"]).status.success());
     let failure = plan(&machine, &request(&[(Verb::Install, "omgt-foreign")], &keep())).unwrap_err();
     assert_eq!(failure.kind, FailureKind::NotFound);
-}
-
-/// dpkg's records and apt's marks, in an order of their own.
-fn records(machine: &Machine) -> BTreeMap<String, String> {
-    let sorted = |text: String| {
-        let mut stanzas: Vec<String> = text.split("\n\n").map(|stanza| stanza.trim().to_owned()).collect();
-        stanzas.retain(|stanza| !stanza.is_empty());
-        stanzas.sort_unstable();
-        stanzas.join("\n\n")
-    };
-    let marks = sorted(machine.read("/var/lib/apt/extended_states"));
-    // What was taken back to explicit may stay in the file as such or not.
-    let automatic = |stanza: &&str| stanza.contains("Auto-Installed: 1");
-    let marks = marks.split("\n\n").filter(automatic).collect::<Vec<_>>().join("\n\n");
-    BTreeMap::from([("status".to_owned(), sorted(machine.read("/var/lib/dpkg/status"))), ("marks".to_owned(), marks)])
-}
-
-#[test]
-fn many_operations_leave_what_apt_get_leaves() {
-    const OPERATIONS: usize = 64;
-    let mut random = Random::of_test("many_operations_leave_what_apt_get_leaves");
-    let (ours, theirs) = (world().machine(), world().machine());
-    let names: Vec<String> = (0..PLAIN).map(|number| format!("omgt-p{number}")).collect();
-    let mut done = 0;
-    let mut refused = 0;
-    while done < OPERATIONS {
-        let (package, other) = (random.pick(&names).as_str(), random.pick(&names).as_str());
-        let (actions, command): (Vec<(Verb, &str)>, Vec<&str>) = match random.below(12) {
-            0..=3 => (vec![(Verb::Install, package)], vec!["apt-get", "install", package]),
-            4 => (vec![(Verb::Install, package), (Verb::Install, other)], vec!["apt-get", "install", package, other]),
-            5 | 6 => (vec![(Verb::Remove, package)], vec!["apt-get", "remove", package]),
-            7 => (vec![(Verb::Purge, package)], vec!["apt-get", "purge", package]),
-            8 => (vec![(Verb::Autoremove, "")], vec!["apt-get", "autoremove"]),
-            9 => (vec![(Verb::MarkDependency, package)], vec!["apt-mark", "auto", package]),
-            10 => (vec![(Verb::MarkExplicit, package)], vec!["apt-mark", "manual", package]),
-            _ => (vec![(Verb::FullUpgrade, "")], vec!["apt-get", "dist-upgrade"]),
-        };
-        let mut arguments = command[1..].to_vec();
-        if command[0] == "apt-get" {
-            arguments.insert(0, "--yes");
-        }
-        let their_result = theirs.try_run(command[0], &arguments);
-        match plan(&ours, &request(&actions, &keep())) {
-            Ok(_) => {
-                commit(&ours, &actions, &keep()).succeeded();
-                assert!(their_result.status.success(), "{command:?}: {their_result:?}");
-                done += 1;
-            }
-            Err(failure) => {
-                assert!(!their_result.status.success(), "{command:?} went well there, here: {failure}");
-                refused += 1;
-                assert!(refused < OPERATIONS, "hardly anything is possible");
-            }
-        }
-        let (our_records, their_records) = (records(&ours), records(&theirs));
-        assert!(
-            our_records == their_records,
-            "{command:?} after {done}: ours\n{our_records:#?}\ntheirs\n{their_records:#?}"
-        );
-    }
 }
 
 #[test]

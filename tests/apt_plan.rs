@@ -5,6 +5,8 @@
 
 #[path = "support/apt_archive.rs"]
 mod apt_archive;
+#[path = "support/apt_arguments.rs"]
+mod apt_arguments;
 #[path = "support/apt_plans.rs"]
 mod apt_plans;
 #[path = "support/apt_root.rs"]
@@ -17,7 +19,8 @@ use std::os::fd::AsRawFd;
 use std::process::Command;
 
 use apt_archive::{Generated, offered, present};
-use apt_plans::{answer, arguments, assert_same, plan, request};
+use apt_arguments::arguments;
+use apt_plans::{answer, assert_same, plan, request};
 use apt_root::{AptRoot, Suite, helper, run};
 use omg::transaction::{Change, Conffiles, Failure, FailureKind, HoldReason, Item, Plan, Privilege, Risk, Verb};
 use random::Random;
@@ -72,7 +75,7 @@ fn same(root: &AptRoot, actions: &[(Verb, &str)]) -> Result<Plan, Failure> {
 
 fn apt_get(root: &AptRoot, arguments: &[String]) -> std::process::Output {
     let mut command = Command::new("apt-get");
-    command.args(arguments).env("APT_CONFIG", root.path().join("apt.conf")).env("LC_ALL", "C.UTF-8");
+    command.arg("-s").args(arguments).env("APT_CONFIG", root.path().join("apt.conf")).env("LC_ALL", "C.UTF-8");
     command.output().unwrap()
 }
 
@@ -572,7 +575,8 @@ fn random_requests_on_this_machine_come_to_what_apt_get_comes_to() {
         let mut command = helper();
         let ours = answer(command.arg("plan").args(&caches), &request);
         let mut command = Command::new("apt-get");
-        let theirs = command.args(&caches).args(arguments(&request)).env("LC_ALL", "C.UTF-8").output().unwrap();
+        let theirs =
+            command.arg("-s").args(&caches).args(arguments(&request)).env("LC_ALL", "C.UTF-8").output().unwrap();
         assert_same(&ours, &theirs, native.trim(), &format!("request {number}: {actions:?}"));
         if let Ok(plan) = ours {
             let described = |item: &&Item| matches!(item.change, Change::Install | Change::Upgrade);

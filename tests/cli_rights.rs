@@ -70,7 +70,9 @@ fn what_is_only_configured_for_reading_is_not_changed_on_this_machine() {
             let output = command.env("XDG_CONFIG_HOME", scene.folder.path().join("config")).output().expect("omg runs");
             let error = String::from_utf8(output.stderr).expect("UTF-8");
             assert_eq!(output.status.code(), Some(2), "{error}");
-            assert!(error.contains("apt.root and apt.options of the configuration file are for reading"), "{error}");
+            let expected = "omg: apt.root and apt.options of the configuration file are for reading: what runs with rights \
+                            changes this machine's own packages, by its own settings; take them out to change packages\n";
+            assert_eq!(error, expected);
         }
         assert_eq!(scene.read("sudo-arguments"), None, "nothing was run");
     }

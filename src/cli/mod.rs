@@ -106,6 +106,9 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
 }
 
 fn alter(options: &ConnectOptions, change: Change, out: &mut Output) -> Result<(), Failure> {
+    if change.can_be_done_at_once(options) {
+        return runtime()?.block_on(change::run_at_once(change, out));
+    }
     ask(options, async |client| change::run(client, change, out).await)
 }
 

@@ -15,7 +15,7 @@ use super::activity::Kept;
 use super::error::Error;
 use super::planned::plan_path;
 use super::served::Served;
-use crate::transaction::{HoldReason, Plan};
+use crate::transaction::Plan;
 
 /// Plans that one peer may have open; the oldest is closed for another.
 pub const MAX_PLANS_PER_PEER: usize = 16;
@@ -229,12 +229,7 @@ impl ServedPlan {
     #[zbus(property(emits_changed_signal = "const"))]
     fn held_back(&self) -> Vec<HeldBack> {
         let row = |held: &crate::transaction::HeldBack| {
-            let reason = match held.reason {
-                HoldReason::Held => "held",
-                HoldReason::Phased => "phased",
-                HoldReason::Dependencies => "dependencies",
-            };
-            (held.name.clone(), held.arch.clone(), held.from.clone(), held.to.clone(), reason)
+            (held.name.clone(), held.arch.clone(), held.from.clone(), held.to.clone(), held.reason.as_str())
         };
         self.plan.held_back.iter().map(row).collect()
     }

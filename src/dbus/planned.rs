@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::names::PLAN_PREFIX;
-use crate::transaction::{Action, Actor, HistoryEntry, HistoryItem, Item};
+use crate::transaction::{Action, Actor, HistoryEntry, HistoryItem, Item, Plan};
 
 /// One package's part in a plan: a row of `Items`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,39 @@ pub struct Planned {
     pub risks: Vec<String>,
     /// What the package system said while it resolved.
     pub notes: Vec<String>,
+}
+
+impl From<Plan> for Planned {
+    fn from(plan: Plan) -> Self {
+        let (download_size, installed_size_delta) = (plan.download_size(), plan.installed_size_delta());
+        let items = plan.items.into_iter().map(|item| PlannedItem {
+            change: item.change.as_str().to_owned(),
+            name: item.name,
+            arch: item.arch,
+            from: item.from,
+            to: item.to,
+            repository: item.repository,
+            download: item.download,
+            delta: item.delta,
+        });
+        let held_back = plan.held_back.into_iter().map(|held| HeldBackItem {
+            name: held.name,
+            arch: held.arch,
+            from: held.from,
+            to: held.to,
+            reason: held.reason.as_str().to_owned(),
+        });
+        Self {
+            digest: plan.digest.to_string(),
+            items: items.collect(),
+            held_back: held_back.collect(),
+            unneeded: plan.unneeded,
+            download_size,
+            installed_size_delta,
+            risks: plan.risks.iter().map(ToString::to_string).collect(),
+            notes: plan.notes,
+        }
+    }
 }
 
 /// id, begun and ended (Unix time in seconds), uid, via, actions, standing, items, message.

@@ -27,6 +27,8 @@ pub struct Mode {
     pub terminal: bool,
     /// Says what the plan takes and waits for the word to go on.
     pub supervised: bool,
+    /// Where the request names no plan, says what would be done and waits for the word to go on.
+    pub plan_first: bool,
     /// User on whose behalf this is done.
     pub actor: Option<u32>,
 }
@@ -58,7 +60,7 @@ pub fn restart_clean(mode: &Mode) -> Error {
 pub fn commit(backend: &dyn Backend, system: &System, mode: &Mode) -> Result<bool, Error> {
     let (lines, request) = Lines::with_request(mode.terminal)?;
     let run = Run::new(lines, system, mode, &request);
-    let outcome = if request.digest.is_none() {
+    let outcome = if request.digest.is_none() && !mode.plan_first {
         let failure = Failure::new(FailureKind::InvalidArgument, "the request names no plan by its digest");
         Outcome::Failed { failure, applied: Applied::default() }
     } else {
@@ -97,6 +99,8 @@ struct Run<'a> {
     actor: Actor,
     supervised: bool,
     request: &'a Request,
+    /// Whether the request's plan is one that nobody has seen.
+    unseen: bool,
     /// Number of the entry that says that it began.
     begun: Mutex<Option<u64>>,
 }
@@ -114,6 +118,7 @@ impl<'a> Run<'a> {
             log: AuditLog::new(&root.join(SYSTEM_FOLDER), Readers::Everyone),
             actor,
             supervised: mode.supervised,
+            unseen: mode.plan_first && request.digest.is_none(),
             request,
             begun: Mutex::new(None),
         }
@@ -166,11 +171,16 @@ impl Caller for Run<'_> {
     }
 
     fn asks(&self) -> bool {
-        self.supervised
+        self.supervised || self.unseen
     }
 
     fn authorise(&self, plan: &Plan) -> Result<(), Failure> {
-        self.tell(Event::Resolved { privileges: plan.privileges() });
+        if self.supervised {
+            self.tell(Event::Resolved { privileges: plan.privileges() });
+        }
+        if self.unseen {
+            self.tell(Event::Planned(Box::new(plan.clone())));
+        }
         if self.lines.may_proceed() {
             return Ok(());
         }

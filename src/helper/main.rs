@@ -79,6 +79,9 @@ struct CommitArguments {
     /// Say what the plan takes and wait for the word to go on
     #[arg(long, hide = true)]
     supervised: bool,
+    /// Say what would be done and wait for the word to go on, where the request names no plan
+    #[arg(long, hide = true, conflicts_with = "supervised")]
+    plan_first: bool,
     /// User on whose behalf this is done
     #[arg(long, hide = true, value_name = "UID")]
     actor: Option<u32>,
@@ -175,7 +178,7 @@ fn main() -> ExitCode {
 
 impl CommitArguments {
     fn mode(&self) -> Mode {
-        Mode { terminal: self.terminal, supervised: self.supervised, actor: self.actor }
+        Mode { terminal: self.terminal, supervised: self.supervised, plan_first: self.plan_first, actor: self.actor }
     }
 }
 

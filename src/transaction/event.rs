@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Archive, Item, Privilege};
+use super::{Archive, Item, Plan, Privilege};
 
 /// What a commit is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -76,6 +76,9 @@ pub enum Event {
     Archives {
         archives: Vec<Archive>,
     },
+    /// What would be done, said where the request names no plan; whoever asked replies [`Reply::Proceed`] or
+    /// [`Reply::Cancel`].
+    Planned(Box<Plan>),
     Phase {
         phase: Phase,
         cancellable: bool,

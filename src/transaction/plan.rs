@@ -136,6 +136,17 @@ impl Change {
     }
 }
 
+impl HoldReason {
+    /// The word on D-Bus.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Phased => "phased",
+            Self::Dependencies => "dependencies",
+        }
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -24,7 +24,8 @@ pub struct Request {
     /// Descriptors of the package files, one for each `install-file` action in their order.
     #[serde(default)]
     pub files: Vec<i32>,
-    /// Of the plan that was shown; a commit refuses to do anything else. `plan` ignores it.
+    /// Of the plan that was shown; a commit refuses to do anything else, and to do anything without one, unless it is told
+    /// to say first what it would do ([`super::Event::Planned`]). `plan` ignores it.
     #[serde(default)]
     pub digest: Option<Digest>,
 }

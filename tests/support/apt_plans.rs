@@ -80,58 +80,6 @@ fn counts(text: &str) -> Option<(usize, usize)> {
     Some((installed.split(", ").filter_map(number).sum(), number(rest)?))
 }
 
-/// The arguments with which `apt-get` is asked the same.
-pub fn arguments(request: &Request) -> Vec<String> {
-    let verbs: Vec<Verb> = request.actions.iter().map(Action::verb).collect();
-    let has = |verb| verbs.contains(&verb);
-    let mut arguments: Vec<String> = vec!["-s".into()];
-    match request.options.recommends {
-        Some(true) => arguments.push("--install-recommends".into()),
-        Some(false) => arguments.push("--no-install-recommends".into()),
-        None => {}
-    }
-    if has(Verb::Reinstall) {
-        arguments.push("--reinstall".into());
-    }
-    if has(Verb::Upgrade) {
-        arguments.push("--only-upgrade".into());
-    }
-    if has(Verb::Repair) {
-        arguments.push("--fix-broken".into());
-    }
-    let command = if has(Verb::FullUpgrade) {
-        "dist-upgrade"
-    } else if has(Verb::UpgradeAll) {
-        arguments.push("--with-new-pkgs".into());
-        "upgrade"
-    } else if has(Verb::Purge) && !has(Verb::Remove) {
-        "purge"
-    } else if has(Verb::Autoremove) {
-        "autoremove"
-    } else if verbs.iter().all(|verb| *verb == Verb::Remove) {
-        "remove"
-    } else {
-        "install"
-    };
-    if has(Verb::Autoremove) {
-        arguments.extend(["-o".into(), "APT::Get::AutomaticRemove=true".into()]);
-    }
-    if has(Verb::Purge) && !has(Verb::Remove) {
-        arguments.push("--purge".into());
-    }
-    arguments.push(command.into());
-    let removes_by_default = matches!(command, "remove" | "purge" | "autoremove");
-    for action in &request.actions {
-        match (action.verb(), removes_by_default) {
-            (Verb::Remove | Verb::Purge, false) => arguments.push(format!("{}-", action.target())),
-            (Verb::Install | Verb::Reinstall | Verb::Upgrade, true) => arguments.push(format!("{}+", action.target())),
-            (verb, _) if verb.takes_target() => arguments.push(action.target().to_owned()),
-            _ => {}
-        }
-    }
-    arguments
-}
-
 /// Fails unless the helper and `apt-get -s` come to the same: the same changes, or none because it cannot be.
 pub fn assert_same(ours: &Result<Plan, Failure>, theirs: &Output, native: &str, context: &str) {
     let text = String::from_utf8_lossy(&theirs.stdout);

@@ -54,6 +54,8 @@ impl World {
         let machine = Machine::keeping(&debian, &changes);
         machine.add_program(Path::new(env!("CARGO_BIN_EXE_omg-helper")), HELPER);
         machine.write("/etc/apt/test.gpg", key.public());
+        // By which machines draw whether they take part in a phased update.
+        machine.write("/etc/machine-id", "0123456789abcdef0123456789abcdef\n");
         machine.write("/etc/apt/sources.list", "");
         for entry in fs::read_dir(machine.path("/var/lib/apt/lists")).unwrap() {
             let entry = entry.unwrap();
@@ -96,6 +98,7 @@ fn packages(version: &str) -> Vec<Deb> {
             .file("/etc/omgt/two.conf", &format!("two of version {version}\n"))
             .script("preinst", "cat >>/var/lib/omgt-read")
             .script("postinst", "cat >>/var/lib/omgt-read; echo end >>/var/lib/omgt-read"),
+        deb("omgt-vital", version).field("Essential: yes"),
         deb("omgt-trigger", version)
             .script("triggers", "interest-noawait /usr/share/omgt-plugins\n")
             .script("postinst", "[ \"$1\" != triggered ] || ls /usr/share/omgt-plugins >/var/lib/omgt-plugins"),
@@ -111,6 +114,9 @@ fn packages(version: &str) -> Vec<Deb> {
         let mut package = deb(&name, version).script("postinst", "true");
         if !needs.is_empty() {
             package = package.field(&format!("Depends: {}", needs.join(", ")));
+        }
+        if number == 11 && version == "2" {
+            package = package.field("Phased-Update-Percentage: 20");
         }
         if number == 9 {
             package = package.field("Conflicts: omgt-p10");

@@ -3,7 +3,9 @@
 // Each target uses its part.
 #![allow(dead_code, reason = "shared by test targets that each use a part")]
 
+use std::fs::File;
 use std::io::BufReader;
+use std::os::fd::AsRawFd;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use omg::transaction::{
@@ -44,6 +46,16 @@ pub fn planned(machine: &Machine, actions: &[(Verb, &str)], options: &Options) -
     let request = request(actions, options);
     let digest = plan(machine, &request).unwrap_or_else(|failure| panic!("{actions:?}: {failure}")).digest;
     Request { digest: Some(digest), ..request }
+}
+
+/// A request to install package files by what they are called there. Programs that are started from now on inherit them.
+pub fn of_files(files: &[(&str, &File)]) -> Request {
+    let actions: Vec<_> = files.iter().map(|(name, _)| (Verb::InstallFile, *name)).collect();
+    let inherited = files.iter().map(|(_, file)| {
+        rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty()).unwrap();
+        file.as_raw_fd()
+    });
+    Request { files: inherited.collect(), ..request(&actions, &Options::default()) }
 }
 
 /// Plans and commits, and answers nothing.

@@ -1,5 +1,8 @@
 //! A signed archive of packages that are built for the test.
 
+// Each target uses its part.
+#![allow(dead_code, reason = "shared by test targets that each use a part")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +15,7 @@ use crate::debian_root::run;
 pub struct Deb {
     pub name: String,
     pub version: String,
+    pub arch: String,
     /// More lines for the control file.
     pub fields: String,
     /// Path and contents. What is under `/etc` is a configuration file.
@@ -22,10 +26,21 @@ pub struct Deb {
 
 pub fn deb(name: &str, version: &str) -> Deb {
     let document = (format!("/usr/share/doc/{name}/version"), format!("{version}\n"));
-    Deb { name: name.to_owned(), version: version.to_owned(), files: vec![document], ..Deb::default() }
+    Deb {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        arch: "all".to_owned(),
+        files: vec![document],
+        ..Deb::default()
+    }
 }
 
 impl Deb {
+    pub fn arch(mut self, arch: &str) -> Self {
+        arch.clone_into(&mut self.arch);
+        self
+    }
+
     pub fn field(mut self, line: &str) -> Self {
         self.fields.push_str(line);
         self.fields.push('\n');
@@ -56,9 +71,9 @@ impl Deb {
         fs::set_permissions(tree.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::set_permissions(&control, fs::Permissions::from_mode(0o755)).unwrap();
         let fields = format!(
-            "Package: {}\nVersion: {}\nArchitecture: all\nMaintainer: Test <test@example.org>\nInstalled-Size: 8\n{}\
+            "Package: {}\nVersion: {}\nArchitecture: {}\nMaintainer: Test <test@example.org>\nInstalled-Size: 8\n{}\
              Description: made for a test\n",
-            self.name, self.version, self.fields
+            self.name, self.version, self.arch, self.fields
         );
         fs::write(control.join("control"), fields).unwrap();
         let mut conffiles = String::new();
@@ -77,7 +92,7 @@ impl Deb {
             fs::write(control.join(name), text).unwrap();
             fs::set_permissions(control.join(name), fs::Permissions::from_mode(0o755)).unwrap();
         }
-        let file = folder.join(format!("{}_{}_all.deb", self.name, self.version));
+        let file = folder.join(format!("{}_{}_{}.deb", self.name, self.version, self.arch));
         run(Command::new("dpkg-deb").args(["--root-owner-group", "-Znone", "--build"]).arg(tree.path()).arg(&file));
         file
     }

@@ -1,6 +1,9 @@
 //! A seeded generator (SplitMix64). The seed is `OMG_TEST_SEED`; without it the time or, where `CI=true`, a constant, so that
 //! the verdict on a change does not depend on when it is reached. A failed test shows it.
 
+// Each target uses its part.
+#![allow(dead_code, reason = "shared by test targets that each use a part")]
+
 /// The seed where `CI=true`.
 const CONSTANT: u64 = 20_260_101;
 

@@ -6,6 +6,7 @@ import xml.etree.ElementTree as tree
 from system_bus_support import *
 
 import system_bus_agent as agent
+import system_bus_cli
 import system_bus_support
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
@@ -892,5 +893,7 @@ check("a finished job stays for a minute, and a bounded number of them", lingers
 check("the published descriptions are those of the running service", goldens)
 check("nobody else can have the name, and nothing else can be called", foreign_names)
 check("the examples of dbus/README.md work", published_examples)
+check("omg by an ordinary user installs, removes and takes back: its daemon plans, the service commits",
+      system_bus_cli.command_line)
 # The module's own, which the name imported above does not follow.
 sys.exit(system_bus_support.failed)

@@ -18,9 +18,9 @@ use serde::Serialize;
 
 use super::Failure;
 use super::output::{Output, WARN};
-use crate::dbus::client::Client;
+use crate::dbus::client::{Client, ConnectOptions};
 use crate::dbus::planned::Planned;
-use crate::transaction::{Action, FailureKind, Options, Outcome, Request, Verb};
+use crate::transaction::{Action, FailureKind, Options, Outcome, Reply, Request, Verb};
 use args::{Consent, Install, Installing, Named, Reinstall, Remove, Upgrade};
 use ask::Interrupts;
 pub use download::run as download;
@@ -45,6 +45,13 @@ struct PlanLine<'a> {
 }
 
 impl Change {
+    /// Whether it can be planned by what does it: for root, who has agreed already, where no daemon is named that is to
+    /// plan it.
+    pub fn can_be_done_at_once(&self, options: &ConnectOptions) -> bool {
+        let agreed = self.consent.yes && !self.consent.dry_run;
+        agreed && options.socket.is_none() && rustix::process::geteuid().is_root()
+    }
+
     fn new(actions: Vec<Action>, how: Installing) -> Self {
         let options = how.options(ask::is_interactive());
         Self { actions, options, files: Vec::new(), consent: how.consent }
@@ -94,25 +101,64 @@ impl Change {
     }
 }
 
-/// Plans the change, shows it, asks, does it and says what came of it.
-pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Result<(), Failure> {
-    let mut interrupts = Interrupts::listen()?;
-    let Change { actions, options, mut files, consent } = change;
-    let planned = interrupts.unless(client.plan(&actions, &options, &files)).await??;
+/// Whether there is anything to do in it, after it was shown.
+fn shown(planned: &Planned, actions: &[Action], consent: &Consent, out: &mut Output) -> bool {
     if out.is_json() {
-        out.json(&PlanLine { plan: &planned });
+        out.json(&PlanLine { plan: planned });
     }
     if planned.items.is_empty() {
         if out.is_json() {
             report::bare("nothing", out);
         } else {
-            show::print_nothing(&planned, &actions, out);
+            show::print_nothing(planned, actions, out);
         }
-        return Ok(());
+        return false;
     }
     // Whoever has said yes and wants to hear little needs no plan; whoever is to decide does.
     if !(out.is_json() || out.quiet() && consent.yes && !consent.dry_run) {
-        show::print(&planned, &actions, out);
+        show::print(planned, actions, out);
+    }
+    true
+}
+
+/// Does the change in one go: what does it plans it first, so that the package system is read once. Nobody is asked, and
+/// nothing is done that the consent does not cover.
+pub async fn run_at_once(change: Change, out: &mut Output) -> Result<(), Failure> {
+    let mut interrupts = Interrupts::listen()?;
+    let Change { actions, options, files, consent } = change;
+    let download_only = options.download_only;
+    let request = Request { actions: actions.clone(), options, files: Vec::new(), digest: None };
+    let mut job = Job::start(&Work::Commit(request, files), consent.yes, out).await?;
+    let plan = match watch::until_planned(&mut job, &mut interrupts, out).await? {
+        Ok(plan) => plan,
+        Err(outcome) => {
+            job.close().await;
+            return report::outcome(outcome, download_only, out);
+        }
+    };
+    let planned = Planned::from(plan);
+    if !shown(&planned, &actions, &consent, out) {
+        watch::call_off(job, out).await;
+        return Ok(());
+    }
+    out.flush();
+    if let Err(refused) = ask::obtain(&planned, &consent, &mut interrupts, out).await {
+        watch::call_off(job, out).await;
+        return Err(refused);
+    }
+    job.reply(&Reply::Proceed, out).await;
+    let outcome = watch::to_the_end(&mut job, &mut interrupts, out).await;
+    job.close().await;
+    report::outcome(outcome?, download_only, out)
+}
+
+/// Plans the change, shows it, asks, does it and says what came of it.
+pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Result<(), Failure> {
+    let mut interrupts = Interrupts::listen()?;
+    let Change { actions, options, mut files, consent } = change;
+    let planned = interrupts.unless(client.plan(&actions, &options, &files)).await??;
+    if !shown(&planned, &actions, &consent, out) {
+        return Ok(());
     }
     if consent.dry_run {
         if out.is_json() {
@@ -131,13 +177,8 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
     let request = Request { actions, options, files: Vec::new(), digest: Some(digest) };
     let work = Work::Commit(request, files);
     // Not interrupted: what began must not be left without being watched. A signal that comes meanwhile cancels it.
-    let outcome = carry_out(&work, consent.yes, &mut interrupts, out).await?;
-    let result = report::outcome(outcome, download_only, out);
-    out.flush();
-    // Asked now, the daemon takes in what changed before somebody else asks. That it does not answer is no failure of
-    // what was done.
-    let _ = interrupts.unless(client.status()).await;
-    result
+    // The daemon sees by itself that packages changed, and answers nothing from before.
+    report::outcome(carry_out(&work, consent.yes, &mut interrupts, out).await?, download_only, out)
 }
 
 /// Fetches the package lists.

@@ -132,7 +132,11 @@ impl Progress {
                 self.pause(out);
                 out.note(if *level == Level::Error { BAD } else { WARN }, text);
             }
-            Event::Resolved { .. } | Event::Archives { .. } | Event::Question(_) | Event::Finished(_) => {}
+            Event::Resolved { .. }
+            | Event::Planned(_)
+            | Event::Archives { .. }
+            | Event::Question(_)
+            | Event::Finished(_) => {}
         }
         self.dirty = self.draws(out);
     }

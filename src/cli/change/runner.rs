@@ -26,7 +26,8 @@ const QUEUE: usize = 256;
 /// What is to be done.
 #[derive(Debug)]
 pub enum Work {
-    /// The plan of the request's digest. The files are the packages of its `install-file` actions.
+    /// The plan of the request's digest or, for root alone and without a digest, what comes to be planned: an
+    /// [`Event::Planned`] tells it, and a reply lets it be done. The files are the packages of its `install-file` actions.
     Commit(Request, Vec<File>),
     /// Fetch the package lists.
     Refresh,
@@ -250,6 +251,9 @@ impl HelperJob {
             Work::Refresh => ("refresh", None, [].as_slice()),
         };
         command.arg(verb);
+        if request.is_some_and(|request| request.digest.is_none()) {
+            command.arg("--plan-first");
+        }
         if shares_terminal {
             command.arg("--terminal");
         }

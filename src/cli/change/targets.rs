@@ -1,7 +1,10 @@
 //! What the arguments mean.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use super::super::Failure;
 use crate::dbus::client::ErrorKind;
@@ -35,7 +38,7 @@ pub fn installs(targets: &[String]) -> Result<(Vec<Action>, Vec<File>), Failure>
             actions.push(action(Verb::Install, target)?);
             continue;
         }
-        let file = File::open(path).map_err(|error| {
+        let file = open(path).map_err(|error| {
             let kind =
                 if error.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Invalid };
             Failure::Of(kind, format!("{target}: {error}"))
@@ -48,6 +51,13 @@ pub fn installs(targets: &[String]) -> Result<(Vec<Action>, Vec<File>), Failure>
         files.push(file);
     }
     Ok((actions, files))
+}
+
+/// Opens what is said to be a package file. One that is a FIFO would wait for somebody to write, and a device may do
+/// anything: neither is waited for.
+fn open(path: &Path) -> std::io::Result<File> {
+    let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).unwrap_or(0);
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 fn invalid(text: String) -> Failure {
@@ -81,6 +91,11 @@ mod tests {
         let code = |target: String| installs(&[target]).map(|_| 0).unwrap_or_else(|failure| failure.exit_code());
         assert_eq!(code(missing), 1);
         assert_eq!(code(folder.path().display().to_string()), 2);
+        // Nobody writes into it, ever.
+        let fifo = folder.path().join("fifo.deb");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).expect("made");
+        assert_eq!(code(fifo.display().to_string()), 2);
         assert_eq!(code("-x".into()), 2);
         assert_eq!(code("none.deb".into()), 0, "the daemon knows whether there is such a package");
     }

@@ -11,12 +11,48 @@ use super::ask::{self, Interrupts, is_interactive};
 use super::progress::Progress;
 use super::runner::Job;
 use crate::dbus::client::ErrorKind;
-use crate::transaction::{Event, Outcome, Question, QuestionKind, Reply};
+use crate::transaction::{Event, Outcome, Plan, Question, QuestionKind, Reply};
 
 /// A question that was put to somebody.
 struct Asked {
     question: Question,
     answer: oneshot::Receiver<Option<String>>,
+}
+
+/// Waits for what would be done, or for the end when nothing comes to be planned.
+///
+/// # Errors
+/// When it ends without saying how.
+pub async fn until_planned(
+    job: &mut Job,
+    interrupts: &mut Interrupts,
+    out: &mut Output,
+) -> Result<Result<Plan, Outcome>, Failure> {
+    let mut progress = Progress::new(job.shares_terminal());
+    loop {
+        tokio::select! {
+            biased;
+            () = interrupts.next() => job.reply(&Reply::Cancel, out).await,
+            event = job.next(out) => match event? {
+                Event::Planned(plan) => return Ok(Ok(*plan)),
+                Event::Finished(outcome) => return Ok(Err(outcome)),
+                // How a plan is made is shown nowhere else either.
+                Event::Phase { .. } => {}
+                event => progress.hear(&event, out),
+            },
+        }
+    }
+}
+
+/// Has it end without anything done, and waits until it has let go of the package system.
+pub async fn call_off(mut job: Job, out: &mut Output) {
+    job.reply(&Reply::Cancel, out).await;
+    while let Ok(event) = job.next(out).await {
+        if matches!(event, Event::Finished(_)) {
+            break;
+        }
+    }
+    job.close().await;
 }
 
 /// Returns how it ended.

@@ -165,7 +165,7 @@ impl Relay {
             Event::Item { item, state, bytes_done, bytes_total } => self.item(item, state, bytes_done, bytes_total),
             Event::Message { level, text } => self.message(level, &text).await,
             Event::Question(question) => self.question(question).await,
-            Event::Resolved { .. } | Event::Archives { .. } | Event::Finished(_) => {}
+            Event::Resolved { .. } | Event::Planned(_) | Event::Archives { .. } | Event::Finished(_) => {}
         }
     }
 

@@ -68,7 +68,7 @@ pub trait Backend {
     fn plan(&self, system: &System, request: &Request) -> Result<Plan, Failure>;
 
     /// Locks the package system, resolves the request's actions again and does what they come to, provided that it is the
-    /// plan that the request's digest names. Without a digest nothing is done. A caller that asks whether it may is let ask
+    /// plan that the request's digest names, or without a digest one that the caller agrees to. A caller that asks is let ask
     /// before anything is locked. What it runs inherits the standard streams; where the standard input is a terminal, package
     /// scripts and questions are for the people in front of it.
     fn commit(&self, system: &System, request: &Request, caller: &dyn Caller) -> Outcome;

@@ -13,19 +13,30 @@ use super::state;
 const NEEDS: [DepType; 4] = [DepType::PreDepends, DepType::Depends, DepType::Recommends, DepType::Suggests];
 
 /// Takes back what was marked for installation and turned out not to be needed; with `remove` marks what is installed
-/// and not needed for removal too. apt's marks of what is needed must be up to date.
+/// and not needed for removal too. apt's marks of what is needed must be up to date. Where nothing was marked, all that is
+/// marked, not needed or not configured is the answer, in apt's order.
 ///
 /// # Errors
 /// When that breaks something, which it must not.
-pub fn mark(cache: &Cache, config: &Config, remove: bool, purge: bool) -> Result<(), Failure> {
+pub fn mark<'a>(
+    cache: &'a Cache,
+    config: &Config,
+    remove: bool,
+    purge: bool,
+) -> Result<Option<Vec<Package<'a>>>, Failure> {
     let depcache = cache.depcache();
     let mut taken_back = Vec::new();
+    let (mut touched, mut changed) = (Vec::new(), false);
     for package in cache.iter() {
         if !depcache.is_garbage(&package) {
+            if state::is_touched(&package) {
+                touched.push(package);
+            }
             continue;
         }
         let raw: &PkgIterator = &package;
         let installed = package.is_installed();
+        changed |= remove || !installed;
         if remove {
             if installed && raw.current_state() != state::current::CONFIG_FILES {
                 delete(cache, config, &package, purge);
@@ -35,7 +46,9 @@ pub fn mark(cache: &Cache, config: &Config, remove: bool, purge: bool) -> Result
         } else if !installed && package.marked_install() {
             delete(cache, config, &package, false);
             taken_back.push(package);
+            continue;
         }
+        touched.push(package);
     }
     if !taken_back.is_empty() && (depcache.broken_count() != 0 || is_policy_broken(cache)) {
         taken_back.sort_by_key(|package| package.index());
@@ -45,7 +58,7 @@ pub fn mark(cache: &Cache, config: &Config, remove: bool, purge: bool) -> Result
         let message = "removing what is not needed breaks other packages; report this as an error of apt";
         return Err(Failure::new(FailureKind::Internal, message));
     }
-    Ok(())
+    Ok((!changed).then_some(touched))
 }
 
 /// Marks for removal, not at the user's word: essential packages stay, and what a metapackage brought stays when it goes.

@@ -57,6 +57,8 @@ struct Pending<'a> {
 pub struct Changes {
     pub items: Vec<Item>,
     pub risks: Vec<Risk>,
+    /// What `apt-get autoremove` would take afterwards.
+    pub unneeded: Vec<String>,
 }
 
 fn not_text() -> Failure {
@@ -82,15 +84,28 @@ impl<'a> Reader<'a> {
         Self { cache, config, files, archives, sources: HashMap::new() }
     }
 
-    /// Everything that is marked, and what waits to be configured.
+    /// Everything that is marked, and what waits to be configured; among `packages`, or anywhere.
     ///
     /// # Errors
     /// When a name is no text.
-    pub fn changes(&mut self) -> Result<Changes, Failure> {
+    pub fn changes(&mut self, packages: Option<Vec<Package<'a>>>) -> Result<Changes, Failure> {
         let mut items = Vec::new();
         let mut risks = Vec::new();
         let mut pending = Vec::new();
-        for package in self.cache.iter() {
+        let mut unneeded = Vec::new();
+        let depcache = self.cache.depcache();
+        let packages = packages.unwrap_or_else(|| {
+            let concerns = |package: &Package<'a>| depcache.is_garbage(package) || state::is_touched(package);
+            self.cache.iter().filter(concerns).collect()
+        });
+        for package in packages {
+            if depcache.is_garbage(&package)
+                && !package.marked_delete()
+                && let Some(version) = package.install_version()
+                && let Some(name) = text::name(self.cache, self.config, &version)
+            {
+                unneeded.push(name.pretty);
+            }
             if package.marked_delete() {
                 items.push(self.removal(&package, &mut risks)?);
             } else if package.marked_install() || package.marked_reinstall() {
@@ -108,7 +123,7 @@ impl<'a> Reader<'a> {
             let item = self.described(pending, &mut risks);
             items.push(item);
         }
-        Ok(Changes { items, risks })
+        Ok(Changes { items, risks, unneeded })
     }
 
     fn removal(&self, package: &Package<'a>, risks: &mut Vec<Risk>) -> Result<Item, Failure> {
@@ -316,18 +331,6 @@ impl<'a> Reader<'a> {
                 candidate.source_version(),
                 u32::from(percentage),
             )
-    }
-
-    /// What `apt-get autoremove` would take afterwards.
-    pub fn unneeded(&self) -> Vec<String> {
-        let depcache = self.cache.depcache();
-        self.cache
-            .iter()
-            .filter(|package| depcache.is_garbage(package) && !package.marked_delete())
-            .filter_map(|package| package.install_version())
-            .filter_map(|version| text::name(self.cache, self.config, &version))
-            .map(|name| name.pretty)
-            .collect()
     }
 }
 

@@ -20,7 +20,7 @@ use std::path::Path;
 
 use omg::index::Fingerprint;
 use omg::transaction::{
-    Applied, Change, Event, Failure, FailureKind, Item, ItemState, Level, Outcome, Phase, Plan, Request, Verb,
+    Applied, Change, Digest, Event, Failure, FailureKind, Item, ItemState, Level, Outcome, Phase, Plan, Request, Verb,
 };
 use rust_apt::Cache;
 use rust_apt::config::Config;
@@ -87,9 +87,10 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
     }
     let agreed = if caller.asks() { Some(Agreed::to(&config, system, request, caller)?) } else { None };
     let locks = locks::take(&config, request.options.wait, asks(request, Verb::Repair), caller)?;
+    let digest = agreed.as_ref().map(|agreed| agreed.resolved.plan.digest).or(request.digest);
     let resolved = match agreed.and_then(|agreed| agreed.unless_moved(request)) {
         Some(resolved) => resolved,
-        None => same_plan(system, request, caller)?,
+        None => same_plan(system, request, digest, caller)?,
     };
     // The package files are read until dpkg has run.
     let Resolved { config, cache, plan, files: _files } = resolved;
@@ -132,7 +133,7 @@ impl Agreed {
     /// Resolves, and lets the caller ask.
     fn to(config: &Config, system: &System, request: &Request, caller: &dyn Caller) -> Result<Self, Stop> {
         let fingerprint = sources::fingerprint(config);
-        let resolved = same_plan(system, request, caller)?;
+        let resolved = same_plan(system, request, request.digest, caller)?;
         match caller.authorise(&resolved.plan) {
             Ok(()) => Ok(Self { fingerprint, resolved }),
             Err(_) if caller.is_cancelled() => Err(Stop::Cancelled),
@@ -149,14 +150,19 @@ impl Agreed {
     }
 }
 
-/// Resolves the request, which must come to the plan that its digest names.
-fn same_plan(system: &System, request: &Request, caller: &dyn Caller) -> Result<Resolved, Stop> {
+/// Resolves the request, which must come to the plan that the digest names; without one, to any.
+fn same_plan(
+    system: &System,
+    request: &Request,
+    digest: Option<Digest>,
+    caller: &dyn Caller,
+) -> Result<Resolved, Stop> {
     caller.tell(Event::Phase { phase: Phase::Resolving, cancellable: true });
     let resolved = match resolve::resolved(system, request, &|| caller.is_cancelled()) {
         Err(_) if caller.is_cancelled() => return Err(Stop::Cancelled),
         resolved => resolved?,
     };
-    if request.digest != Some(resolved.plan.digest) {
+    if digest.is_some_and(|agreed| agreed != resolved.plan.digest) {
         let message = "what was planned is not what would be done now, as packages or package lists have changed since; \
                        nothing was done: plan again and look at what is different";
         return Err(Stop::failed(FailureKind::PlanStale, message));

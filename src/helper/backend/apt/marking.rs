@@ -25,10 +25,13 @@ pub struct Marking<'a> {
     request: &'a Request,
     files: &'a PackageFiles,
     pub notes: Vec<String>,
-    /// What would be upgraded by itself.
+    /// What would be upgraded by itself, where upgrades are asked for.
     pub upgradable: Vec<Package<'a>>,
     /// Dependencies that stay as they are and were asked for by name.
     pub asked_for: Vec<Package<'a>>,
+    /// All that is marked, not needed or not configured, in apt's order, once everything is marked; `None` where it has to
+    /// be looked for.
+    pub touched: Option<Vec<Package<'a>>>,
 }
 
 struct Install<'a> {
@@ -43,7 +46,7 @@ struct Removal<'a> {
 }
 
 /// Whether a verb changes packages, not only marks.
-fn changes(verb: Verb) -> bool {
+pub fn changes(verb: Verb) -> bool {
     !matches!(verb, Verb::Hold | Verb::Unhold | Verb::MarkExplicit | Verb::MarkDependency | Verb::Clean)
 }
 
@@ -55,9 +58,25 @@ fn without_sweeps<'a>(cache: &'a Cache) -> impl Sized + use<'a> {
     unsafe { cache.depcache().action_group() }
 }
 
+/// Whether an interrupted change left it in a state that is not one to work from.
+fn is_troubled(package: &Package<'_>) -> bool {
+    let raw: &PkgIterator = package;
+    let half_installed = raw.current_state() == state::current::HALF_INSTALLED;
+    (raw.inst_state() != state::INST_OK || half_installed) && package.has_versions()
+}
+
 impl<'a> Marking<'a> {
     pub fn new(cache: &'a Cache, config: &'a Config, request: &'a Request, files: &'a PackageFiles) -> Self {
-        Self { cache, config, request, files, notes: Vec::new(), upgradable: Vec::new(), asked_for: Vec::new() }
+        Self {
+            cache,
+            config,
+            request,
+            files,
+            notes: Vec::new(),
+            upgradable: Vec::new(),
+            asked_for: Vec::new(),
+            touched: None,
+        }
     }
 
     fn asks(&self, verb: Verb) -> bool {
@@ -89,12 +108,21 @@ impl<'a> Marking<'a> {
         let upgrade = self.upgrade();
         // As apt-get: its upgrades keep track of what is needed all the time, its other commands only at the end.
         let mut group = upgrade.is_none().then(|| without_sweeps(self.cache));
-        if group.is_some() && self.cache.iter().any(|package| depcache.is_garbage(&package)) {
+        // A look at all packages and their marks costs as much as a tenth of opening the cache: one serves for both, and
+        // asks only where there can be something.
+        let (mut garbage, mut troubled) = (false, Vec::new());
+        for package in self.cache.iter() {
+            garbage |= package.is_installed() && depcache.is_garbage(&package);
+            if is_troubled(&package) {
+                troubled.push(package);
+            }
+        }
+        if group.is_some() && garbage {
             depcache.clear_marked().map_err(|errors| self.failed(&errors))?;
         }
         let named = self.request.actions.iter().any(|action| changes(action.verb()) && action.verb().takes_target());
         let repair = self.asks(Verb::Repair);
-        self.check_dependencies(named && upgrade.is_none() && !repair)?;
+        self.check_dependencies(&troubled, named && upgrade.is_none() && !repair)?;
         let broken = depcache.broken_count() != 0;
 
         let (removals, installs) = self.select()?;
@@ -109,7 +137,9 @@ impl<'a> Marking<'a> {
                 later.push(install);
             }
         }
-        self.upgradable = self.cache.iter().filter(|package| package.is_upgradable()).collect();
+        if upgrade.is_some() {
+            self.upgradable = self.cache.iter().filter(|package| package.is_upgradable()).collect();
+        }
         self.switch_releases(&installs);
         for install in &later {
             depcache.mark_install(&install.version.parent(), true, true);
@@ -133,7 +163,7 @@ impl<'a> Marking<'a> {
             // The end of the one has made apt look at what is needed.
             group = Some(without_sweeps(self.cache));
         }
-        autoremove::mark(self.cache, self.config, remove_unneeded, purge)?;
+        self.touched = autoremove::mark(self.cache, self.config, remove_unneeded, purge)?.filter(|_| !purge);
         if purge {
             let removed: Vec<Package<'_>> =
                 self.cache.iter().filter(|package| package.marked_delete() && !package.marked_purge()).collect();
@@ -146,10 +176,10 @@ impl<'a> Marking<'a> {
     }
 
     /// Adjusts to what an interrupted change left, and refuses or repairs broken dependencies.
-    fn check_dependencies(&mut self, allow_broken: bool) -> Result<(), Failure> {
+    fn check_dependencies(&mut self, troubled: &[Package<'a>], allow_broken: bool) -> Result<(), Failure> {
         let depcache = self.cache.depcache();
-        for package in self.cache.iter() {
-            self.adjust(&package)?;
+        for package in troubled {
+            self.adjust(package)?;
         }
         if depcache.broken_count() == 0 || allow_broken {
             return Ok(());
@@ -167,14 +197,11 @@ impl<'a> Marking<'a> {
         Ok(())
     }
 
-    /// What `pkgApplyStatus` of libapt-pkg does for one package.
+    /// What `pkgApplyStatus` of libapt-pkg does for one package that an interrupted change left.
     fn adjust(&self, package: &Package<'a>) -> Result<(), Failure> {
         let raw: &PkgIterator = package;
-        let (current, inst) = (raw.current_state(), raw.inst_state());
-        let half_installed = current == state::current::HALF_INSTALLED;
-        if inst == state::INST_OK && !half_installed || !package.has_versions() {
-            return Ok(());
-        }
+        let half_installed = raw.current_state() == state::current::HALF_INSTALLED;
+        let inst = raw.inst_state();
         let downloadable = |version: Option<Version<'_>>| version.is_some_and(|version| version.is_downloadable());
         let cannot = |why: &str| {
             let name = package.versions().find_map(|version| super::text::name(self.cache, self.config, &version));
@@ -238,11 +265,13 @@ impl<'a> Marking<'a> {
                 }
                 Verb::Install | Verb::Reinstall | Verb::Upgrade => installs.push(self.installed(action)?),
                 Verb::InstallFile => {
-                    let file = files.next().and_then(|file| self.find_file(file)).ok_or_else(|| {
-                        let message = format!("apt cannot read the package file {}", action.target());
+                    let label = action.target();
+                    let file = files.next();
+                    self.fits(label, file)?;
+                    installs.push(file.and_then(|file| self.find_file(file)).ok_or_else(|| {
+                        let message = format!("apt cannot read the package file {label}");
                         Failure::new(FailureKind::InvalidArgument, message)
-                    })?;
-                    installs.push(file);
+                    })?);
                 }
                 _ => {}
             }
@@ -283,6 +312,19 @@ impl<'a> Marking<'a> {
             return Err(Failure::new(FailureKind::NotFound, message));
         }
         Ok(Install { verb, version: selected.version, release: selected.release })
+    }
+
+    /// apt would plan it, and dpkg refuse to unpack it.
+    fn fits(&self, label: &str, file: Option<&PackageFile>) -> Result<(), Failure> {
+        let known = self.config.get_architectures();
+        match file {
+            Some(file) if file.arch != "all" && !known.contains(&file.arch) => {
+                let known = known.join(", ");
+                let message = format!("{label} is for {}, and this machine takes packages for {known}", file.arch);
+                Err(Failure::new(FailureKind::InvalidArgument, message))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn find_file(&self, file: &PackageFile) -> Option<Install<'a>> {

@@ -7,7 +7,7 @@ use rust_apt::raw::PkgIterator;
 
 use super::super::{Error, System};
 use super::changes::{self, Reader};
-use super::marking::Marking;
+use super::marking::{self, Marking};
 use super::package_files::PackageFiles;
 use super::target::{self, Target};
 use super::{caches, settings, sources, state, text};
@@ -84,13 +84,15 @@ fn resolve(cache: &Cache, config: &Config, request: &Request, files: &PackageFil
     }
     if marking.changes() {
         let mut reader = Reader::new(cache, config, files);
-        let changes = reader.changes()?;
+        // Marks that came later may have made something needless.
+        let only_changes = request.actions.iter().all(|action| marking::changes(action.verb()));
+        let changes = reader.changes(marking.touched.take().filter(|_| only_changes))?;
         resolution.items.extend(changes.items);
         resolution.risks.extend(changes.risks);
         if marking.upgrade().is_some() {
             resolution.held_back = reader.held_back(&marking.upgradable);
         }
-        resolution.unneeded = reader.unneeded();
+        resolution.unneeded = changes.unneeded;
     }
     Ok(resolution)
 }

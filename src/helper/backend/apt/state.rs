@@ -57,6 +57,14 @@ pub fn waits_for_configuration(package: &Package<'_>) -> bool {
     )
 }
 
+/// Whether something is to be done with it, by its marks or for what dpkg left.
+pub fn is_touched(package: &Package<'_>) -> bool {
+    package.marked_delete()
+        || package.marked_install()
+        || package.marked_reinstall()
+        || waits_for_configuration(package)
+}
+
 /// Whether a version above the installed one, up to the candidate, comes from a security archive.
 fn brings_security_fix(facts: &PackageFacts<'_>, origins: &Origins) -> bool {
     let (Some(candidate), Some(installed)) = (facts.candidate, facts.installed) else { return false };
