@@ -190,6 +190,9 @@ fn a_failing_script_is_quoted_and_a_repair_finishes_its_package() {
         assert!(failure.message.contains(part), "{part} is not in: {failure}");
     }
     assert!(done(applied).contains(&(Change::Install, "omgt-fails", "", "2")), "{applied:?}");
+    // Everybody may read the audit log, and nobody else's script's words.
+    let log = machine.read("/var/lib/omg/audit/audit.jsonl");
+    assert!(log.contains("exit status 3") && !log.contains("the tank is empty"), "{log}");
     assert_eq!(version_of(&machine, "omgt-fails"), "iF 2");
     assert_eq!(version_of(&machine, "omgt-p8"), "ii 2");
     let is_told =

@@ -9,7 +9,7 @@ use std::sync::PoisonError;
 use omg::security::audit::{AuditError, AuditLog, Ending, Process, Readers, Record, SYSTEM_FOLDER};
 use omg::transaction::{Actor, Applied, Event, Failure, FailureKind, Level, Outcome, Plan, Question, Request, Via};
 
-use crate::backend::{Backend, Caller, Error, System};
+use crate::backend::{Backend, Caller, Error, SAID, System};
 use crate::lines::Lines;
 
 /// The whole environment of what runs with rights: package scripts see nothing of the caller's.
@@ -152,10 +152,13 @@ impl<'a> Run<'a> {
     }
 }
 
+/// How it ended, and why, as everybody may know it.
 fn ending(outcome: &Outcome) -> (Ending, String) {
     match outcome {
         Outcome::Succeeded(_) => (Ending::Succeeded, String::new()),
-        Outcome::Failed { failure, .. } => (Ending::Failed, failure.message.clone()),
+        Outcome::Failed { failure, .. } => {
+            (Ending::Failed, failure.message.split(SAID).next().unwrap_or_default().to_owned())
+        }
         Outcome::Cancelled { .. } => (Ending::Cancelled, String::new()),
     }
 }
