@@ -31,11 +31,14 @@ pub struct Mode {
     pub actor: Option<u32>,
 }
 
-/// Starts this program again with the same arguments, in an environment and a folder that are not the caller's.
+/// Starts this program again with the same arguments, in an environment, in a folder and with a umask that are not the
+/// caller's.
 ///
 /// # Errors
 /// Only returns when it cannot be started.
 pub fn restart_clean(mode: &Mode) -> Error {
+    // What is written here is meant to be as readable as its mode says.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let mut command = Command::new("/proc/self/exe");
     command.args(std::env::args_os().skip(1)).arg("--clean").env_clear().current_dir("/");
     command.envs(ENVIRONMENT.into_iter().filter(|(name, _)| !(mode.terminal && *name == "DEBIAN_FRONTEND")));
