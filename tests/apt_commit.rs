@@ -13,6 +13,7 @@ mod deb_archive;
 mod debian_root;
 
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -192,6 +193,9 @@ fn a_failing_script_is_quoted_and_a_repair_finishes_its_package() {
         assert!(failure.message.contains(part), "{part} is not in: {failure}");
     }
     assert!(done(applied).contains(&(Change::Install, "omgt-fails", "", "2")), "{applied:?}");
+    // Everybody may read the audit log, and nobody else's script's words.
+    let log = machine.read("/var/lib/omg/audit/audit.jsonl");
+    assert!(log.contains("exit status 3") && !log.contains("the tank is empty"), "{log}");
     assert_eq!(version_of(&machine, "omgt-fails"), "iF 2");
     assert_eq!(version_of(&machine, "omgt-p8"), "ii 2");
     let is_told =
@@ -232,6 +236,22 @@ fn scripts_see_neither_the_replies_nor_the_environment_and_debconf_takes_default
     assert_eq!(machine.read("/var/lib/omgt-colour"), "blue\n");
     let environment = machine.read("/var/lib/omgt-environment");
     assert!(environment.contains("DEBIAN_FRONTEND=noninteractive\n"), "{environment}");
+}
+
+#[test]
+fn the_callers_umask_does_not_decide_who_can_read_the_history() {
+    let machine = world().machine();
+    let wanted = planned(&machine, &[(Verb::Hold, "omgt-conf")], &keep());
+    let mut line = Vec::new();
+    write_line(&mut line, &wanted).unwrap();
+    machine.write("/root/request", line);
+    machine.run("sh", &["-c", &format!("umask 077; {HELPER} commit --backend apt </root/request >/root/events")]);
+    for (path, mode) in [("/var/lib/omg/audit", 0o755), ("/var/lib/omg/audit/audit.jsonl", 0o644)] {
+        assert_eq!(std::fs::metadata(machine.path(path)).unwrap().permissions().mode() & 0o777, mode, "{path}");
+    }
+    // Nothing of it can be interrupted.
+    let events = machine.read("/root/events");
+    assert!(events.contains(r#"{"event":"phase","phase":"applying","cancellable":false}"#), "{events}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::PoisonError;
 use omg::security::audit::{AuditError, AuditLog, Ending, Process, Readers, Record, SYSTEM_FOLDER};
 use omg::transaction::{Actor, Applied, Event, Failure, FailureKind, Level, Outcome, Plan, Question, Request, Via};
 
-use crate::backend::{Backend, Caller, Error, System};
+use crate::backend::{Backend, Caller, Error, SAID, System};
 use crate::lines::Lines;
 
 /// The whole environment of what runs with rights: package scripts see nothing of the caller's.
@@ -33,11 +33,14 @@ pub struct Mode {
     pub actor: Option<u32>,
 }
 
-/// Starts this program again with the same arguments, in an environment and a folder that are not the caller's.
+/// Starts this program again with the same arguments, in an environment, in a folder and with a umask that are not the
+/// caller's.
 ///
 /// # Errors
 /// Only returns when it cannot be started.
 pub fn restart_clean(mode: &Mode) -> Error {
+    // What is written here is meant to be as readable as its mode says.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let mut command = Command::new("/proc/self/exe");
     command.args(std::env::args_os().skip(1)).arg("--clean").env_clear().current_dir("/");
     command.envs(ENVIRONMENT.into_iter().filter(|(name, _)| !(mode.terminal && *name == "DEBIAN_FRONTEND")));
@@ -157,10 +160,13 @@ impl<'a> Run<'a> {
     }
 }
 
+/// How it ended, and why, as everybody may know it.
 fn ending(outcome: &Outcome) -> (Ending, String) {
     match outcome {
         Outcome::Succeeded(_) => (Ending::Succeeded, String::new()),
-        Outcome::Failed { failure, .. } => (Ending::Failed, failure.message.clone()),
+        Outcome::Failed { failure, .. } => {
+            (Ending::Failed, failure.message.split(SAID).next().unwrap_or_default().to_owned())
+        }
         Outcome::Cancelled { .. } => (Ending::Cancelled, String::new()),
     }
 }

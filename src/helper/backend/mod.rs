@@ -12,6 +12,10 @@ use crate::index::Timings;
 
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
+/// What stands in a failure's message before the words of a package script. They may hold anything, and apt keeps them from
+/// other users (`term.log`): they are for the caller, and not for what everybody may read.
+pub const SAID: &str = "; before that it said: ";
+
 /// Which package system, and how it is set up.
 #[derive(Debug)]
 pub struct System {

@@ -211,6 +211,7 @@ impl Commit<'_> {
         }
         // What is automatic is saved along with changes of packages.
         if !changes_packages {
+            self.caller.tell(Event::Phase { phase: Phase::Applying, cancellable: false });
             self.mark(Change::MarkExplicit)?;
             self.mark(Change::MarkDependency)?;
         }

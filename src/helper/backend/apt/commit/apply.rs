@@ -19,7 +19,7 @@ use rust_apt::progress::InstallProgress;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::super::super::{Caller, System};
+use super::super::super::{Caller, SAID, System};
 use super::answers::Answers;
 use super::bounded::{self, Lines};
 use super::locks::Locks;
@@ -58,13 +58,13 @@ impl Seen {
         };
         let words = match self.last_words.as_slice() {
             [] => String::new(),
-            words => format!("; before that it said: {}", words.join(" / ")),
+            words => format!("{SAID}{}", words.join(" / ")),
         };
         let others: Vec<&str> =
             self.errors.iter().skip(1).map(|(other, _)| other.as_str()).filter(|other| other != name).collect();
         let others = if others.is_empty() { String::new() } else { format!("; failed as well: {}", others.join(", ")) };
         let kind = kind_of(&format!("{text} {}", self.last_words.join(" ")));
-        Failure::new(kind, format!("{name}: {text}{words}{others}; {next}"))
+        Failure::new(kind, format!("{name}: {text}{others}; {next}{words}"))
     }
 }
 
