@@ -126,7 +126,9 @@ for program in apt-ftparchive busctl dbus-daemon dpkg-deb gdbus ip setpriv unsha
     command -v "$program" >/dev/null || skip "$program is not installed"
 done
 [ -x /usr/lib/polkit-1/polkitd ] || skip "polkitd is not installed"
-/usr/bin/python3 -c 'import dbus_next' 2>/dev/null || skip "python3-dbus-next is not installed"
+for module in dbus_next dasbus; do
+    /usr/bin/python3 -c "import $module" 2>/dev/null || skip "python3-${module//_/-} is not installed"
+done
 namespaces="--mount --propagation=private --pid --net --fork --kill-child --mount-proc"
 # shellcheck disable=SC2086 # one word an option
 unshare $namespaces true 2>/dev/null || skip "this machine does not allow new namespaces"

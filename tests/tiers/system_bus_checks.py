@@ -806,7 +806,7 @@ async def published_examples():
                 changing += 1
                 assert package in ran.stdout and "succeeded" in ran.stdout, (program, ran.stdout)
                 assert installed(package), program
-    assert changing == 3, f"{changing} of the examples change packages"
+    assert changing == 4, f"{changing} of the examples change packages"
 
 
 async def detached():
