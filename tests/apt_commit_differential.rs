@@ -155,8 +155,8 @@ fn many_operations_leave_what_apt_get_leaves() {
     const OPERATIONS: usize = 200;
     let mut random = Random::of_test("many_operations_leave_what_apt_get_leaves");
     let plain = (0..PLAIN).map(|number| format!("p{number}"));
-    let others = ["app", "lib", "conf", "trigger", "plugin", "asks", "fails", "vital"].map(str::to_owned);
-    let names: Vec<String> = plain.chain(others).map(|name| format!("omgt-{name}")).collect();
+    let others = ["app", "lib", "conf", "trigger", "plugin", "asks", "fails", "unready", "stays", "vital"];
+    let names: Vec<String> = plain.chain(others.map(str::to_owned)).map(|name| format!("omgt-{name}")).collect();
     let (mut succeeded, mut failed, mut refused) = (0, 0, 0);
     for root in 0..ROOTS {
         let (ours, theirs) = (world().machine(), world().machine());
@@ -167,6 +167,10 @@ fn many_operations_leave_what_apt_get_leaves() {
             {
                 ours.write(path, &contents);
                 theirs.write(path, &contents);
+            } else if random.chance(6) {
+                for machine in [&ours, &theirs] {
+                    let _ = std::fs::remove_file(machine.path("/etc/omgt-fuel"));
+                }
             }
             let wanted = operation(&mut random, &names, &ours);
             let (told, said) = std::thread::scope(|scope| {

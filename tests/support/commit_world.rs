@@ -132,6 +132,9 @@ fn packages(version: &str) -> Vec<Deb> {
                 "postinst",
                 "echo starting the engine; [ -e /etc/omgt-fuel ] || { echo the tank is empty >&2; exit 3; }",
             ),
+            // The same before it is unpacked, and before it goes.
+            deb("omgt-unready", version).script("preinst", "[ -e /etc/omgt-fuel ] || exit 4"),
+            deb("omgt-stays", version).script("prerm", "[ -e /etc/omgt-fuel ] || exit 5"),
             deb("omgt-asks", version)
                 .field("Depends: debconf")
                 .script(
