@@ -173,7 +173,7 @@ fn where_nobody_can_be_asked_for_consent_sudo_asks_on_the_terminal() {
     assert_eq!(status.code(), Some(0), "{text}");
     assert!(text.contains("the reason\\u{1b}; sudo asks instead\n"), "{text:?}");
     assert!(text.contains("1 installed\n"), "{text:?}");
-    let expected = format!("-- {} commit --terminal\n", scene.folder.path().join("omg-helper").display());
+    let expected = format!("-- {} commit\n", scene.folder.path().join("omg-helper").display());
     assert_eq!(scene.read("sudo-arguments").as_deref(), Some(expected.as_str()));
     assert_eq!(scene.request()["digest"], DIGEST);
     std::fs::remove_file(scene.folder.path().join("sudo-arguments")).expect("removed");
