@@ -345,3 +345,23 @@ fn names_that_lead_elsewhere_are_refused() {
     user.fails(&["worse"], 5, &["not valid"]);
     user.fails(&["--", "-option"], 2, &["is no package"]);
 }
+
+#[test]
+fn nothing_is_put_where_somebody_else_could_move_it() {
+    let user = User::new(&[on_disk("one")]);
+    let inner = user.folder.path().join("inner");
+    fs::create_dir(&inner).unwrap();
+    let mode = |mode| fs::set_permissions(user.folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o777);
+    for folder in [user.folder.path(), &inner] {
+        user.fails(&["omgt-a", "--to", folder.to_str().unwrap()], 2, &["others can write in"]);
+    }
+    mode(0o1777);
+    user.succeeds(&["omgt-a", "--to", inner.to_str().unwrap()]);
+    assert_eq!(contents(&inner).len(), 1);
+    mode(0o700);
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(user.folder.path(), Some(65_534), None).unwrap();
+        user.fails(&["omgt-a"], 2, &["belongs to user 65534; run omg as that user"]);
+    }
+}

@@ -124,12 +124,15 @@ async fn a_refresh_that_cannot_read_packages_says_why_and_jobs_are_bounded() {
     assert_eq!(text(&told, "Outcome"), "failed", "{}", daemon.log());
     assert!(text(&told, "Error").starts_with("org.omg.Error."), "{told:?}");
     assert!(text(&told, "Message").contains("99broken"), "{told:?}");
-    for _ in 1..16 {
-        refresh(&client, options([])).await.unwrap();
+    let mut last = path.clone();
+    for _ in 0..16 {
+        last = refresh(&client, options([])).await.unwrap();
     }
-    assert_eq!(error(refresh(&client, options([])).await).0, "org.omg.Error.LimitExceeded");
-    job(&client, &path, "Close").await.unwrap();
+    // The one that is over made room.
     until_gone(&client, &path).await;
+    assert_eq!(error(refresh(&client, options([])).await).0, "org.omg.Error.LimitExceeded");
+    job(&client, &last, "Close").await.unwrap();
+    until_gone(&client, &last).await;
     let deadline = Instant::now() + WAIT;
     // Its place is free a moment after its object is gone.
     while refresh(&client, options([])).await.is_err() {

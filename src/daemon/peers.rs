@@ -206,7 +206,10 @@ pub(super) async fn serve_stream(
         let emitter = SignalEmitter::new(&connection, PATH)?;
         loop {
             tokio::select! {
-                () = connection.closed() => return Ok(()),
+                () = connection.closed() => {
+                    manager.end();
+                    return Ok(());
+                }
                 () = &mut ended => break,
                 // A connection that is gone ends the loop by itself; a signal that cannot be sent is no reason to cut one.
                 change = changes.recv() => if let Ok(change) = change

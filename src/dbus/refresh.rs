@@ -1,6 +1,6 @@
 //! Jobs of `Refresh`: the daemon's own work, which takes no rights.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use zbus::{Connection, OwnedObjectPath};
 use super::activity::Kept;
 use super::callers::Callers;
 use super::error::Error;
-use super::job::{Command, Commands, Job, Job1, Owner, Relay};
+use super::job::{Command, Commands, Job, Job1, Owner, Relay, taken_away};
 use super::names::PATH;
-use super::plan::gone;
+use super::plan::{LIFETIME, gone};
 use crate::engine::{Engine, EngineError};
 use crate::transaction::{Applied, Failure, FailureKind, Outcome, Phase, State};
 
@@ -31,8 +31,16 @@ pub struct Refreshes(Arc<Mutex<Registry>>);
 #[derive(Debug, Default)]
 struct Registry {
     last: u64,
-    /// By their numbers, with the tasks that each has.
-    jobs: HashMap<u64, Vec<AbortHandle>>,
+    /// By their numbers: the oldest first.
+    jobs: BTreeMap<u64, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    job: Arc<Job>,
+    /// Taken away to make room, though perhaps still being served.
+    evicted: bool,
+    tasks: Vec<AbortHandle>,
 }
 
 /// A job's place among those that there may be; free again when dropped.
@@ -53,20 +61,27 @@ impl Refreshes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn place(&self) -> Result<Place, Error> {
+    /// A place for the job, in place of the oldest finished one where there are as many as there may be.
+    fn place(&self, job: &Arc<Job>) -> Result<Place, Error> {
         let mut registry = self.registry();
-        if registry.jobs.len() >= MAX_JOBS {
-            return Err(Error::LimitExceeded(format!("jobs: there are {MAX_JOBS}; close finished ones")));
+        if registry.jobs.values().filter(|entry| !entry.evicted).count() >= MAX_JOBS {
+            let mut entries = registry.jobs.values_mut();
+            let finished = entries.find(|entry| !entry.evicted && entry.job.state() == State::Finished);
+            let Some(oldest) = finished else {
+                return Err(Error::LimitExceeded(format!("jobs: {MAX_JOBS} are not finished; close one of them")));
+            };
+            oldest.evicted = true;
+            oldest.job.evict();
         }
         registry.last += 1;
         let number = registry.last;
-        registry.jobs.insert(number, Vec::new());
+        registry.jobs.insert(number, Entry { job: Arc::clone(job), evicted: false, tasks: Vec::new() });
         Ok(Place { refreshes: self.clone(), number })
     }
 
     /// Lets go of the connection: its end does not wait for jobs.
     pub fn end(&self) {
-        for task in self.registry().jobs.values().flatten() {
+        for task in self.registry().jobs.values().flat_map(|entry| &entry.tasks) {
             task.abort();
         }
     }
@@ -83,19 +98,19 @@ impl Refreshes {
         kept: Kept,
         start: bool,
     ) -> Result<OwnedObjectPath, Error> {
-        let place = self.place()?;
         // The session bus and the socket let in nobody but this process's own user.
         let callers = Callers::of_own_user();
         let caller = callers.caller(header)?;
         let uid = callers.uid(&caller.name).await?;
         let (job, commands) = Job::new(Owner { name: caller.name.clone(), uid, shared: start });
+        let place = self.place(&job)?;
         let number = place.number;
         let path = OwnedObjectPath::try_from(format!("{PATH}/job/{number}"))?;
-        connection.object_server().at(&path, Job1::new(Arc::clone(&job), callers)).await?;
-        let relay = Relay::new(Arc::clone(&job), connection, path.clone().into_inner());
         if start {
             job.start(caller.clone())?;
         }
+        connection.object_server().at(&path, Job1::new(Arc::clone(&job), callers)).await?;
+        let relay = Relay::new(Arc::clone(&job), connection, path.clone().into_inner());
         let (watched, owned) = (connection.clone(), Arc::clone(&job));
         let watch = tokio::spawn(async move {
             gone(&watched, &caller.name).await;
@@ -106,14 +121,14 @@ impl Refreshes {
         let driver = tokio::spawn(async move {
             let mut run = Run { job, commands, relay, engine };
             if run.through().await {
-                let _ = timeout(LINGER, run.closed()).await;
+                let _ = timeout(LINGER, taken_away(&run.job, &mut run.commands)).await;
             }
             watch.abort();
             let _ = connection.object_server().remove::<Job1, _>(&object).await;
             drop((place, kept));
         });
-        if let Some(tasks) = self.registry().jobs.get_mut(&number) {
-            tasks.extend([watching, driver.abort_handle()]);
+        if let Some(entry) = self.registry().jobs.get_mut(&number) {
+            entry.tasks.extend([watching, driver.abort_handle()]);
         }
         Ok(path)
     }
@@ -131,7 +146,8 @@ impl Run {
     async fn through(&mut self) -> bool {
         let cancelled = || Outcome::Cancelled { applied: Applied::default() };
         let stays = loop {
-            match self.commands.recv().await {
+            // One that is never started keeps the daemon no longer than a plan does.
+            match timeout(LIFETIME, self.commands.recv()).await.unwrap_or_default() {
                 Some(Command::Start(_)) => break None,
                 Some(Command::Cancel | Command::Stop) => break Some(true),
                 Some(Command::Close | Command::OwnerGone) | None => break Some(false),
@@ -158,16 +174,6 @@ impl Run {
         };
         self.relay.finish(outcome).await;
         true
-    }
-
-    /// Waits until a finished job is taken away, or its owner is gone and nobody else may ask for it.
-    async fn closed(&mut self) {
-        let shared = self.job.owner().shared;
-        while let Some(command) = self.commands.recv().await {
-            if command == Command::Close || command == Command::OwnerGone && !shared {
-                return;
-            }
-        }
     }
 }
 

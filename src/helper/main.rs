@@ -26,7 +26,7 @@ const UNAVAILABLE: u8 = 69;
 const NO_ROOM: u8 = 74;
 
 #[derive(Debug, Parser)]
-#[command(name = "omg-helper", version, about = "Reads the package system for omgd")]
+#[command(name = "omg-helper", version, about = "Reads and changes the package system for omg")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -347,7 +347,8 @@ impl Columns {
     fn push_folded_summaries(&mut self, order: &[u32], entries: &[Stored]) {
         let entry = |number: u32| &entries[order[number as usize] as usize];
         let mut numbers: Vec<u32> = (0..order.len() as u32).collect();
-        numbers.sort_by_key(|number| ranked_len(entry(*number).name.len() as u32));
+        // With the line feed, as the reader counts.
+        numbers.sort_by_key(|number| ranked_len(entry(*number).name.len() as u32 + 1));
         for number in numbers {
             push_number(&mut self.summary_order, number);
             push_number(&mut self.summary_offsets, self.folded_summaries.len() as u32);

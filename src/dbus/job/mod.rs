@@ -52,6 +52,16 @@ pub enum Command {
 /// Commands in the order in which they came.
 pub type Commands = UnboundedReceiver<Command>;
 
+/// Waits until a finished job is taken away, or its owner is gone and nobody else may ask for it.
+pub async fn taken_away(job: &Job, commands: &mut Commands) {
+    // That the owner left may have been heard long before.
+    while job.owner().shared || !job.is_abandoned() {
+        if matches!(commands.recv().await, None | Some(Command::Close)) {
+            return;
+        }
+    }
+}
+
 /// What is known about a job.
 #[derive(Debug)]
 pub struct Job {

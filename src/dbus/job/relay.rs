@@ -16,8 +16,8 @@ use super::interface::Job1;
 use super::{Job, result};
 use crate::transaction::{Event, ItemState, Level, Outcome, Phase, Question, QuestionKind, State};
 
-/// Progress is told so often at most.
-const PERIOD: Duration = Duration::from_millis(100);
+/// Progress is told so often at most: ten times in any second, also where it arrives with some delay.
+const PERIOD: Duration = Duration::from_millis(120);
 
 /// Sends the signals of one job to its owner alone, in the order in which things happen.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use omg::dbus::callers::{Caller, Callers};
 use omg::dbus::error::Error;
-use omg::dbus::job::{Command, Commands, Job, Relay};
+use omg::dbus::job::{Command, Commands, Job, Relay, taken_away};
 use omg::transaction::{
     Applied, Event, Failure, FailureKind, Level, Outcome, Phase, Privilege, Question, Reply, State,
 };
@@ -98,14 +98,9 @@ impl Run {
         }
     }
 
-    /// Waits until a finished job is taken away, or its owner is gone and nobody else may ask for it.
+    /// Waits until the finished job is no longer wanted.
     pub async fn closed(&mut self) {
-        let shared = self.job.owner().shared;
-        while let Some(command) = self.commands.recv().await {
-            if command == Command::Close || command == Command::OwnerGone && !shared {
-                return;
-            }
-        }
+        taken_away(&self.job, &mut self.commands).await;
     }
 
     /// Waits for Start; without one says whether the object stays.
@@ -205,6 +200,8 @@ impl Run {
                     }
                 }
                 event = events.recv() => match event {
+                    // It is about to end: nobody is to be asked any more.
+                    Some(Event::Resolved { .. }) if grace.is_some() => {}
                     Some(Event::Resolved { privileges }) => {
                         let wanted: BTreeSet<_> = privileges.difference(&granted).copied().collect();
                         checking = Some((wanted.clone(), Box::pin(in_time(PATIENCE, check(&means, caller, wanted)))));

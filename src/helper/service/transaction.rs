@@ -47,14 +47,15 @@ impl Transaction {
         let (job, commands) = Job::new(Owner { name: caller.name.clone(), uid, shared: start });
         let number = self.jobs.admit(&job)?;
         let (tell, told) = oneshot::channel();
+        if start {
+            // Before others of this user can see it, and start it in their name.
+            job.start(caller.clone())?;
+        }
         let made = self.make(bus, work, Arc::clone(&job), commands, number, start.then_some(tell)).await;
         if made.is_err() {
             self.jobs.remove(number);
         }
         let path = made?;
-        if start {
-            job.start(caller.clone())?;
-        }
         // One that left before its job was taken in is not announced again.
         if !self.means.callers.is_there(&caller.name).await {
             job.abandon();

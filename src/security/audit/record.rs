@@ -152,7 +152,12 @@ pub fn history(entries: &[Entry]) -> Vec<HistoryEntry> {
                     Ending::Cancelled => Standing::Cancelled,
                 };
                 begun.items = items.iter().map(HistoryItem::from).collect();
-                begun.message = [message.clone()].into_iter().chain(entry.caveat()).collect::<Vec<_>>().join("; ");
+                // What the beginning says of itself still holds.
+                let said = std::mem::take(&mut begun.message);
+                let mut parts = vec![message.clone(), said, entry.caveat().unwrap_or_default()];
+                parts.retain(|part| !part.is_empty());
+                parts.dedup();
+                begun.message = parts.join("; ");
             }
             Record::Refreshed { .. } => {}
         }

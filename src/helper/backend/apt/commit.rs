@@ -94,6 +94,9 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
     };
     // The package files are read until dpkg has run.
     let Resolved { config, cache, plan, files: _files } = resolved;
+    if caller.is_cancelled() {
+        return Err(Stop::Cancelled);
+    }
     caller.begin(&plan);
     let before = Database::read(&config)?;
     let commit = Commit { system, request, caller, config, locks, plan };

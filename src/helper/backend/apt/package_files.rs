@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use omg::transaction::{Failure, FailureKind, Request, Verb};
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
@@ -107,32 +108,36 @@ impl PackageFiles {
 pub fn sweep(system: &System) -> io::Result<()> {
     let place = root_folder(system);
     match checked(&place) {
-        Ok(folder) => swept(&folder, &place),
+        Ok(folder) => match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            // Who has it sweeps.
+            Err(Errno::WOULDBLOCK) => Ok(()),
+            locked => locked.map_err(Into::into).and_then(|()| swept(&place)),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-fn swept(folder: &File, place: &Path) -> io::Result<()> {
-    // Nobody is between making a folder and locking it.
-    flock(folder, FlockOperation::LockExclusive)?;
+/// Only with the folder locked, so that nobody is between making a copy's folder and locking that.
+fn swept(place: &Path) -> io::Result<()> {
+    let mut result = Ok(());
     for entry in fs::read_dir(place)? {
         let path = entry?.path();
         let is_copy = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(PREFIX));
         let lock = if is_copy { open_folder(&path).ok() } else { None };
         if lock.is_some_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()) {
-            fs::remove_dir_all(&path)?;
+            result = result.and(fs::remove_dir_all(&path));
         }
     }
-    Ok(())
+    result
 }
 
-/// Opens a folder that is root's own and that nobody else can write in.
+/// Opens a folder that is root's own and that nobody else can look into, or lock.
 fn checked(place: &Path) -> io::Result<File> {
     let folder = open_folder(place)?;
     let found = folder.metadata()?;
-    if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
-        let text = format!("{} belongs to another user or can be written by others: remove it", place.display());
+    if found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o077 != 0 {
+        let text = format!("{} belongs to another user or is open to others: remove it", place.display());
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
     }
     Ok(folder)
@@ -181,7 +186,9 @@ fn folder(system: &System) -> io::Result<Folder> {
         DirBuilder::new().recursive(true).mode(0o700).create(&place)?;
         let parent = checked(&place)?;
         // It is full of them if nobody else ever looks.
-        swept(&parent, &place)?;
+        flock(&parent, FlockOperation::LockExclusive)?;
+        // What cannot be removed is in nobody's way.
+        let _ = swept(&place);
         Some(parent)
     } else {
         None
@@ -340,7 +347,7 @@ mod tests {
         fs::create_dir_all(&place).unwrap();
         fs::set_permissions(&place, fs::Permissions::from_mode(0o777)).unwrap();
         let refused = sweep(&system(root.path())).unwrap_err();
-        assert!(refused.to_string().contains("can be written by others"), "{refused}");
+        assert!(refused.to_string().contains("is open to others"), "{refused}");
         fs::remove_dir(&place).unwrap();
         let elsewhere = root.path().join("elsewhere");
         DirBuilder::new().mode(0o700).create(&elsewhere).unwrap();

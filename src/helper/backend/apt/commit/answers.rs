@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use nix::sys::fanotify::{
     EventFFlags, Fanotify, FanotifyEvent, FanotifyResponse, InitFlags, MarkFlags, MaskFlags, Response,
@@ -42,6 +42,8 @@ pub struct Answers {
     /// Something changed: there is an answer, or it is over.
     news: OwnedFd,
     state: AtomicU32,
+    /// A question was answered without the owner.
+    is_late: AtomicBool,
     /// The name of dpkg's program.
     dpkg: PathBuf,
 }
@@ -58,14 +60,17 @@ impl Answers {
     /// # Errors
     /// Where the kernel lets nobody decide who reads: without CAP_SYS_ADMIN on the machine itself, as in most containers.
     pub fn new(config: &Config) -> io::Result<Self> {
-        let events = Fanotify::init(InitFlags::FAN_CLASS_CONTENT | InitFlags::FAN_CLOEXEC, EventFFlags::O_RDONLY)?;
+        let events = Fanotify::init(
+            InitFlags::FAN_CLASS_CONTENT | InitFlags::FAN_CLOEXEC,
+            EventFFlags::O_RDONLY | EventFFlags::O_CLOEXEC,
+        )?;
         let file = tempfile::tempfile_in(FOLDER)?;
         events.mark(MarkFlags::FAN_MARK_ADD, MaskFlags::FAN_ACCESS_PERM, Some(file.as_raw_fd()), None::<&Path>)?;
         // Opened again, as only what is opened after the mark is asked about (since Linux 6.14).
         let reading = OpenOptions::new().read(true).open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
         let news = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let dpkg = PathBuf::from(config.find("Dir::Bin::dpkg", "dpkg"));
-        Ok(Self { events, file, reading, news, state: AtomicU32::new(QUIET), dpkg })
+        Ok(Self { events, file, reading, news, state: AtomicU32::new(QUIET), is_late: AtomicBool::new(false), dpkg })
     }
 
     /// Puts it in place of the standard input.
@@ -81,8 +86,16 @@ impl Answers {
         self.turn(ASKING);
     }
 
-    /// Answers what dpkg asked last.
+    /// Answers what dpkg asked last. Where it was answered without the owner meanwhile, this comes too late: the next question
+    /// is another one.
     pub fn answer(&self, replaces: bool) {
+        if self.is_late.swap(false, Ordering::AcqRel) {
+            return self.turn(QUIET);
+        }
+        self.write(replaces);
+    }
+
+    fn write(&self, replaces: bool) {
         // An answer that nobody took is not for the next question.
         let position = self.position();
         let written = self.file.set_len(position).and_then(|()| {
@@ -116,7 +129,10 @@ impl Answers {
             let mut wanted = [PollFd::new(&self.events, PollFlags::IN), PollFd::new(&self.news, PollFlags::IN)];
             let is_untold = !held.is_empty() && self.state.load(Ordering::Acquire) == QUIET;
             match poll(&mut wanted, is_untold.then_some(&UNTOLD)) {
-                Ok(0) if self.state.load(Ordering::Acquire) == QUIET => self.answer(false),
+                Ok(0) if self.state.load(Ordering::Acquire) == QUIET => {
+                    self.is_late.store(true, Ordering::Release);
+                    self.write(false);
+                }
                 // Whatever it is, somebody has to go on letting others read.
                 Ok(_) | Err(_) => {}
             }
@@ -130,7 +146,12 @@ impl Answers {
             let state = self.state.load(Ordering::Acquire);
             let is_answered = self.is_answered();
             held.retain(|event| {
-                let waits = matches!(state, QUIET | ASKING) && !is_answered && self.is_dpkg(event.pid());
+                let is_dpkg = self.is_dpkg(event.pid());
+                let waits = matches!(state, QUIET | ASKING) && !is_answered && is_dpkg;
+                if !is_dpkg && !is_answered {
+                    // What dpkg has read is for nobody else, who could read it by opening the file anew.
+                    let _ = self.file.set_len(0);
+                }
                 if !waits {
                     self.allow(event);
                 }

@@ -24,7 +24,7 @@ use super::answers::Answers;
 use super::bounded::{self, Lines};
 use super::locks::Locks;
 use super::output::{Output, Said};
-use super::quiet::quieten_terminal;
+use super::quiet::{masters, quieten_terminal};
 use super::report::Report;
 use super::status::Line;
 use super::{Stop, words};
@@ -176,6 +176,7 @@ pub fn listening<T>(
         report: Report::new(caller, plan, start, 1.0 - start),
         answers: answers.as_ref(),
         terminal,
+        masters: masters(),
         seen: Seen::default(),
         questions: 0,
         configuring: String::new(),
@@ -212,6 +213,8 @@ struct Listener<'a> {
     /// Whether people are in front of what scripts take for the terminal.
     terminal: bool,
     seen: Seen,
+    /// Descriptors of pseudo-terminals that are not apt's.
+    masters: Vec<i32>,
     /// Asked so far.
     questions: u32,
     /// The package that is configured: whose configuration files dpkg asks about.
@@ -259,7 +262,7 @@ impl Listener<'_> {
             Line::DpkgStarts => {
                 ignore_interrupts();
                 if !self.terminal {
-                    quieten_terminal();
+                    quieten_terminal(&self.masters);
                 }
             }
             Line::Package { name, state } => self.package(name, state),

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::User;
@@ -94,10 +94,32 @@ fn folder(given: &Path) -> Result<PathBuf, Failure> {
     if !folder.is_dir() {
         return Err(invalid(format!("{shown} is no folder")));
     }
+    for part in folder.ancestors() {
+        private(part).map_err(|why| invalid(format!("files cannot be put safely into {shown}: {why}")))?;
+    }
     if folder.to_str().is_none() {
         return Err(invalid(format!("the folder {shown} has a name that is not UTF-8, which apt cannot be told")));
     }
     Ok(folder)
+}
+
+/// Whether nobody else can put something in the place of what is in this folder: it works by paths, also with root's
+/// rights, and so does apt.
+fn private(folder: &Path) -> Result<(), String> {
+    let shown = folder.display();
+    let found = fs::symlink_metadata(folder).map_err(|error| format!("{shown}: {error}"))?;
+    let own = rustix::process::geteuid();
+    if found.uid() != own.as_raw() && found.uid() != 0 {
+        let user = found.uid();
+        return Err(format!("{shown} belongs to user {user}; run omg as that user, or name another folder with --to"));
+    }
+    // In a folder with the sticky bit everybody moves their own alone. A user's own group has nobody else in it.
+    let own_group = !own.is_root() && found.gid() == rustix::process::getegid().as_raw();
+    let others = if own_group { 0o002 } else { 0o022 };
+    if found.mode() & others != 0 && found.mode() & 0o1000 == 0 {
+        return Err(format!("others can write in {shown}; name another folder with --to"));
+    }
+    Ok(())
 }
 
 /// What the targets mean, each version once.

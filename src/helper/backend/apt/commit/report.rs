@@ -6,8 +6,8 @@ use omg::transaction::{Event, ItemState, Plan};
 
 use super::super::super::Caller;
 
-/// Between two rounds of news.
-const PACE: Duration = Duration::from_millis(100);
+/// Between two rounds of news, so that no second has more than ten.
+const PACE: Duration = Duration::from_millis(120);
 
 /// What the plan calls packages: dpkg names an architecture that is not the plan's for packages for all of them, apt leaves
 /// out its own, and both leave it out where there is but one.
