@@ -148,18 +148,20 @@ fn states_are_those_of_apt_in_a_throwaway_root() {
 }
 
 #[test]
-fn a_package_that_must_be_reinstalled_is_broken() {
+fn what_must_be_reinstalled_waits_or_lacks_what_it_needs_is_broken() {
     let root = AptRoot::new();
     root.write(
         "var/lib/dpkg/status",
         "Package: damaged\nStatus: install reinstreq half-installed\nArchitecture: amd64\nVersion: 1.0\nDescription: x\n\n\
          Package: waiting\nStatus: install ok triggers-awaited\nArchitecture: amd64\nVersion: 1.0\n\
          Triggers-Awaited: damaged\nDescription: x\n\n\
+         Package: lacking\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.0\nDepends: gone\n\
+         Description: x\n\n\
          Package: whole\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1.0\nDescription: x\n",
     );
     let snapshot = root.index();
-    assert_eq!(named(&snapshot, Flags::BROKEN), set(&["damaged", "waiting"]));
-    assert_eq!(named(&snapshot, Flags::INSTALLED), set(&["damaged", "waiting", "whole"]));
+    assert_eq!(named(&snapshot, Flags::BROKEN), set(&["damaged", "lacking", "waiting"]));
+    assert_eq!(named(&snapshot, Flags::INSTALLED), set(&["damaged", "lacking", "waiting", "whole"]));
     assert_eq!(snapshot.meta().last_refresh, 0, "nothing was ever fetched");
 }
 

@@ -615,3 +615,20 @@ fn there_is_a_manual_page_for_every_verb() {
     assert!(std::fs::read_to_string(dir.join("omg-list.1")).expect("a page").contains("download_size"));
     assert!(printed(&service, &["man"]).contains(".TH omg 1"));
 }
+
+#[test]
+fn the_help_of_every_verb_begins_with_what_the_list_of_verbs_says_of_it() {
+    let help = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_omg")).arg("help").args(arguments).output().unwrap();
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let list = help(&[]);
+    let verbs = list.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let verbs: Vec<_> = verbs.filter_map(|line| line.trim().split_once(' ')).collect();
+    assert!(verbs.len() > 20, "{list}");
+    for (verb, about) in verbs.iter().filter(|(verb, _)| *verb != "help") {
+        let about = about.trim().split(" [alias").next().unwrap();
+        assert!(help(&[verb]).starts_with(about), "{verb}: {about}");
+    }
+}

@@ -248,7 +248,7 @@ fn from_status(status: &Status) -> Vec<Check> {
         0 => Check::ok("packages", "none is broken"),
         broken => Check::fail(
             "packages",
-            format!("{} are unpacked or half-installed", count(broken)),
+            format!("{} are unpacked, half-installed or lack what they need", count(broken)),
             "repair them: omg doctor --fix",
         ),
     }));

@@ -118,6 +118,8 @@ fn setting(text: &str) -> Result<String, String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    // What started itself anew would be shown as “exe” to whoever waits for its lock.
+    let _ = rustix::thread::set_name(c"omg-helper");
     if arguments.die_with_parent
         && let Err(error) = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
     {

@@ -238,7 +238,11 @@ impl Snapshot {
 
     /// Packages that provide exactly `name`.
     pub fn providers(&self, name: &str) -> Vec<u32> {
-        let mut providers: Vec<u32> = self.providers_of(super::text::fold(name).as_bytes()).collect();
+        // A search may look for any case; a name is what it is.
+        if super::text::fold(name) != name {
+            return Vec::new();
+        }
+        let mut providers: Vec<u32> = self.providers_of(name.as_bytes()).collect();
         providers.dedup();
         providers
     }

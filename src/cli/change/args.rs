@@ -54,7 +54,7 @@ pub const AUDIT_JSON: &str = "\
 --json prints one object: sound (true or false); and when it is sound: entries, hash, torn (bytes of
 an unfinished entry); else finding. A log that is not sound makes the exit code 3.";
 
-/// How much is asked, and what is allowed without being asked.
+// How much is asked, and what is allowed without being asked. No doc comment: clap would take it for what the verb does.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Consent {
     /// Do not ask.
@@ -80,7 +80,7 @@ pub struct Consent {
     pub wait: bool,
 }
 
-/// How packages get here.
+// How packages get here; as above.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Installing {
     #[command(flatten)]

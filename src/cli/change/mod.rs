@@ -185,7 +185,7 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
 pub async fn refresh(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
     let outcome = carry_out(&Work::Refresh, false, &mut interrupts, out).await?;
-    report::refreshed(outcome, client, out).await
+    report::refreshed(outcome, client, &mut interrupts, out).await
 }
 
 /// Does the work, to its end. Where the service on the system bus finds nobody to ask for consent, sudo asks. Who has

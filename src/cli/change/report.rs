@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::super::Failure;
 use super::super::output::format::count;
 use super::super::output::{DIM, GOOD, NAME, Output, WARN};
+use super::ask::Interrupts;
 use crate::dbus::client::{Client, ErrorKind};
 use crate::dbus::planned::PlannedItem;
 use crate::transaction::{self, Applied, Archive, Change, Item, Outcome, Restart};
@@ -61,7 +62,12 @@ pub fn outcome(outcome: Outcome, download_only: bool, out: &mut Output) -> Resul
 ///
 /// # Errors
 /// Unless it succeeded.
-pub async fn refreshed(outcome: Outcome, client: &mut Client, out: &mut Output) -> Result<(), Failure> {
+pub async fn refreshed(
+    outcome: Outcome,
+    client: &mut Client,
+    interrupts: &mut Interrupts,
+    out: &mut Output,
+) -> Result<(), Failure> {
     print_json(&outcome, out);
     match outcome {
         Outcome::Succeeded(_) => {}
@@ -70,8 +76,9 @@ pub async fn refreshed(outcome: Outcome, client: &mut Client, out: &mut Output) 
     }
     out.flush();
     // That the daemon does not answer is no failure of what was done.
-    let status = match client.status().await {
-        Ok(status) if !out.is_json() && !out.quiet() => status,
+    // Nor is an interrupt by now: the lists are there.
+    let status = match interrupts.unless(client.status()).await {
+        Ok(Ok(status)) if !out.is_json() && !out.quiet() => status,
         _ => return Ok(()),
     };
     let (Some(upgrades), Some(security)) = (status.upgradable, status.security) else {

@@ -54,9 +54,9 @@ impl Job1 {
 ///
 /// It belongs to the connection that asked for it; nobody else but root may use it, and its signals go to that connection
 /// alone. When the owner leaves the bus before the job is authorised, it ends; once it is authorised it goes on. A question
-/// for consent that nobody answers ends it after 5 minutes. It stays for 60 seconds after it finished, while its owner
-/// does. A job that was made with the option start may be used by every connection of the same user, and stays without
-/// its owner.
+/// for consent that nobody answers ends it after 5 minutes. It stays for 60 seconds after it finished, or until its owner
+/// leaves then. A job that was made with the option start may be used by every connection of the same user, and stays
+/// without its owner.
 #[interface(name = "org.omg.Job1", spawn = false)]
 impl Job1 {
     /// Asks whether the caller may, waits for other jobs, and runs. Returns at once. People are asked for their consent

@@ -52,11 +52,11 @@ pub enum Command {
 /// Commands in the order in which they came.
 pub type Commands = UnboundedReceiver<Command>;
 
-/// Waits until a finished job is taken away, or its owner is gone and nobody else may ask for it.
+/// Waits until a finished job is taken away, or its owner leaves it. One whose owner left before stays for root to look at,
+/// and one that is shared for the owner's other connections.
 pub async fn taken_away(job: &Job, commands: &mut Commands) {
-    // That the owner left may have been heard long before.
-    while job.owner().shared || !job.is_abandoned() {
-        if matches!(commands.recv().await, None | Some(Command::Close)) {
+    while let Some(command) = commands.recv().await {
+        if command == Command::Close || command == Command::OwnerGone && !job.owner().shared {
             return;
         }
     }

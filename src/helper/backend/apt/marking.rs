@@ -18,6 +18,8 @@ use super::{autoremove, release, state};
 /// How often the set of upgrades is made smaller after repairs.
 const MINIMIZING_ROUNDS: usize = 10;
 
+const BROKEN_ALREADY: &str = "The installed packages are broken already: `omg doctor --fix` repairs them.";
+
 /// Marks one request.
 pub struct Marking<'a> {
     cache: &'a Cache,
@@ -147,7 +149,7 @@ impl<'a> Marking<'a> {
         self.set_reasons(&installs);
         self.no_errors()?;
         if broken && depcache.broken_count() != 0 {
-            let advice = "The installed packages are broken already: repair them first.";
+            let advice = BROKEN_ALREADY;
             return Err(self.unmet(When::Marked, vec![advice.to_owned()]));
         }
         let resolved = match upgrade {
@@ -185,7 +187,7 @@ impl<'a> Marking<'a> {
             return Ok(());
         }
         if !self.asks(Verb::Repair) && !self.config.bool("APT::Get::Fix-Broken", false) {
-            let advice = "The installed packages are broken already: repair them first.";
+            let advice = BROKEN_ALREADY;
             return Err(self.unmet(When::Now, vec![advice.to_owned()]));
         }
         let fixed = self.cache.fix_broken();

@@ -43,7 +43,8 @@ pub fn flags(package: &Package<'_>, facts: &PackageFacts<'_>, origins: &Origins,
     flags.set(Flags::ESSENTIAL, raw.is_essential());
     flags.set(Flags::RESIDUAL, raw.current_state() == current::CONFIG_FILES);
     let unfinished = waits_for_configuration(package) || raw.current_state() == current::HALF_INSTALLED;
-    flags.set(Flags::BROKEN, unfinished || REINSTALL_REQUIRED.contains(&raw.inst_state()));
+    let unmet = installed && package.is_now_broken();
+    flags.set(Flags::BROKEN, unfinished || unmet || REINSTALL_REQUIRED.contains(&raw.inst_state()));
     flags.set(Flags::FOREIGN_ARCH, facts.arch != native);
     flags
 }
