@@ -72,16 +72,6 @@ pub struct Planned {
 impl From<Plan> for Planned {
     fn from(plan: Plan) -> Self {
         let (download_size, installed_size_delta) = (plan.download_size(), plan.installed_size_delta());
-        let items = plan.items.into_iter().map(|item| PlannedItem {
-            change: item.change.as_str().to_owned(),
-            name: item.name,
-            arch: item.arch,
-            from: item.from,
-            to: item.to,
-            repository: item.repository,
-            download: item.download,
-            delta: item.delta,
-        });
         let held_back = plan.held_back.into_iter().map(|held| HeldBackItem {
             name: held.name,
             arch: held.arch,
@@ -91,7 +81,7 @@ impl From<Plan> for Planned {
         });
         Self {
             digest: plan.digest.to_string(),
-            items: items.collect(),
+            items: plan.items.iter().map(PlannedItem::from).collect(),
             held_back: held_back.collect(),
             unneeded: plan.unneeded,
             download_size,
