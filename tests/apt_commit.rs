@@ -360,6 +360,28 @@ fn marks_and_holds_are_apts_and_dpkgs_own() {
 }
 
 #[test]
+fn what_is_installed_by_name_can_be_a_dependency_all_the_same() {
+    let machine = world().machine();
+    let automatic = || machine.run("apt-mark", &["showauto", "omgt-app", "omgt-lib"]);
+    let back = [(Verb::Install, "omgt-app=1"), (Verb::Install, "omgt-lib=1"), (Verb::MarkDependency, "omgt-lib")];
+    assert_eq!(automatic(), "omgt-lib\n");
+    for away in [&[(Verb::Upgrade, "omgt-app")][..], &[(Verb::Remove, "omgt-app"), (Verb::Remove, "omgt-lib")]] {
+        commit(&machine, away, &keep()).succeeded();
+        let ran = commit(&machine, &back, &keep());
+        let applied = ran.succeeded();
+        let told: Vec<_> = applied.items.iter().map(|item| (&*item.name, &*item.to, item.explicit)).collect();
+        assert_eq!(told, [("omgt-app", "1", true), ("omgt-lib", "1", false)]);
+        assert_eq!(automatic(), "omgt-lib\n");
+    }
+    // Of what stays at its version the mark alone changes.
+    let ran = commit(&machine, &[(Verb::Install, "omgt-app=1"), (Verb::MarkDependency, "omgt-app")], &keep());
+    assert_eq!(done(ran.succeeded()), [(Change::MarkDependency, "omgt-app", "1", "1")]);
+    let ran = commit(&machine, &[(Verb::Install, "omgt-app=1"), (Verb::MarkDependency, "omgt-app")], &keep());
+    assert_eq!(done(ran.succeeded()), []);
+    assert_eq!(automatic(), "omgt-app\nomgt-lib\n");
+}
+
+#[test]
 fn signals_do_not_stop_what_is_being_applied() {
     let machine = world().machine();
     let install = planned(&machine, &[(Verb::Install, "omgt-slow"), (Verb::Install, "omgt-p8")], &keep());

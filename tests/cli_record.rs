@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 
 fn history() -> Vec<HistoryRow> {
     let change = |change: &str, name: &str, from: &str, to: &str| {
-        (change.into(), name.into(), "all".into(), from.into(), to.into(), "bookworm/main".into())
+        let explicit = !name.starts_with("lib");
+        (change.into(), name.into(), "all".into(), from.into(), to.into(), "bookworm/main".into(), explicit)
     };
     let row = |id, standing: &str, actions: &[(&str, &str)], items| {
         let actions = actions.iter().map(|(verb, target)| ((*verb).into(), (*target).into())).collect();
@@ -74,7 +75,8 @@ fn undo_plans_the_inverse_with_the_versions_of_the_history() {
         let actions = scene.planned().iter().map(|(verb, target)| format!("{verb} {target}")).collect::<Vec<_>>();
         (code, actions.join(", "), error)
     };
-    assert_eq!(undone("3"), (0, "remove ripgrep, install libpcre=8.38, install ack=3.6".into(), String::new()));
+    let back = "remove ripgrep, install libpcre=8.38, mark-dependency libpcre, install ack=3.6";
+    assert_eq!(undone("3"), (0, back.into(), String::new()));
     assert_eq!(undone("2"), (0, "unhold git".into(), String::new()));
     let lost = "omg: the configuration files of nano are gone; they come back as new\n";
     assert_eq!(undone("7"), (0, "install nano=7.2".into(), lost.into()));

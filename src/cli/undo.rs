@@ -57,6 +57,10 @@ fn inverse(entry: &HistoryEntry) -> Result<Inverse, String> {
             other => return Err(format!("this omg does not know what “{other}” of {} means", item.name)),
         };
         inverse.actions.push(action(verb, item, version)?);
+        // Who installs by name wants it for itself; this one was there for others.
+        if verb == Verb::Install && !item.explicit {
+            inverse.actions.push(action(Verb::MarkDependency, item, None)?);
+        }
     }
     if inverse.actions.is_empty() {
         return Err(
@@ -109,6 +113,7 @@ mod tests {
                     from: (*from).into(),
                     to: (*to).into(),
                     repository: String::new(),
+                    explicit: true,
                 })
                 .collect(),
             message: String::new(),
@@ -150,6 +155,27 @@ mod tests {
             ]
         );
         assert_eq!(inverse.remarks, ["the configuration files of f are gone; they come back as new"]);
+    }
+
+    #[test]
+    fn what_was_a_dependency_becomes_one_again() {
+        let mut done = entry(
+            Standing::Succeeded,
+            &[("remove", "a", "1", ""), ("upgrade", "b", "1", "2"), ("install", "c", "", "1")],
+        );
+        done.items.iter_mut().for_each(|item| item.explicit = false);
+        let actions = inverse(&done).expect("it can be taken back").actions;
+        let told: Vec<_> = actions.iter().map(|action| (action.verb().as_str(), action.target())).collect();
+        assert_eq!(
+            told,
+            [
+                ("install", "a=1"),
+                ("mark-dependency", "a"),
+                ("install", "b=1"),
+                ("mark-dependency", "b"),
+                ("remove", "c")
+            ]
+        );
     }
 
     #[test]

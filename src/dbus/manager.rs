@@ -393,8 +393,8 @@ impl Manager {
     }
 
     /// Transactions, newest first: (number, began, ended, user id, via, actions (verb, target), standing, packages
-    /// (change, name, arch, from, to, repository), why it failed). Times are Unix seconds, ended is 0 for one that has
-    /// not. Standings: running, succeeded, failed, cancelled, interrupted. Options: limit u, at most 1000.
+    /// (change, name, arch, from, to, repository, whether it is or was there because it was asked for), why it failed).
+    /// Times are Unix seconds, ended is 0 for one that has not. Standings: running, succeeded, failed, cancelled, interrupted. Options: limit u, at most 1000.
     #[zbus(out_args("transactions"))]
     async fn history(
         &self,

@@ -93,29 +93,23 @@ impl From<Plan> for Planned {
 }
 
 /// id, begun and ended (Unix time in seconds), uid, via, actions, standing, items, message.
-pub type WireHistory = (
-    u64,
-    u64,
-    u64,
-    u32,
-    String,
-    Vec<(String, String)>,
-    String,
-    Vec<(String, String, String, String, String, String)>,
-    String,
-);
+pub type WireHistory = (u64, u64, u64, u32, String, Vec<(String, String)>, String, Vec<WireHistoryItem>, String);
+
+/// Change, name, arch, version before, version after, repository, explicit.
+pub type WireHistoryItem = (String, String, String, String, String, String, bool);
 
 /// The row as a domain type; `None` for words that this version does not know.
 pub fn history_entry(row: WireHistory) -> Option<HistoryEntry> {
     let (id, time, ended, uid, via, actions, standing, items, message) = row;
     let actions = actions.into_iter().map(|(verb, target)| Action::new(verb.parse().ok()?, target).ok());
-    let items = items.into_iter().map(|(change, name, arch, from, to, repository)| HistoryItem {
+    let items = items.into_iter().map(|(change, name, arch, from, to, repository, explicit)| HistoryItem {
         change,
         name,
         arch,
         from,
         to,
         repository,
+        explicit,
     });
     Some(HistoryEntry {
         id,
@@ -132,8 +126,10 @@ pub fn history_entry(row: WireHistory) -> Option<HistoryEntry> {
 /// The entry as a row.
 pub fn wire_history(entry: HistoryEntry) -> WireHistory {
     let actions = entry.actions.iter().map(|action| (action.verb().to_string(), action.target().to_owned()));
-    let items =
-        entry.items.into_iter().map(|item| (item.change, item.name, item.arch, item.from, item.to, item.repository));
+    let items = entry
+        .items
+        .into_iter()
+        .map(|item| (item.change, item.name, item.arch, item.from, item.to, item.repository, item.explicit));
     (
         entry.id,
         entry.time,

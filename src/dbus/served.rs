@@ -19,7 +19,7 @@ use super::plan::ServedPlan;
 /// with `Omg` are for clients to define, with the fields that the member's documentation names.
 const QT_TYPES: [(&str, &str); 11] = [
     ("a(ss)", "OmgActions"),
-    ("a(tttusa(ss)sa(ssssss)s)", "OmgTransactions"),
+    ("a(tttusa(ss)sa(ssssssb)s)", "OmgTransactions"),
     ("a(sssssstx)", "OmgPlanItems"),
     ("a(sssss)", "OmgHeldBackUpgrades"),
     ("a{sv}", "QVariantMap"),

@@ -4,7 +4,7 @@ use super::StoreError;
 use crate::transaction::HistoryEntry;
 
 /// First byte of an encoded entry; the rest is JSON, whose words for verbs and changes may be those of a later version.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 pub(super) fn encode(entry: &HistoryEntry) -> Result<Vec<u8>, StoreError> {
     let mut bytes = vec![VERSION];

@@ -50,6 +50,8 @@ pub struct HistoryItem {
     /// Version after; empty when it is no longer installed.
     pub to: String,
     pub repository: String,
+    /// Whether it is there because it was asked for, not as a dependency; of what was removed: whether it was.
+    pub explicit: bool,
 }
 
 /// One transaction.
@@ -124,6 +126,7 @@ impl From<&Item> for HistoryItem {
             from: item.from.clone(),
             to: item.to.clone(),
             repository: item.repository.clone(),
+            explicit: item.explicit,
         }
     }
 }

@@ -17,8 +17,8 @@ type Update = (String, String, String, String, String, String, u32, u64);
 pub type PlanItem = (String, String, String, String, String, String, u64, i64);
 /// Name, architecture, from, to, reason.
 pub type HeldBack = (String, String, String, String, String);
-/// Change, name, architecture, from, to, repository.
-pub type HistoryItem = (String, String, String, String, String, String);
+/// Change, name, architecture, from, to, repository, explicit.
+pub type HistoryItem = (String, String, String, String, String, String, bool);
 /// Number, begun, ended, user, via, actions, standing, items, message.
 pub type HistoryRow = (u64, u64, u64, u32, String, Vec<(String, String)>, String, Vec<HistoryItem>, String);
 type Dict = HashMap<String, Variant<'static>>;

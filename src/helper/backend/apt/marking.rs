@@ -3,6 +3,8 @@
 //! `apt-get` itself is no library; these are the steps of its `DoCacheManipulationFromCommandLine`, with libapt-pkg's own
 //! marking and problem resolver underneath.
 
+use std::collections::HashSet;
+
 use omg::transaction::{Action, Failure, FailureKind, Request, Verb};
 use rust_apt::cache::Upgrade;
 use rust_apt::config::Config;
@@ -31,6 +33,8 @@ pub struct Marking<'a> {
     pub upgradable: Vec<Package<'a>>,
     /// Dependencies that stay as they are and were asked for by name.
     pub asked_for: Vec<Package<'a>>,
+    /// apt's numbers of the packages that are to be dependencies afterwards, whoever asks for them by name.
+    dependencies: HashSet<usize>,
     /// All that is marked, not needed or not configured, in apt's order, once everything is marked; `None` where it has to
     /// be looked for.
     pub touched: Option<Vec<Package<'a>>>,
@@ -77,6 +81,7 @@ impl<'a> Marking<'a> {
             notes: Vec::new(),
             upgradable: Vec::new(),
             asked_for: Vec::new(),
+            dependencies: HashSet::new(),
             touched: None,
         }
     }
@@ -256,6 +261,10 @@ impl<'a> Marking<'a> {
         let request = self.request;
         for action in &request.actions {
             match action.verb() {
+                Verb::MarkDependency => {
+                    let name = Target::parse(action.target())?.bare(action.verb().as_str())?;
+                    self.dependencies.insert(target::package(self.cache, self.config, name)?.index());
+                }
                 Verb::Remove | Verb::Purge => {
                     let purge = action.verb() == Verb::Purge;
                     if let Some(package) = self.removed(action)? {
@@ -278,7 +287,7 @@ impl<'a> Marking<'a> {
                 _ => {}
             }
         }
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         installs.retain(|install| seen.insert((install.version.index(), install.verb)));
         Ok((removals, installs))
     }
@@ -380,7 +389,8 @@ impl<'a> Marking<'a> {
             self.notes.push(format!("{name} is already the newest version ({}).", installed.version()));
         }
         let asked_for = matches!(install.verb, Verb::Install | Verb::InstallFile);
-        if was_dependency && asked_for && !self.request.options.download_only {
+        let stays_dependency = self.dependencies.contains(&package.index());
+        if was_dependency && asked_for && !stays_dependency && !self.request.options.download_only {
             package.mark_auto(false);
             self.asked_for.push(package);
         }
@@ -399,14 +409,16 @@ impl<'a> Marking<'a> {
         }
     }
 
-    /// Who installs a package by name wants it for itself; who upgrades it does not say so.
+    /// Who installs a package by name wants it for itself, unless something else is said of it; who upgrades it does not
+    /// say so.
     fn set_reasons(&self, installs: &[Install<'a>]) {
         let depcache = self.cache.depcache();
         let always_dependency = self.config.bool("APT::Get::Mark-Auto", false);
         for install in installs {
             let package = install.version.parent();
             if package.marked_install() && install.verb != Verb::Upgrade && !always_dependency {
-                depcache.mark_auto(&package, false);
+                let dependency = self.dependencies.contains(&package.index());
+                depcache.mark_auto(&package, dependency && (!package.is_installed() || package.is_auto_installed()));
             }
         }
     }

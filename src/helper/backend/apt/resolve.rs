@@ -112,6 +112,10 @@ fn mark(cache: &Cache, config: &Config, action: &Action, notes: &mut Vec<String>
         _ => (Change::MarkDependency, !explicit),
     };
     let marks_reason = matches!(change, Change::MarkExplicit | Change::MarkDependency);
+    if marks_reason && package.marked_install() && is_so {
+        // Its own item says what it is afterwards.
+        return Ok(None);
+    }
     if marks_reason && !package.is_installed() {
         notes.push(format!("{pretty} can not be marked as it is not installed."));
         return Ok(None);
