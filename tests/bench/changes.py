@@ -161,7 +161,7 @@ class Changes:
 
     def __init__(self, table, folder, programs, quick, words):
         self.table, self.folder, self.programs, self.words = table, folder, programs, words
-        self.count = 5 if quick else 15
+        self.count = 11 if quick else 25
 
     def run(self):
         what = "changes of packages – `apt-get`"
