@@ -96,7 +96,7 @@ fn entry(id: u64) -> HistoryEntry {
             from: "1.0".to_owned(),
             to: "1.1~é".to_owned(),
             repository: "bookworm/main".to_owned(),
-            explicit: id % 2 == 0,
+            explicit: id.is_multiple_of(2),
         }],
         message: "no space left".to_owned(),
     }

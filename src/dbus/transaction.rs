@@ -249,10 +249,13 @@ impl Job {
                 let (id, kind, fields, choices): (u32, String, Fields, Vec<String>) = body.deserialize()?;
                 let text =
                     |key: &str| fields.get(key).and_then(|value| <&str>::try_from(value).ok()).unwrap_or_default();
-                if kind == "conffile" {
-                    let kind = QuestionKind::Conffile { package: text("Package").into(), path: text("Path").into() };
-                    self.events.push_back(Event::Question(Question { id, kind, choices }));
-                }
+                let kind = match kind.as_str() {
+                    "conffile" => QuestionKind::Conffile { package: text("Package").into(), path: text("Path").into() },
+                    "key" => QuestionKind::Key { fingerprint: text("Fingerprint").into(), owner: text("Owner").into() },
+                    // Of a later version: nobody answers, and the default is taken.
+                    _ => return Ok(()),
+                };
+                self.events.push_back(Event::Question(Question { id, kind, choices }));
             }
             (Some(JOB_INTERFACE), Some("Finished")) => {
                 let (outcome, fields): (String, Fields) = body.deserialize()?;

@@ -52,6 +52,8 @@ pub enum Level {
 pub enum QuestionKind {
     /// A configuration file was changed here and in the new package. Choices: keep, replace.
     Conffile { package: String, path: String },
+    /// A package is signed by a key that the package system does not know. Choices: refuse, import.
+    Key { fingerprint: String, owner: String },
 }
 
 /// Something that only the owner of the job can decide.

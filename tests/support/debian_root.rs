@@ -37,6 +37,11 @@ impl Layers {
         Self(vec![root])
     }
 
+    /// A root that was made by something else, and is never written to.
+    pub fn of(root: &Path) -> Self {
+        Self(vec![root.to_owned()])
+    }
+
     /// Lays `folder` over these.
     pub fn below(&self, folder: &Path) -> Self {
         Self(std::iter::once(folder.to_owned()).chain(self.0.iter().cloned()).collect())

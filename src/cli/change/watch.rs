@@ -130,9 +130,14 @@ async fn answer(asked: &mut Option<Asked>) -> Option<String> {
 }
 
 fn words(question: &Question) -> String {
-    let QuestionKind::Conffile { package, path } = &question.kind;
+    let about = match &question.kind {
+        QuestionKind::Conffile { package, path } => format!("{path} was changed here and in the new {package}."),
+        QuestionKind::Key { fingerprint, owner } => {
+            format!("A package is signed by a key that is not known here: {fingerprint}, of {owner}.")
+        }
+    };
     let default = question.choices.first().map_or("", String::as_str);
-    format!("{path} was changed here and in the new {package}. {}? [{default}]", question.choices.join(" or "))
+    format!("{about} {}? [{default}]", question.choices.join(" or "))
 }
 
 /// The choice that a line begins to spell; the first one for no line, an empty one, or any other.

@@ -99,7 +99,8 @@ impl Job1 {
     pub async fn items(emitter: &SignalEmitter<'_>, items: Vec<(String, &str, u64, u64)>) -> zbus::Result<()>;
 
     /// Something that the owner has to decide; Answer takes the number and one of the choices. The first choice is taken
-    /// when nobody answers. About conffile: Package s, Path s; choices keep, replace.
+    /// when nobody answers. About conffile: Package s, Path s; choices keep, replace. About key, the signing key of a
+    /// package that is not known: Fingerprint s, Owner s; choices refuse, import.
     #[zbus(signal)]
     pub async fn question(
         emitter: &SignalEmitter<'_>,

@@ -91,12 +91,18 @@ impl Relay {
 
     /// Asks the owner. The question stays open until [`Job::answer`] or [`Relay::give_up`].
     pub async fn question(&mut self, question: Question) {
-        let QuestionKind::Conffile { package, path } = question.kind.clone();
-        let details = Dictionary::from([("Package", package.into()), ("Path", path.into())]);
+        let (kind, details) = match question.kind.clone() {
+            QuestionKind::Conffile { package, path } => {
+                ("conffile", Dictionary::from([("Package", package.into()), ("Path", path.into())]))
+            }
+            QuestionKind::Key { fingerprint, owner } => {
+                ("key", Dictionary::from([("Fingerprint", fingerprint.into()), ("Owner", owner.into())]))
+            }
+        };
         let (id, choices) = (question.id, question.choices.clone());
         self.job.facts().question = Some(question);
         if !self.job.is_abandoned() {
-            sent(Job1::question(&self.emitter, id, "conffile", details, &choices).await);
+            sent(Job1::question(&self.emitter, id, kind, details, &choices).await);
         }
     }
 

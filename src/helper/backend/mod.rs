@@ -1,12 +1,18 @@
 //! The package systems that this program can read, chosen when it is built and when it runs.
 
+#[cfg(feature = "arch")]
+mod alpm;
 #[cfg(feature = "debian")]
 mod apt;
+#[cfg(any(feature = "arch", feature = "debian"))]
+mod report;
+#[cfg(any(feature = "arch", feature = "debian"))]
+mod restart;
 
 use std::path::{Path, PathBuf};
 
 use omg::index::{Builder, Fingerprint, Meta};
-use omg::transaction::{Download, Event, Failure, Outcome, Plan, Question, Request};
+use omg::transaction::{Download, Event, Failure, FailureKind, Outcome, Plan, Question, Request};
 
 use crate::index::Timings;
 
@@ -28,6 +34,35 @@ pub struct System {
 /// All packages, what is known about the reading ([`Meta::last_refresh`] and [`Meta::warnings`]), and the state of the
 /// files behind it just before they were read.
 pub type Contents = (Builder, Meta, Fingerprint);
+
+/// Why a commit ends before its end.
+#[derive(Debug)]
+pub enum Stop {
+    Failed(Failure),
+    Cancelled,
+}
+
+impl Stop {
+    pub fn failed(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self::Failed(Failure::new(kind, message))
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<std::io::Error> for Stop {
+    fn from(error: std::io::Error) -> Self {
+        let kind = match error.kind() {
+            std::io::ErrorKind::StorageFull => FailureKind::DiskFull,
+            _ => FailureKind::Internal,
+        };
+        Self::failed(kind, format!("the package system's records cannot be used: {error}"))
+    }
+}
 
 /// Who asked for a commit: told how it goes, and asked what only people can decide.
 pub trait Caller: Sync {
@@ -91,9 +126,29 @@ pub trait Backend {
     fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome;
 }
 
+/// Ends the programs that this process has started and that still run: those that fetch, where the package system's library
+/// has no other way to stop. They are its only children meanwhile.
+#[cfg(any(feature = "arch", feature = "debian"))]
+fn end_children() {
+    use rustix::process::{Pid, Signal, getpid, kill_process};
+    let own = getpid().as_raw_nonzero().get();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
+        let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // State and parent come behind the name, which may hold anything.
+        let parent: i32 = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
+        (parent == own).then_some(pid)
+    });
+    for pid in processes.filter_map(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+}
+
 const BACKENDS: &[&dyn Backend] = &[
     #[cfg(feature = "debian")]
     &apt::Apt,
+    #[cfg(feature = "arch")]
+    &alpm::Pacman,
 ];
 
 /// The backends this program was built with.

@@ -12,21 +12,19 @@ mod output;
 mod quiet;
 mod refresh;
 mod repair;
-mod report;
-mod restart;
 mod status;
 
 use std::path::Path;
 
 use omg::index::Fingerprint;
 use omg::transaction::{
-    Applied, Change, Digest, Event, Failure, FailureKind, Item, ItemState, Level, Outcome, Phase, Plan, Request, Verb,
+    Applied, Change, Digest, Event, FailureKind, Item, ItemState, Level, Outcome, Phase, Plan, Request, Verb,
 };
 use rust_apt::Cache;
 use rust_apt::config::Config;
 use rust_apt::error::AptErrors;
 
-use super::super::{Caller, System};
+use super::super::{Caller, Stop, System, restart};
 use super::resolve::{self, Resolved};
 use super::{settings, sources};
 pub use download::download;
@@ -38,35 +36,6 @@ use locks::Locks;
 
 /// Of the whole, how much fetching is, when there is something to fetch.
 const FETCH_SHARE: f64 = 0.5;
-
-/// Why a commit ends before its end.
-#[derive(Debug)]
-enum Stop {
-    Failed(Failure),
-    Cancelled,
-}
-
-impl Stop {
-    fn failed(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self::Failed(Failure::new(kind, message))
-    }
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-impl From<std::io::Error> for Stop {
-    fn from(error: std::io::Error) -> Self {
-        let kind = match error.kind() {
-            std::io::ErrorKind::StorageFull => FailureKind::DiskFull,
-            _ => FailureKind::Internal,
-        };
-        Self::failed(kind, format!("the package system's records cannot be used: {error}"))
-    }
-}
 
 /// See [`super::super::Backend::commit`].
 pub fn commit(system: &System, request: &Request, caller: &dyn Caller) -> Outcome {

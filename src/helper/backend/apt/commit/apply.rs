@@ -19,13 +19,13 @@ use rust_apt::progress::InstallProgress;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use super::super::super::report::Report;
 use super::super::super::{Caller, SAID, System};
 use super::answers::Answers;
 use super::bounded::{self, Lines};
 use super::locks::Locks;
 use super::output::{Output, Said};
 use super::quiet::{masters, quieten_terminal};
-use super::report::Report;
 use super::status::Line;
 use super::{Stop, words};
 

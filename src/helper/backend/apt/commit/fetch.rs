@@ -1,7 +1,6 @@
 //! Fetches packages with apt's own methods and checks.
 
 use std::cell::RefCell;
-use std::fs;
 use std::path::PathBuf;
 
 use omg::transaction::{Event, Failure, FailureKind, ItemState, Level, Plan};
@@ -10,10 +9,9 @@ use rust_apt::config::Config;
 use rust_apt::error::AptErrors;
 use rust_apt::progress::{AcquireProgress, DynAcquireProgress};
 use rust_apt::raw::{AcqTextStatus, ItemDesc, ItemState as FileState, PkgAcquire};
-use rustix::process::{Pid, Signal, getpid, kill_process};
 
-use super::super::super::Caller;
-use super::report::Report;
+use super::super::super::report::Report;
+use super::super::super::{Caller, end_children};
 use super::{Stop, words};
 
 /// Between two of apt's reports, in microseconds.
@@ -181,7 +179,9 @@ impl DynAcquireProgress for Pulses<'_, '_> {
         let mut state = self.0.borrow_mut();
         if state.report.caller().is_cancelled() && !state.stopped {
             state.stopped = true;
-            stop_methods();
+            // The bindings always answer apt that it may go on, and apt goes on until nothing is left or a method is gone.
+            // What they have fetched so far stays in `partial/`, where the next commit goes on with it.
+            end_children();
         }
         for worker in owner.workers().iter() {
             // Idle ones have none, and must not be asked about it.
@@ -207,23 +207,6 @@ impl DynAcquireProgress for Pulses<'_, '_> {
     fn start(&mut self) {}
 
     fn stop(&mut self, _: &AcqTextStatus) {}
-}
-
-/// Ends the programs that fetch: the bindings always answer apt that it may go on, and apt goes on until nothing is left
-/// or a method is gone. They are this process's only children meanwhile. What they have fetched so far stays in
-/// `partial/`, where the next commit goes on with it.
-fn stop_methods() {
-    let own = getpid().as_raw_nonzero().get();
-    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
-        let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // State and parent come behind the name, which may hold anything.
-        let parent: i32 = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
-        (parent == own).then_some(pid)
-    });
-    for pid in processes.filter_map(Pid::from_raw) {
-        let _ = kill_process(pid, Signal::TERM);
-    }
 }
 
 /// What kind of failure apt's words tell. Its methods speak English here, as no locale is set.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use omg::transaction::{Event, ItemState, Plan};
 
-use super::super::super::Caller;
+use super::Caller;
 
 /// Between two rounds of news, so that no second has more than ten.
 const PACE: Duration = Duration::from_millis(120);

@@ -1,0 +1,368 @@
+//! Commits what was resolved: locks, lets libalpm fetch and change, and reads what came of it.
+//!
+//! libalpm calls back on the thread that works, with callbacks that outlive any borrow. They put what they hear into a
+//! channel ([`listener`]); another thread tells it to whoever asked.
+
+pub mod clean;
+mod listener;
+mod locks;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use alpm::{Alpm, CommitData, CommitError, Error as AlpmError, PackageReason};
+use omg::index::Fingerprint;
+use omg::transaction::{
+    Applied, Change, Digest, Event, FailureKind, Item, ItemState, Level, Outcome, Phase, Plan, Request, Verb,
+};
+
+use super::super::{Caller, Stop, System, restart};
+use super::resolve::{self, Lock, Resolved};
+use super::settings::Settings;
+use super::{sound, sources};
+
+/// See [`super::super::Backend::commit`].
+pub fn commit(system: &System, request: &Request, caller: &dyn Caller) -> Outcome {
+    let mut applied = Applied::default();
+    match locked(system, request, caller, &mut applied) {
+        Ok(()) => Outcome::Succeeded(applied),
+        Err(Stop::Cancelled) => Outcome::Cancelled { applied },
+        Err(Stop::Failed(failure)) => Outcome::Failed { failure, applied },
+    }
+}
+
+/// See [`super::super::Backend::refresh`].
+pub fn refresh(system: &System, caller: &dyn Caller) -> Outcome {
+    let applied = Applied::default();
+    match databases(system, caller) {
+        Ok(()) => Outcome::Succeeded(applied),
+        Err(Stop::Cancelled) => Outcome::Cancelled { applied },
+        Err(Stop::Failed(failure)) => Outcome::Failed { failure, applied },
+    }
+}
+
+fn databases(system: &System, caller: &dyn Caller) -> Result<(), Stop> {
+    let settings = settings(system)?;
+    let handle = handle(&settings)?;
+    locks::wait(&handle, false, caller)?;
+    caller.tell(Event::Phase { phase: Phase::Fetching, cancellable: settings.config.download_user.is_some() });
+    let (mut handle, result, heard) = listener::listening(handle, caller, None, |handle| {
+        let databases = handle.syncdbs_mut();
+        if databases.is_empty() { Ok(false) } else { databases.update(false) }
+    });
+    match result {
+        Ok(_) => Ok(()),
+        Err(_) if caller.is_cancelled() => {
+            // Only where it is ours: libalpm leaves it when its child is ended.
+            let _ = handle.trans_release();
+            Err(Stop::Cancelled)
+        }
+        Err(AlpmError::HandleLock) => Err(locks::refused(&handle).into()),
+        Err(error) => {
+            let kind = kind_of(error);
+            let message = format!("the databases cannot be fetched: {}; {}", heard.words(error), advice(kind));
+            Err(Stop::failed(kind, message))
+        }
+    }
+}
+
+fn settings(system: &System) -> Result<Settings, Stop> {
+    Settings::read(system).map_err(|error| Stop::failed(FailureKind::BackendUnavailable, error.to_string()))
+}
+
+fn handle(settings: &Settings) -> Result<Alpm, Stop> {
+    settings.handle().map_err(|error| Stop::failed(FailureKind::BackendUnavailable, error.to_string()))
+}
+
+fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut Applied) -> Result<(), Stop> {
+    let agreed = if caller.asks() { Some(Agreed::to(system, request, caller)?) } else { None };
+    if asks(request, Verb::Repair) {
+        return locks::repair(&handle(&settings(system)?)?, caller);
+    }
+    let digest = agreed.as_ref().map(|agreed| agreed.digest).or(request.digest);
+    let settings = settings(system)?;
+    let waiting = handle(&settings)?;
+    locks::wait(&waiting, request.options.wait, caller)?;
+    drop(waiting);
+    let resolved = same_plan(system, settings, request, digest, Lock::Take, caller)?;
+    drop(agreed);
+    let Resolved { settings, mut handle, plan } = resolved;
+    if caller.is_cancelled() {
+        let _ = handle.trans_release();
+        return Err(Stop::Cancelled);
+    }
+    caller.begin(&plan);
+    let before = Installed::of(&handle);
+    let (mut handle, result, heard) =
+        listener::listening(handle, caller, Some(&plan), |handle| change(handle, &settings, request, &plan, caller));
+    caller.tell(Event::Phase { phase: Phase::Finishing, cancellable: false });
+    // What failed half-way is in the local database as it is on the disk.
+    let after = self::handle(&settings).map(|fresh| Installed::of(&fresh));
+    applied.items = match after {
+        Ok(after) => before.changes(&after, &plan),
+        Err(_) => plan.items.clone(),
+    };
+    if result.is_ok() {
+        applied.items.extend(plan.items.iter().filter(|item| item.change == Change::Clean).cloned());
+    }
+    for item in applied.items.iter().filter(|item| matches!(item.change, Change::Remove | Change::Purge)) {
+        let name = format!("{}:{}", item.name, item.arch);
+        caller.tell(Event::Item { item: name, state: ItemState::Removed, bytes_done: 0, bytes_total: 0 });
+    }
+    if !applied.items.is_empty() {
+        applied.restart = restart::wanted(Path::new(&settings.config.root_dir));
+    }
+    let _ = handle.trans_release();
+    match result {
+        Ok(()) => Ok(()),
+        Err(Undone::Stopped(stop)) => Err(stop),
+        Err(Undone::Commit(_)) if caller.is_cancelled() && applied.items.is_empty() => Err(Stop::Cancelled),
+        Err(Undone::Commit(Failed { kind, text })) => {
+            let text = if text.is_empty() { heard.last_words() } else { text };
+            Err(Stop::failed(kind, format!("{text}; {}", advice(kind))))
+        }
+    }
+}
+
+/// A plan that the caller was asked about while nothing was locked.
+struct Agreed {
+    digest: Digest,
+    /// Of what it was resolved from.
+    _fingerprint: Fingerprint,
+}
+
+impl Agreed {
+    fn to(system: &System, request: &Request, caller: &dyn Caller) -> Result<Self, Stop> {
+        let settings = settings(system)?;
+        let fingerprint = sources::fingerprint(&settings);
+        let mut resolved = same_plan(system, settings, request, request.digest, Lock::Leave, caller)?;
+        let _ = resolved.handle.trans_release();
+        match caller.authorise(&resolved.plan) {
+            Ok(()) => Ok(Self { digest: resolved.plan.digest, _fingerprint: fingerprint }),
+            Err(_) if caller.is_cancelled() => Err(Stop::Cancelled),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+}
+
+/// Resolves the request, which must come to the plan that the digest names; without one, to any.
+fn same_plan(
+    system: &System,
+    settings: Settings,
+    request: &Request,
+    digest: Option<Digest>,
+    lock: Lock,
+    caller: &dyn Caller,
+) -> Result<Resolved, Stop> {
+    caller.tell(Event::Phase { phase: Phase::Resolving, cancellable: true });
+    let handle = handle(&settings)?;
+    let mut resolved = resolve::resolved(system, settings, handle, request, lock)?;
+    if digest.is_some_and(|agreed| agreed != resolved.plan.digest) {
+        let _ = resolved.handle.trans_release();
+        let message = "what was planned is not what would be done now, as packages or databases have changed since; \
+                       nothing was done: plan again and look at what is different";
+        return Err(Stop::failed(FailureKind::PlanStale, message));
+    }
+    Ok(resolved)
+}
+
+fn asks(request: &Request, verb: Verb) -> bool {
+    request.actions.iter().any(|action| action.verb() == verb)
+}
+
+/// Why a change came to no good end.
+enum Undone {
+    Stopped(Stop),
+    Commit(Failed),
+}
+
+/// A commit of libalpm's that failed.
+struct Failed {
+    kind: FailureKind,
+    text: String,
+}
+
+/// Does what the prepared transaction holds, then what only marks and files are about.
+fn change(
+    handle: &mut Alpm,
+    settings: &Settings,
+    request: &Request,
+    plan: &Plan,
+    caller: &dyn Caller,
+) -> Result<(), Undone> {
+    if !handle.trans_add().is_empty() || !handle.trans_remove().is_empty() {
+        handle.trans_commit().map_err(|error| Undone::Commit(failed(&error)))?;
+    } else if plan.items.iter().any(|item| item.change != Change::Clean) {
+        caller.tell(Event::Phase { phase: Phase::Applying, cancellable: false });
+    }
+    if request.options.download_only {
+        return Ok(());
+    }
+    for item in &plan.items {
+        let reason = match item.change {
+            Change::MarkExplicit => PackageReason::Explicit,
+            Change::MarkDependency => PackageReason::Depend,
+            Change::Install | Change::Upgrade | Change::Downgrade | Change::Reinstall if !item.explicit => {
+                PackageReason::Depend
+            }
+            _ => continue,
+        };
+        let marked = handle
+            .localdb()
+            .pkg(item.name.as_str())
+            .and_then(|package| if package.reason() == reason { Ok(()) } else { package.set_reason(reason) });
+        if let Err(error) = marked {
+            let text = format!("why {} is installed cannot be recorded: {error}", item.name);
+            caller.tell(Event::Message { level: Level::Warning, text });
+        }
+    }
+    if asks(request, Verb::Clean) {
+        clean::clean(settings).map_err(|error| Undone::Stopped(error.into()))?;
+    }
+    Ok(())
+}
+
+fn failed(error: &CommitError) -> Failed {
+    let kind = kind_of(error.error());
+    let details = sound(|| match error.data() {
+        Some(CommitData::FileConflict(_)) => Vec::new(),
+        Some(CommitData::PkgInvalid(files)) => files.into_iter().map(str::to_owned).collect(),
+        None => Vec::new(),
+    });
+    let details = details.unwrap_or_default();
+    let text = if details.is_empty() {
+        error.error().to_string()
+    } else {
+        format!("{}: {}", error.error(), details.join(", "))
+    };
+    Failed { kind, text }
+}
+
+fn kind_of(error: AlpmError) -> FailureKind {
+    match error {
+        AlpmError::PkgInvalidSig
+        | AlpmError::PkgMissingSig
+        | AlpmError::PkgInvalidChecksum
+        | AlpmError::SigInvalid
+        | AlpmError::SigMissing
+        | AlpmError::DbInvalidSig => FailureKind::Untrusted,
+        AlpmError::DiskSpace => FailureKind::DiskFull,
+        AlpmError::Retrieve
+        | AlpmError::RetrievePrepare
+        | AlpmError::Libcurl
+        | AlpmError::ExternalDownload
+        | AlpmError::ServerBadUrl
+        | AlpmError::ServerNone => FailureKind::Network,
+        AlpmError::HandleLock => FailureKind::Locked,
+        AlpmError::UnsatisfiedDeps | AlpmError::ConflictingDeps | AlpmError::FileConflicts => {
+            FailureKind::ResolutionFailed
+        }
+        AlpmError::BadPerms => FailureKind::NotAuthorized,
+        _ => FailureKind::Internal,
+    }
+}
+
+fn advice(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::DiskFull => "make room, for example with `omg clean`",
+        FailureKind::Untrusted => {
+            "what came is not what a trusted key vouches for: refresh, and do not trust this mirror if it stays so"
+        }
+        FailureKind::Network => "look at the connection and try again; what was fetched is kept",
+        FailureKind::ResolutionFailed => "nothing was changed",
+        FailureKind::NotAuthorized => "this takes root's rights",
+        _ => "`omg doctor` looks at what is left",
+    }
+}
+
+/// What the local database has: versions, architectures and reasons by name.
+struct Installed(BTreeMap<String, Known>);
+
+struct Known {
+    version: String,
+    arch: String,
+    explicit: bool,
+    size: i64,
+}
+
+impl Installed {
+    fn of(handle: &Alpm) -> Self {
+        let packages = handle.localdb().pkgs().into_iter().filter_map(|package| {
+            sound(|| {
+                let known = Known {
+                    version: package.version().to_string(),
+                    arch: package.arch().unwrap_or_default().to_owned(),
+                    explicit: package.reason() == PackageReason::Explicit,
+                    size: package.isize(),
+                };
+                (package.name().to_owned(), known)
+            })
+        });
+        Self(packages.collect())
+    }
+
+    /// What is different later, as the plan called it where it did. A reinstallation leaves no trace but in the plan.
+    fn changes(&self, later: &Self, plan: &Plan) -> Vec<Item> {
+        let mut items = Vec::new();
+        let planned = |name: &str, change: &[Change]| {
+            plan.items.iter().find(|item| item.name == name && change.contains(&item.change))
+        };
+        for (name, new) in &later.0 {
+            let changes = [Change::Install, Change::Upgrade, Change::Downgrade, Change::Reinstall];
+            let item = match self.0.get(name) {
+                Some(old) if old.version == new.version => {
+                    if old.explicit != new.explicit {
+                        let change = if new.explicit { Change::MarkExplicit } else { Change::MarkDependency };
+                        items.push(made(change, name, Some(old), Some(new)));
+                    }
+                    match planned(name, &[Change::Reinstall]) {
+                        Some(item) => item.clone(),
+                        None => continue,
+                    }
+                }
+                old => {
+                    let from = old.map(|old| old.version.clone()).unwrap_or_default();
+                    match planned(name, &changes).filter(|item| item.to == new.version) {
+                        Some(item) => Item { from, download: 0, ..item.clone() },
+                        None => {
+                            let newer =
+                                old.is_some_and(|old| alpm::vercmp(new.version.as_str(), old.version.as_str()).is_gt());
+                            let change = match old {
+                                None => Change::Install,
+                                Some(_) if newer => Change::Upgrade,
+                                Some(_) => Change::Downgrade,
+                            };
+                            made(change, name, old, Some(new))
+                        }
+                    }
+                }
+            };
+            items.push(Item { download: 0, ..item });
+        }
+        for (name, old) in self.0.iter().filter(|(name, _)| !later.0.contains_key(*name)) {
+            match planned(name, &[Change::Remove, Change::Purge]) {
+                Some(item) => items.push(item.clone()),
+                None => items.push(made(Change::Remove, name, Some(old), None)),
+            }
+        }
+        items.sort_unstable();
+        items
+    }
+}
+
+fn made(change: Change, name: &str, old: Option<&Known>, new: Option<&Known>) -> Item {
+    let version = |known: Option<&Known>| known.map(|known| known.version.clone()).unwrap_or_default();
+    let size = |known: Option<&Known>| known.map_or(0, |known| known.size);
+    Item {
+        change,
+        name: name.to_owned(),
+        arch: new.or(old).map(|known| known.arch.clone()).unwrap_or_default(),
+        from: version(old),
+        to: version(new),
+        repository: String::new(),
+        download: 0,
+        delta: size(new) - size(old),
+        explicit: new.or(old).is_some_and(|known| known.explicit),
+        sha256: String::new(),
+    }
+}

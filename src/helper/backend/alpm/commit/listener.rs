@@ -1,0 +1,313 @@
+//! What libalpm says while it works.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use alpm::{
+    Alpm, AnyDownloadEvent, AnyEvent, AnyQuestion, DownloadEvent, DownloadResult, Error as AlpmError,
+    Event as AlpmEvent, LogLevel, PackageOperation, Progress, Question as AlpmQuestion,
+};
+use omg::transaction::{Event, ItemState, Level, Phase, Plan, Question, QuestionKind};
+
+use super::super::super::report::Report;
+use super::super::super::{Caller, end_children};
+use super::super::{answers, sound};
+
+/// How often it is looked whether the caller wants an end.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Of the whole, how much fetching is, when there is something to fetch.
+const FETCH_SHARE: f64 = 0.5;
+
+/// The most of what errors, and of what scripts said, that is kept; in bytes.
+const KEPT: usize = 4096;
+
+/// The answer that imports a key; the other one is what is taken when nobody answers.
+const IMPORT: &str = "import";
+
+/// What a callback heard.
+enum Said {
+    Phase(Phase),
+    Item {
+        called: String,
+        state: ItemState,
+        done: u64,
+        total: u64,
+    },
+    /// Of the packages that are changed, from 0 to 1.
+    Changed(f64),
+    Message(Level, String),
+    /// A line of a package script's.
+    Script(String),
+    Key {
+        fingerprint: String,
+        owner: String,
+        answer: Sender<bool>,
+    },
+}
+
+/// What is of interest when it ends badly.
+#[derive(Debug, Default)]
+pub struct Heard {
+    errors: Vec<String>,
+    script: String,
+}
+
+impl Heard {
+    /// The errors that were logged; without any, libalpm's own word.
+    pub fn words(&self, error: AlpmError) -> String {
+        if self.errors.is_empty() { error.to_string() } else { self.last_words() }
+    }
+
+    pub fn last_words(&self) -> String {
+        self.errors.join("; ")
+    }
+}
+
+/// Does the work while another thread tells the caller what libalpm says meanwhile.
+pub fn listening<T>(
+    handle: Alpm,
+    caller: &dyn Caller,
+    plan: Option<&Plan>,
+    work: impl FnOnce(&mut Alpm) -> T,
+) -> (Alpm, T, Heard) {
+    let mut handle = handle;
+    let (sender, receiver) = channel();
+    let sandboxed = handle.sandbox_user().is_some();
+    listen(&handle, &sender);
+    drop(sender);
+    thread::scope(|scope| {
+        let listener = scope.spawn(move || Listener::new(caller, plan, sandboxed).run(&receiver));
+        let result = work(&mut handle);
+        // The callbacks hold the other ends of the channel.
+        let _ = (handle.take_raw_log_cb(), handle.take_raw_event_cb(), handle.take_raw_progress_cb());
+        let _ = (handle.take_raw_dl_cb(), handle.take_raw_question_cb());
+        let heard = listener.join().unwrap_or_default();
+        (handle, result, heard)
+    })
+}
+
+/// A callback that cannot be heard any more changes nothing: whoever listened is gone.
+fn listen(handle: &Alpm, sender: &Sender<Said>) {
+    handle.set_log_cb(sender.clone(), |level, text, sender| {
+        let level = match level {
+            LogLevel::ERROR => Level::Error,
+            LogLevel::WARNING => Level::Warning,
+            _ => return,
+        };
+        let _ = sender.send(Said::Message(level, text.trim_end().to_owned()));
+    });
+    handle.set_event_cb(sender.clone(), |event, sender| {
+        if let Some(Some(said)) = sound(|| heard(&event)) {
+            let _ = sender.send(said);
+        }
+    });
+    handle.set_progress_cb(sender.clone(), |kind, _, percent, of, current, sender| {
+        let changes = [
+            Progress::AddStart,
+            Progress::UpgradeStart,
+            Progress::DowngradeStart,
+            Progress::ReinstallStart,
+            Progress::RemoveStart,
+        ];
+        if changes.contains(&kind) && of > 0 {
+            let before = current.saturating_sub(1) as f64;
+            let _ = sender.send(Said::Changed((before + f64::from(percent) / 100.0) / of as f64));
+        }
+    });
+    handle.set_dl_cb(sender.clone(), |file, event, sender| {
+        if let Some(said) = fetched(file, &event) {
+            let _ = sender.send(said);
+        }
+    });
+    handle.set_question_cb(sender.clone(), |question, sender| asked(&question, sender));
+}
+
+fn heard(event: &AnyEvent) -> Option<Said> {
+    let item = |called: &str, state| Some(Said::Item { called: called.to_owned(), state, done: 0, total: 0 });
+    match event.event() {
+        AlpmEvent::PkgRetrieveStart(_) | AlpmEvent::RetrieveStart => Some(Said::Phase(Phase::Fetching)),
+        AlpmEvent::TransactionStart => Some(Said::Phase(Phase::Applying)),
+        AlpmEvent::PackageOperationStart(event) => match event.operation() {
+            PackageOperation::Remove(package) => item(package.name(), ItemState::Removing),
+            PackageOperation::Install(package)
+            | PackageOperation::Upgrade(package, _)
+            | PackageOperation::Reinstall(package, _)
+            | PackageOperation::Downgrade(package, _) => item(package.name(), ItemState::Unpacking),
+        },
+        AlpmEvent::PackageOperationDone(event) => match event.operation() {
+            PackageOperation::Remove(package) => item(package.name(), ItemState::Removed),
+            PackageOperation::Install(package)
+            | PackageOperation::Upgrade(package, _)
+            | PackageOperation::Reinstall(package, _)
+            | PackageOperation::Downgrade(package, _) => item(package.name(), ItemState::Installed),
+        },
+        AlpmEvent::ScriptletInfo(event) => Some(Said::Script(event.line().trim_end().to_owned())),
+        AlpmEvent::HookRunStart(event) => {
+            let text = event.desc().unwrap_or(event.name());
+            Some(Said::Message(Level::Info, format!("hook {} of {}: {text}", event.position(), event.total())))
+        }
+        AlpmEvent::PacnewCreated(event) => {
+            let text = format!("{0} was changed here and is kept; the package's is {0}.pacnew", event.file());
+            Some(Said::Message(Level::Warning, text))
+        }
+        AlpmEvent::PacsaveCreated(event) => {
+            let text = format!("{0} was changed here; what was in it is kept as {0}.pacsave", event.file());
+            Some(Said::Message(Level::Warning, text))
+        }
+        AlpmEvent::OptDepRemoval(event) => {
+            let text = format!("{} works better with {}, which is removed", event.pkg().name(), event.optdep().name());
+            Some(Said::Message(Level::Info, text))
+        }
+        AlpmEvent::DatabaseMissing(event) => {
+            let text = format!("the database of {} is not there; `omg refresh` fetches it", event.dbname());
+            Some(Said::Message(Level::Warning, text))
+        }
+        _ => None,
+    }
+}
+
+fn fetched(file: &str, event: &AnyDownloadEvent) -> Option<Said> {
+    // Signatures come beside what they sign.
+    if file.ends_with(".sig") {
+        return None;
+    }
+    let bytes = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+    let (state, done, total) = match event.event() {
+        DownloadEvent::Init(_) => (ItemState::Fetching, 0, 0),
+        DownloadEvent::Retry(_) => return None,
+        DownloadEvent::Progress(event) => (ItemState::Fetching, bytes(event.downloaded), bytes(event.total)),
+        DownloadEvent::Completed(event) => match event.result {
+            DownloadResult::Success => (ItemState::Fetched, bytes(event.total), bytes(event.total)),
+            DownloadResult::UpToDate => (ItemState::Hit, bytes(event.total), bytes(event.total)),
+            DownloadResult::Failed => (ItemState::Failed, 0, bytes(event.total)),
+        },
+    };
+    Some(Said::Item { called: file.to_owned(), state, done, total })
+}
+
+/// Only a key is asked about: the plan holds the answers to all else.
+fn asked(question: &AnyQuestion, sender: &Sender<Said>) {
+    let Some(AlpmQuestion::ImportKey(mut question)) = sound(|| question.question()) else {
+        let _ = sound(|| answers::answer(question));
+        return;
+    };
+    let (answer, answered) = channel();
+    let key = sound(|| (question.fingerprint().to_owned(), question.uid().to_owned()));
+    let asked = key.and_then(|(fingerprint, owner)| sender.send(Said::Key { fingerprint, owner, answer }).ok());
+    question.set_import(asked.is_some() && answered.recv().unwrap_or(false));
+}
+
+/// Tells the caller.
+struct Listener<'a> {
+    caller: &'a dyn Caller,
+    report: Report<'a>,
+    /// By what package files are called, how packages are, and how much there is to fetch of each.
+    files: Vec<(String, String, u64)>,
+    /// Bytes that were fetched of each file.
+    done: Vec<(String, u64)>,
+    to_fetch: u64,
+    /// Whether what fetches is a process of its own, which can be ended.
+    sandboxed: bool,
+    fetching: bool,
+    questions: u32,
+    heard: Heard,
+}
+
+impl<'a> Listener<'a> {
+    fn new(caller: &'a dyn Caller, plan: Option<&Plan>, sandboxed: bool) -> Self {
+        let report = plan.map_or_else(|| Report::of_all(caller), |plan| Report::new(caller, plan, 0.0, 1.0));
+        let items = plan.map(|plan| plan.items.as_slice()).unwrap_or_default();
+        Self {
+            caller,
+            report,
+            files: items
+                .iter()
+                .map(|item| (format!("{}-{}-", item.name, item.to), item.name.clone(), item.download))
+                .collect(),
+            done: Vec::new(),
+            to_fetch: items.iter().map(|item| item.download).sum(),
+            sandboxed,
+            fetching: plan.is_none(),
+            questions: 0,
+            heard: Heard::default(),
+        }
+    }
+
+    fn run(mut self, receiver: &Receiver<Said>) -> Heard {
+        loop {
+            let wait = self.report.due().unwrap_or(LOOK).min(LOOK);
+            match receiver.recv_timeout(wait) {
+                Ok(said) => self.take(said),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.report.tick();
+            if self.fetching && self.sandboxed && self.caller.is_cancelled() {
+                end_children();
+            }
+        }
+        self.report.flush();
+        self.heard
+    }
+
+    fn take(&mut self, said: Said) {
+        match said {
+            Said::Phase(phase) => {
+                self.report.flush();
+                self.fetching = phase == Phase::Fetching;
+                let cancellable = self.fetching && self.sandboxed;
+                self.caller.tell(Event::Phase { phase, cancellable });
+            }
+            Said::Item { called, state, done, total } => self.item(&called, state, done, total),
+            Said::Changed(fraction) => {
+                let start = if self.to_fetch > 0 { FETCH_SHARE } else { 0.0 };
+                self.report.progress(start + (1.0 - start) * fraction, 0, 0);
+            }
+            Said::Message(level, text) => {
+                if level == Level::Error && self.heard.errors.iter().map(String::len).sum::<usize>() < KEPT {
+                    self.heard.errors.push(text.clone());
+                }
+                self.report.flush();
+                self.caller.tell(Event::Message { level, text });
+            }
+            Said::Script(line) => {
+                if self.heard.script.len() < KEPT {
+                    self.heard.script.push_str(&line);
+                    self.caller.tell(Event::Message { level: Level::Info, text: line });
+                }
+            }
+            Said::Key { fingerprint, owner, answer } => {
+                self.report.flush();
+                self.questions += 1;
+                let question = Question {
+                    id: self.questions,
+                    kind: QuestionKind::Key { fingerprint, owner },
+                    choices: vec!["refuse".to_owned(), IMPORT.to_owned()],
+                };
+                // Nobody waits any more only when libalpm is gone.
+                let _ = answer.send(self.caller.ask(question) == IMPORT);
+            }
+        }
+    }
+
+    fn item(&mut self, called: &str, state: ItemState, done: u64, total: u64) {
+        let file = self.files.iter().find(|(start, ..)| called.starts_with(start));
+        let (name, expected) = file.map_or((called, 0), |(_, name, bytes)| (name.as_str(), *bytes));
+        let total = total.max(expected);
+        self.report.item(name, state, done, total);
+        if total == 0 {
+            return;
+        }
+        match self.done.iter_mut().find(|(known, _)| known == called) {
+            Some((_, known)) => *known = done,
+            None => self.done.push((called.to_owned(), done)),
+        }
+        let fetched: u64 = self.done.iter().map(|(_, done)| done).sum();
+        if self.to_fetch > 0 {
+            let fraction = fetched as f64 / self.to_fetch as f64;
+            self.report.progress(FETCH_SHARE * fraction.min(1.0), fetched.min(self.to_fetch), self.to_fetch);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! pacman: Arch Linux and its relatives, through libalpm.
+//!
+//! libalpm stays on one thread. Its bindings panic on text that is not UTF-8; what holds such text is left out ([`sound`]).
+
+mod answers;
+mod commit;
+mod record;
+mod relations;
+mod resolve;
+mod settings;
+mod sources;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use alpm::{Alpm, AlpmList, Db, Package, PackageReason, Usage};
+use omg::index::{Builder, Entry, EntryId, Meta, Version};
+use omg::package::{Flags, PackageDetails, VersionDetails, VersionSource};
+use omg::transaction::{Applied, Download, Failure, FailureKind, Outcome, Plan, Request};
+
+use super::{Backend, Caller, Contents, Error, System};
+use crate::index::Timings;
+use relations::Installed;
+use settings::Settings;
+
+/// What packages that no repository offers are labelled with.
+const LOCAL: &str = "local";
+
+/// The libalpm backend.
+#[derive(Debug)]
+pub struct Pacman;
+
+impl Backend for Pacman {
+    fn name(&self) -> &'static str {
+        "alpm"
+    }
+
+    fn read(&self, system: &System, timings: &mut Timings) -> Result<Contents, Error> {
+        let settings = Settings::read(system)?;
+        // Before anything is read: what changes from now on differs from its stamp.
+        let fingerprint = sources::fingerprint(&settings);
+        let last_refresh = sources::last_refresh(&settings);
+        timings.phase("settings and fingerprint");
+        let handle = settings.handle()?;
+        let native = settings.config.architecture.first().map_or("", String::as_str);
+        let mut reading = Reading { handle: &handle, settings: &settings, warnings: Vec::new(), unreadable: 0 };
+        let builder = reading.all(native, timings)?;
+        let mut warnings = reading.warnings;
+        if reading.unreadable > 0 {
+            warnings.push(format!("{} packages are left out: their text is not UTF-8", reading.unreadable));
+        }
+        Ok((builder, Meta { last_refresh, warnings, ..Meta::default() }, fingerprint))
+    }
+
+    fn plan(&self, system: &System, request: &Request) -> Result<Plan, Failure> {
+        resolve::plan(system, request)
+    }
+
+    fn commit(&self, system: &System, request: &Request, caller: &dyn Caller) -> Outcome {
+        commit::commit(system, request, caller)
+    }
+
+    fn sweep(&self, _: &System) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn download(&self, _: &System, _: &Download, _: &dyn Caller) -> Outcome {
+        let message = "packages of pacman's are not fetched into folders by this omg yet; use pacman -Sw";
+        let failure = Failure::new(FailureKind::BackendUnavailable, message);
+        Outcome::Failed { failure, applied: Applied::default() }
+    }
+
+    fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome {
+        commit::refresh(system, caller)
+    }
+}
+
+/// What the bindings read, unless they meet text that is not UTF-8, which they panic at.
+fn sound<T>(read: impl FnOnce() -> T) -> Option<T> {
+    // Nothing of ours is changed by what is read.
+    catch_unwind(AssertUnwindSafe(read)).ok()
+}
+
+/// Silences panics while it lives: those that [`sound`] catches are told as left out packages.
+struct Quiet;
+
+impl Quiet {
+    fn new() -> Self {
+        std::panic::set_hook(Box::new(|_| {}));
+        Self
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        let _ = std::panic::take_hook();
+    }
+}
+
+/// One package's name in all databases.
+#[derive(Default)]
+struct Known<'a> {
+    /// Position among the installed packages.
+    installed: Option<usize>,
+    /// In the order of the repositories.
+    offered: Vec<Offer<'a>>,
+}
+
+/// A package as a repository has it.
+struct Offer<'a> {
+    package: &'a Package,
+    database: &'a Db,
+    /// Whether packages may be installed from there (`Usage`, pacman.conf(5)).
+    installable: bool,
+}
+
+/// One pass over all databases.
+struct Reading<'a> {
+    handle: &'a Alpm,
+    settings: &'a Settings,
+    warnings: Vec<String>,
+    /// Packages left out.
+    unreadable: usize,
+}
+
+impl<'a> Reading<'a> {
+    fn all(&mut self, native: &str, timings: &mut Timings) -> Result<Builder, Error> {
+        let quiet = Quiet::new();
+        let mut known: BTreeMap<&str, Known<'a>> = BTreeMap::new();
+        let installed = Installed::read(self.handle.localdb(), &mut self.unreadable);
+        for (position, package) in installed.packages.iter().enumerate() {
+            known.entry(package.name()).or_default().installed = Some(position);
+        }
+        timings.phase("local database");
+        for database in self.handle.syncdbs() {
+            self.offers(database, &mut known);
+        }
+        timings.phase("sync databases");
+        let mut builder = Builder::new(native);
+        let mut ids: Vec<Option<EntryId>> = vec![None; installed.packages.len()];
+        let syncdbs = self.handle.syncdbs();
+        for (name, known) in &known {
+            match sound(|| self.describe(name, known, &installed, syncdbs)) {
+                Some(described) => {
+                    let id = described.add(name, native, &mut builder)?;
+                    if let Some(place) = known.installed.and_then(|position| ids.get_mut(position)) {
+                        *place = Some(id);
+                    }
+                }
+                None => self.unreadable += 1,
+            }
+        }
+        for (from, kind, to) in installed.edges() {
+            let id = |position: usize| ids.get(position).copied().flatten();
+            if let (Some(from), Some(to)) = (id(from), id(to)) {
+                builder.relate(from, kind, to);
+            }
+        }
+        drop(quiet);
+        timings.phase("build the snapshot");
+        Ok(builder)
+    }
+
+    fn offers(&mut self, database: &'a Db, known: &mut BTreeMap<&'a str, Known<'a>>) {
+        let usage = database.usage().unwrap_or(Usage::ALL);
+        if !usage.intersects(Usage::SEARCH | Usage::INSTALL | Usage::UPGRADE) {
+            return;
+        }
+        if let Err(error) = database.is_valid() {
+            let name = database.name();
+            self.warnings.push(format!("the database of {name} cannot be used: {error}; `omg refresh` fetches it"));
+            return;
+        }
+        for package in database.pkgs() {
+            match sound(|| package.name()) {
+                Some(name) => known.entry(name).or_default().offered.push(Offer {
+                    package,
+                    database,
+                    installable: usage.contains(Usage::INSTALL),
+                }),
+                None => self.unreadable += 1,
+            }
+        }
+    }
+
+    fn describe(
+        &self,
+        name: &str,
+        known: &Known<'a>,
+        installed: &Installed<'a>,
+        syncdbs: AlpmList<'_, &Db>,
+    ) -> Described {
+        let local = known.installed.and_then(|position| installed.get(position));
+        let mut flags = Flags::empty();
+        let mut versions = Vec::with_capacity(known.offered.len() + 1);
+        let mut current = None;
+        if let Some((package, needed)) = local {
+            current = Some(package.version());
+            flags |= Flags::INSTALLED;
+            flags.set(Flags::EXPLICIT, package.reason() == PackageReason::Explicit);
+            let unneeded = needed.by.is_empty() && needed.optional_for.is_empty();
+            flags.set(Flags::ORPHAN, !flags.contains(Flags::EXPLICIT) && unneeded);
+            flags.set(Flags::UPGRADABLE, package.sync_new_version(syncdbs).is_some());
+            flags.set(Flags::FOREIGN, known.offered.is_empty());
+            flags.set(Flags::HELD, package.should_ignore());
+            flags.set(Flags::BROKEN, known.installed.is_some_and(|position| installed.is_broken(position)));
+        }
+        flags.set(Flags::ESSENTIAL, self.settings.config.hold_pkg.iter().any(|held| held == name));
+        for offer in &known.offered {
+            let is_current = current == Some(offer.package.version()) && !versions.iter().any(is_installed);
+            let mut version = record::version(offer.package, offer.database.name(), local.filter(|_| is_current));
+            version.candidate = offer.installable && !versions.iter().any(is_candidate);
+            let server = offer.database.servers().first().unwrap_or_default();
+            version.sources =
+                vec![VersionSource { priority: 0, description: format!("{} {server}", offer.database.name()) }];
+            versions.push(version);
+        }
+        if let Some((package, needed)) = local.filter(|_| !versions.iter().any(is_installed)) {
+            let version = record::version(package, LOCAL, Some((package, needed)));
+            // Nothing would take its place.
+            versions.push(VersionDetails { candidate: versions.is_empty(), ..version });
+        }
+        let mut provides: Vec<String> = Vec::new();
+        let own = known.offered.iter().map(|offer| offer.package).chain(local.map(|(package, _)| package));
+        for provided in own.flat_map(|package| package.provides()) {
+            if provided.name() != name && !provides.iter().any(|known| known == provided.name()) {
+                provides.push(provided.name().to_owned());
+            }
+        }
+        Described { flags, details: PackageDetails { versions, pin: None }, provides }
+    }
+}
+
+fn is_installed(version: &VersionDetails) -> bool {
+    version.installed
+}
+
+fn is_candidate(version: &VersionDetails) -> bool {
+    version.candidate
+}
+
+/// What the snapshot takes of one package.
+struct Described {
+    flags: Flags,
+    details: PackageDetails,
+    provides: Vec<String>,
+}
+
+impl Described {
+    fn add(&self, name: &str, native: &str, builder: &mut Builder) -> io::Result<EntryId> {
+        let versions = &self.details.versions;
+        let candidate = versions.iter().find(|version| version.candidate);
+        let installed = versions.iter().find(|version| version.installed);
+        let shown = candidate.or(installed);
+        let arch = shown.map_or(native, |version| version.arch.as_str());
+        let entry = Entry {
+            name,
+            arch: if arch == "any" { native } else { arch },
+            preferred: true,
+            flags: self.flags,
+            candidate: candidate.map(short),
+            installed: installed.map(short),
+            download_size: candidate.map_or(0, |version| version.download_size),
+            summary: shown.map_or("", |version| &version.summary),
+            description: "",
+            provides: &self.provides,
+        };
+        builder.add(&entry, &self.details)
+    }
+}
+
+fn short(version: &VersionDetails) -> Version<'_> {
+    Version { version: &version.version, arch: &version.arch, repository: &version.repository }
+}

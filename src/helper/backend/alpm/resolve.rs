@@ -1,0 +1,456 @@
+//! Resolves actions as pacman would.
+
+use alpm::{Alpm, Db, Error as AlpmError, Package, PackageReason, PrepareData, PrepareError, TransFlag, Usage};
+use omg::transaction::{
+    Action, Change, Failure, FailureKind, HeldBack, HoldReason, Item, Plan, Request, Resolution, Risk, Verb,
+};
+
+use super::super::System;
+use super::answers::Answers;
+use super::commit::clean;
+use super::relations::Installed;
+use super::settings::Settings;
+use super::{LOCAL, sound};
+
+/// A request, prepared as a transaction of libalpm's.
+pub struct Resolved {
+    pub settings: Settings,
+    /// Holds the prepared transaction: ready to be committed, or released.
+    pub handle: Alpm,
+    pub plan: Plan,
+}
+
+/// Whether libalpm's lock is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lock {
+    Take,
+    Leave,
+}
+
+/// The plan for a request; nothing is locked and nothing changed.
+///
+/// # Errors
+/// When there is no such plan, in libalpm's own words, or its databases cannot be read.
+pub fn plan(system: &System, request: &Request) -> Result<Plan, Failure> {
+    let settings = Settings::read(system).map_err(|error| unavailable(&error.to_string()))?;
+    let handle = settings.handle().map_err(|error| unavailable(&error.to_string()))?;
+    resolved(system, settings, handle, request, Lock::Leave).map(|mut resolved| {
+        // Nothing was locked: there is nothing that this could fail at.
+        let _ = resolved.handle.trans_release();
+        resolved.plan
+    })
+}
+
+/// Marks in a transaction of `handle` what the request asks for, and lets libalpm prepare it.
+///
+/// # Errors
+/// As [`plan`], and [`FailureKind::Locked`].
+pub fn resolved(
+    system: &System,
+    settings: Settings,
+    mut handle: Alpm,
+    request: &Request,
+    lock: Lock,
+) -> Result<Resolved, Failure> {
+    let mut resolution = Resolution::default();
+    let answers = Answers::listen(&handle);
+    let wanted = Wanted::of(request);
+    let mut flags = wanted.flags;
+    if lock == Lock::Leave {
+        flags |= TransFlag::NO_LOCK;
+    }
+    handle.trans_init(flags).map_err(|error| match error {
+        AlpmError::HandleLock => locked(&handle),
+        error => internal("a transaction cannot be begun", error),
+    })?;
+    let added = mark(&handle, &settings, request, &wanted, &mut resolution);
+    let prepared = added.and_then(|()| {
+        if wanted.upgrade {
+            handle.sync_sysupgrade(false).map_err(|error| internal("the upgrade cannot be worked out", error))?;
+        }
+        if handle.trans_add().is_empty() && handle.trans_remove().is_empty() {
+            return Ok(());
+        }
+        let answers = &answers;
+        handle.trans_prepare().map_err(|error| unresolved(&error, answers))
+    });
+    if let Err(failure) = prepared {
+        let _ = handle.trans_release();
+        return Err(failure);
+    }
+    let read = sound(|| items(&handle, &settings, &wanted, &mut resolution));
+    if read.is_none() {
+        let _ = handle.trans_release();
+        let message = "a package that would change has text that is not UTF-8; remove the repository it is from";
+        return Err(Failure::new(FailureKind::ResolutionFailed, message));
+    }
+    resolution.notes.append(&mut answers.notes());
+    // A plan for one system must not be taken for one of another that happens to come to the same.
+    resolution.place = (system.root.is_some() || !system.options.is_empty()).then(|| format!("{system:?}"));
+    let plan = Plan::new(request.actions.clone(), request.options.clone(), resolution);
+    Ok(Resolved { settings, handle, plan })
+}
+
+fn unavailable(text: &str) -> Failure {
+    Failure::new(FailureKind::BackendUnavailable, text)
+}
+
+fn internal(what: &str, error: AlpmError) -> Failure {
+    Failure::new(FailureKind::Internal, format!("{what}: {error}"))
+}
+
+fn locked(handle: &Alpm) -> Failure {
+    let message = format!(
+        "another program holds the package system's lock {}; try again when it is done, or wait with --wait",
+        handle.lockfile()
+    );
+    Failure::new(FailureKind::Locked, message)
+}
+
+/// What the actions of a request come to for the whole transaction.
+struct Wanted {
+    flags: TransFlag,
+    upgrade: bool,
+    autoremove: bool,
+    /// Names of what is to be a dependency afterwards, whoever asks for it by name.
+    dependencies: Vec<String>,
+}
+
+impl Wanted {
+    fn of(request: &Request) -> Self {
+        let asks = |verb: Verb| request.actions.iter().any(|action| action.verb() == verb);
+        let mut flags = TransFlag::NONE;
+        // As `pacman -Rn`: without a copy of changed configuration files.
+        flags.set(TransFlag::NO_SAVE, asks(Verb::Purge) && !asks(Verb::Remove));
+        // As `pacman -Rs`: with what only the removed packages needed.
+        flags.set(TransFlag::RECURSE, asks(Verb::Autoremove));
+        flags.set(TransFlag::DOWNLOAD_ONLY, request.options.download_only);
+        let marks = request.actions.iter().filter(|action| action.verb() == Verb::MarkDependency);
+        Self {
+            flags,
+            upgrade: asks(Verb::UpgradeAll) || asks(Verb::FullUpgrade),
+            autoremove: asks(Verb::Autoremove),
+            dependencies: marks.map(|action| Target::parse(action.target()).name.to_owned()).collect(),
+        }
+    }
+}
+
+/// What a target of an action means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Target<'a> {
+    repository: Option<&'a str>,
+    name: &'a str,
+    version: Option<&'a str>,
+}
+
+impl<'a> Target<'a> {
+    /// `NAME`, `REPOSITORY/NAME`, `NAME=VERSION`, `NAME:ARCH`; libalpm knows one architecture only.
+    fn parse(text: &'a str) -> Self {
+        let (text, version) = match text.split_once('=') {
+            Some((name, version)) => (name, Some(version)),
+            None => (text, None),
+        };
+        let (repository, name) = match text.split_once('/') {
+            Some((repository, name)) => (Some(repository), name),
+            None => (None, text),
+        };
+        let name = name.split_once(':').map_or(name, |(name, _)| name);
+        Self { repository, name, version }
+    }
+}
+
+/// Adds everything that is asked for by name.
+fn mark(
+    handle: &Alpm,
+    settings: &Settings,
+    request: &Request,
+    wanted: &Wanted,
+    resolution: &mut Resolution,
+) -> Result<(), Failure> {
+    for action in &request.actions {
+        match action.verb() {
+            Verb::Install | Verb::Reinstall | Verb::Upgrade => install(handle, action, wanted, resolution)?,
+            Verb::Remove | Verb::Purge => remove(handle, action, resolution)?,
+            Verb::MarkExplicit | Verb::MarkDependency => reason(handle, action, resolution)?,
+            Verb::Hold | Verb::Unhold => {
+                let message = format!(
+                    "pacman keeps what it holds in {}: change IgnorePkg there for {}",
+                    settings.file,
+                    action.target()
+                );
+                return Err(Failure::new(FailureKind::InvalidArgument, message));
+            }
+            Verb::InstallFile => {
+                let message = "package files of pacman's are not installed by this omg yet; use pacman -U";
+                return Err(Failure::new(FailureKind::BackendUnavailable, message));
+            }
+            Verb::Clean => resolution.items.extend(clean::items(settings)),
+            Verb::UpgradeAll | Verb::FullUpgrade | Verb::Autoremove | Verb::Repair => {}
+        }
+    }
+    if wanted.autoremove {
+        let mut unreadable = 0;
+        let installed = Installed::read(handle.localdb(), &mut unreadable);
+        for package in installed.orphans() {
+            add_removal(handle, package)?;
+        }
+    }
+    Ok(())
+}
+
+fn install(handle: &Alpm, action: &Action, all: &Wanted, resolution: &mut Resolution) -> Result<(), Failure> {
+    let target = Target::parse(action.target());
+    let databases: Vec<&Db> = handle
+        .syncdbs()
+        .into_iter()
+        .filter(|database| database.usage().unwrap_or(Usage::ALL).contains(Usage::INSTALL))
+        .filter(|database| target.repository.is_none_or(|repository| database.name() == repository))
+        .collect();
+    if let Some(repository) = target.repository
+        && databases.is_empty()
+    {
+        let known: Vec<&str> = handle.syncdbs().into_iter().map(Db::name).collect();
+        let message = format!("there is no repository {repository}; there are {}", known.join(", "));
+        return Err(Failure::new(FailureKind::NotFound, message));
+    }
+    let wanted = match target.version {
+        Some(version) => format!("{}={version}", target.name),
+        None => target.name.to_owned(),
+    };
+    let literal = databases.iter().find_map(|database| {
+        let package = database.pkg(target.name).ok()?;
+        target.version.is_none_or(|version| package.version().as_str() == version).then_some(package)
+    });
+    let found = literal.or_else(|| {
+        databases.iter().copied().collect::<alpm::AlpmListMut<&Db>>().list().find_satisfier(wanted.as_str())
+    });
+    if let Some(package) = found {
+        return add(handle, action.verb(), package, all, resolution);
+    }
+    if target.version.is_none() {
+        let members: Vec<&Package> = databases
+            .iter()
+            .filter_map(|database| database.group(target.name).ok())
+            .flat_map(|group| group.packages())
+            .collect();
+        if !members.is_empty() {
+            for package in members {
+                if !handle.trans_add().into_iter().any(|added| added.name() == package.name()) {
+                    add(handle, action.verb(), package, all, resolution)?;
+                }
+            }
+            return Ok(());
+        }
+    }
+    let message = match target.version {
+        Some(version) => format!("no repository has version {version} of {}", target.name),
+        None => format!("no package, group or provider is called {}", target.name),
+    };
+    Err(Failure::new(FailureKind::NotFound, message))
+}
+
+fn add(handle: &Alpm, verb: Verb, package: &Package, all: &Wanted, resolution: &mut Resolution) -> Result<(), Failure> {
+    let name = package.name();
+    let installed = handle.localdb().pkg(name).ok();
+    match (verb, installed) {
+        (Verb::Upgrade, None) => {
+            let message = format!("{name} is not installed, so it cannot be upgraded; install it");
+            return Err(Failure::new(FailureKind::NotFound, message));
+        }
+        (Verb::Reinstall, None) => {
+            let message = format!("{name} is not installed, so it cannot be reinstalled; install it");
+            return Err(Failure::new(FailureKind::NotFound, message));
+        }
+        (Verb::Install | Verb::Upgrade, Some(installed)) if installed.version() == package.version() => {
+            resolution.notes.push(format!("{name} is already the newest version ({}).", installed.version()));
+            let stays_dependency = all.dependencies.iter().any(|known| known == name);
+            if verb == Verb::Install && installed.reason() == PackageReason::Depend && !stays_dependency {
+                resolution.items.push(marked(Change::MarkExplicit, installed));
+            }
+            return Ok(());
+        }
+        _ => {}
+    }
+    match handle.trans_add_pkg(package) {
+        Ok(()) => {}
+        // Asked for twice.
+        Err(error) if error.error == AlpmError::TransDupTarget => return Ok(()),
+        Err(error) if error.error == AlpmError::PkgIgnored => {
+            let message = format!("{name} is ignored by pacman's configuration (IgnorePkg, IgnoreGroup)");
+            return Err(Failure::new(FailureKind::ResolutionFailed, message));
+        }
+        Err(error) => return Err(internal(&format!("{name} cannot be added"), error.error)),
+    }
+    if package.should_ignore() {
+        resolution.risks.push(Risk::ChangesHeld(name.to_owned()));
+    }
+    Ok(())
+}
+
+fn remove(handle: &Alpm, action: &Action, resolution: &mut Resolution) -> Result<(), Failure> {
+    let target = Target::parse(action.target());
+    let local = handle.localdb();
+    if let Ok(package) = local.pkg(target.name) {
+        return add_removal(handle, package);
+    }
+    let members: Vec<&Package> = local.group(target.name).into_iter().flat_map(|group| group.packages()).collect();
+    if members.is_empty() {
+        resolution.notes.push(format!("Package '{}' is not installed, so not removed", target.name));
+    }
+    members.into_iter().try_for_each(|package| add_removal(handle, package))
+}
+
+fn add_removal(handle: &Alpm, package: &Package) -> Result<(), Failure> {
+    match handle.trans_remove_pkg(package) {
+        Ok(()) | Err(AlpmError::TransDupTarget) => Ok(()),
+        Err(error) => Err(internal(&format!("{} cannot be removed", package.name()), error)),
+    }
+}
+
+fn reason(handle: &Alpm, action: &Action, resolution: &mut Resolution) -> Result<(), Failure> {
+    let target = Target::parse(action.target());
+    let explicit = action.verb() == Verb::MarkExplicit;
+    let change = if explicit { Change::MarkExplicit } else { Change::MarkDependency };
+    match handle.localdb().pkg(target.name) {
+        Ok(package) if (package.reason() == PackageReason::Explicit) == explicit => {
+            resolution.notes.push(format!("{}: {change} changes nothing, it is so already", target.name));
+        }
+        Ok(package) => resolution.items.push(marked(change, package)),
+        // Its own item says what it is afterwards.
+        Err(_) if handle.trans_add().into_iter().any(|added| added.name() == target.name) => {}
+        Err(_) => {
+            let message = format!("{} is not installed, so it cannot be marked", target.name);
+            return Err(Failure::new(FailureKind::NotFound, message));
+        }
+    }
+    Ok(())
+}
+
+fn marked(change: Change, package: &Package) -> Item {
+    Item {
+        from: package.version().to_string(),
+        explicit: change == Change::MarkExplicit,
+        ..item(change, package, package.version().as_str())
+    }
+}
+
+fn item(change: Change, package: &Package, to: &str) -> Item {
+    Item {
+        change,
+        name: package.name().to_owned(),
+        arch: package.arch().unwrap_or_default().to_owned(),
+        from: String::new(),
+        to: to.to_owned(),
+        repository: String::new(),
+        download: 0,
+        delta: 0,
+        explicit: package.reason() == PackageReason::Explicit,
+        sha256: String::new(),
+    }
+}
+
+/// Everything that the prepared transaction does.
+fn items(handle: &Alpm, settings: &Settings, wanted: &Wanted, resolution: &mut Resolution) {
+    let local = handle.localdb();
+    for package in handle.trans_remove() {
+        let change = if wanted.flags.contains(TransFlag::NO_SAVE) { Change::Purge } else { Change::Remove };
+        if settings.config.hold_pkg.iter().any(|held| held == package.name()) {
+            resolution.risks.push(Risk::RemovesEssential(package.name().to_owned()));
+        }
+        let from = package.version().to_string();
+        resolution.items.push(Item { from, delta: -package.isize(), ..item(change, package, "") });
+    }
+    for package in handle.trans_add() {
+        let version = package.version();
+        let installed = local.pkg(package.name()).ok();
+        let change = match installed.map(|installed| installed.version()) {
+            None => Change::Install,
+            Some(old) if old < version => Change::Upgrade,
+            Some(old) if old > version => Change::Downgrade,
+            Some(_) => Change::Reinstall,
+        };
+        let mut added = item(change, package, version.as_str());
+        added.delta = package.isize();
+        if let Some(installed) = installed {
+            added.from = installed.version().to_string();
+            added.delta -= installed.isize();
+            added.explicit = installed.reason() == PackageReason::Explicit;
+        } else if wanted.dependencies.contains(&added.name) {
+            added.explicit = false;
+        }
+        added.download = u64::try_from(package.download_size()).unwrap_or(0);
+        added.repository = package.db().map_or(LOCAL, Db::name).to_owned();
+        package.sha256sum().unwrap_or_default().clone_into(&mut added.sha256);
+        if package.db().is_none() {
+            resolution.risks.push(Risk::Untrusted(added.name.clone()));
+        }
+        resolution.items.push(added);
+    }
+    let behind = behind(handle);
+    if wanted.upgrade {
+        resolution.held_back = behind.into_iter().filter(|held| !changes(resolution, &held.name)).collect();
+    } else if resolution.items.iter().any(|item| matches!(item.change, Change::Install | Change::Upgrade)) {
+        let others = behind.iter().filter(|held| held.reason != HoldReason::Held && !changes(resolution, &held.name));
+        let others = others.count();
+        if others > 0 {
+            resolution.notes.push(format!(
+                "{others} installed packages have newer versions in the databases: what is installed beside them was \
+                 built for those, a partial upgrade that Arch does not support; `omg upgrade` upgrades them all"
+            ));
+        }
+    }
+}
+
+fn changes(resolution: &Resolution, name: &str) -> bool {
+    resolution.items.iter().any(|item| item.name == name)
+}
+
+/// The installed packages that the databases have newer versions of.
+fn behind(handle: &Alpm) -> Vec<HeldBack> {
+    let newer = |package: &Package| {
+        let newer = package.sync_new_version(handle.syncdbs())?;
+        let held = package.should_ignore() || newer.should_ignore();
+        Some(HeldBack {
+            name: package.name().to_owned(),
+            arch: package.arch().unwrap_or_default().to_owned(),
+            from: package.version().to_string(),
+            to: newer.version().to_string(),
+            reason: if held { HoldReason::Held } else { HoldReason::Dependencies },
+        })
+    };
+    handle.localdb().pkgs().into_iter().filter_map(newer).collect()
+}
+
+/// Why libalpm finds no plan, in its terms.
+fn unresolved(error: &PrepareError<'_>, answers: &Answers) -> Failure {
+    let mut lines = Vec::new();
+    let told = sound(|| match error.data() {
+        Some(PrepareData::UnsatisfiedDeps(missing)) => {
+            for missing in missing {
+                let cause = missing.causing_pkg().map(|cause| format!(", which {cause} would break or take away"));
+                lines.push(format!("{} needs {}{}", missing.target(), missing.depend(), cause.unwrap_or_default()));
+            }
+        }
+        Some(PrepareData::ConflictingDeps(conflicts)) => {
+            for conflict in conflicts {
+                let (one, other) = (conflict.package1().name(), conflict.package2().name());
+                lines.push(format!("{one} and {other} conflict ({}); remove one of them", conflict.reason()));
+            }
+        }
+        Some(PrepareData::PkgInvalidArch(packages)) => {
+            for package in packages {
+                let arch = package.arch().unwrap_or("no architecture");
+                lines.push(format!(
+                    "{} is for {arch}, which this machine's configuration does not name",
+                    package.name()
+                ));
+            }
+        }
+        None => {}
+    });
+    if told.is_none() || lines.is_empty() {
+        lines.push(error.error().to_string());
+    }
+    lines.extend(answers.notes());
+    Failure::new(FailureKind::ResolutionFailed, lines.join("\n"))
+}

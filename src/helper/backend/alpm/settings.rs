@@ -1,0 +1,82 @@
+//! pacman's configuration, as pacman itself reads it: pacman-conf(8) expands the file, and what it prints sets the handle.
+
+use std::path::Path;
+
+use alpm::Alpm;
+use pacmanconf::Config;
+
+use super::super::{Error, System};
+
+/// Where pacman looks for its configuration.
+pub const CONFIG: &str = "/etc/pacman.conf";
+
+/// pacman's settings, and the file that they are from.
+#[derive(Debug)]
+pub struct Settings {
+    pub config: Config,
+    /// The file that pacman-conf started from.
+    pub file: String,
+}
+
+impl Settings {
+    /// Reads pacman.conf(5), of the machine or of the system's root, and applies the options of `system` last. These name
+    /// what pacman's own command line can: `Config`, `DBPath`, `CacheDir`, `GPGDir`, `HookDir`, `LogFile`.
+    ///
+    /// # Errors
+    /// When the file has errors, in pacman-conf's words, or an option is not one of these.
+    pub fn read(system: &System) -> Result<Self, Error> {
+        let root = system.root.as_deref().map(std::path::absolute).transpose()?;
+        let root = match &root {
+            Some(root) if !root.is_dir() => return Err(format!("the root {} is no folder", root.display()).into()),
+            Some(root) => Some(root.to_str().ok_or_else(|| format!("the root {} is not UTF-8", root.display()))?),
+            None => None,
+        };
+        let mut options = Vec::new();
+        let mut file = root.map_or_else(|| CONFIG.to_owned(), |root| format!("{}{CONFIG}", root.trim_end_matches('/')));
+        for option in &system.options {
+            match option.split_once('=') {
+                Some(("Config", value)) => value.clone_into(&mut file),
+                Some(option) => options.push(option),
+                None => return Err(format!("option {option}: expected Key=Value").into()),
+            }
+        }
+        let mut reading = Config::options();
+        reading.pacman_conf(&file);
+        if let Some(root) = root {
+            reading.root_dir(root);
+        }
+        let mut config = reading.read().map_err(|error| format!("pacman-conf cannot read {file}: {error}"))?;
+        for (key, value) in options {
+            let value = value.to_owned();
+            match key {
+                "DBPath" => config.db_path = value,
+                "CacheDir" => config.cache_dir = vec![value],
+                "GPGDir" => config.gpg_dir = value,
+                "HookDir" => config.hook_dir = vec![value],
+                "LogFile" => config.log_file = value,
+                _ => {
+                    let known = "Config, DBPath, CacheDir, GPGDir, HookDir, LogFile";
+                    return Err(format!("option {key}: pacman has no such option; there are {known}").into());
+                }
+            }
+        }
+        Ok(Self { config, file })
+    }
+
+    /// A handle with these settings and every configured repository registered.
+    ///
+    /// # Errors
+    /// In libalpm's words.
+    pub fn handle(&self) -> Result<Alpm, Error> {
+        let config = &self.config;
+        let cannot = |error: alpm::Error| format!("libalpm cannot be set up from {}: {error}", self.file);
+        if !Path::new(&config.db_path).is_dir() {
+            return Err(format!("there is no package database: {} is no folder", config.db_path).into());
+        }
+        let mut handle = Alpm::new(config.root_dir.as_str(), config.db_path.as_str()).map_err(cannot)?;
+        alpm_utils::configure_alpm(&mut handle, config).map_err(cannot)?;
+        // Which the library above leaves out.
+        handle.set_ignoregroups(config.ignore_group.iter()).map_err(cannot)?;
+        Ok(handle)
+    }
+}

@@ -1,0 +1,110 @@
+//! The files behind libalpm's answers.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use omg::index::Fingerprint;
+
+use super::settings::Settings;
+
+/// The longest configuration file that is searched for others, in bytes.
+const MAX_CONFIG: u64 = 1 << 20;
+/// The most configuration files that are followed through `Include`.
+const MAX_INCLUDED: usize = 256;
+/// How often the files are listed again because something changed among them meanwhile.
+const MAX_LISTINGS: usize = 5;
+
+/// The stamps of every file and folder whose change may change what libalpm answers, whether it exists or not.
+pub fn fingerprint(settings: &Settings) -> Fingerprint {
+    let mut paths = all(settings);
+    for _ in 0..MAX_LISTINGS {
+        let fingerprint = Fingerprint::take(paths.iter().cloned());
+        let again = all(settings);
+        if again == paths {
+            return fingerprint;
+        }
+        paths = again;
+    }
+    Fingerprint::take(paths)
+}
+
+/// The database's own folder stands for all that is below `local`: libalpm changes nothing there without its lock, which is
+/// a file in that folder that appears before and goes afterwards. Stamping each package's record would take longer than a
+/// search.
+fn all(settings: &Settings) -> Vec<PathBuf> {
+    let database = Path::new(&settings.config.db_path);
+    let mut paths = vec![database.to_owned(), database.join("local"), database.join("sync")];
+    for repository in &settings.config.repos {
+        paths.extend(["db", "db.sig"].map(|ending| sync_file(settings, &repository.name, ending)));
+    }
+    paths.extend(configuration(Path::new(&settings.file)));
+    // Equal paths must be equal text.
+    paths.iter().map(|path| path.components().collect()).collect()
+}
+
+/// A file of a sync database.
+fn sync_file(settings: &Settings, repository: &str, ending: &str) -> PathBuf {
+    Path::new(&settings.config.db_path).join("sync").join(format!("{repository}.{ending}"))
+}
+
+/// When a sync database was last fetched or found to be current, Unix time in seconds; 0 when there is none.
+///
+/// The modification time of a database is the server's, so this is when the newest one got its name here, or when something
+/// was last put into their folder.
+pub fn last_refresh(settings: &Settings) -> u64 {
+    let fetched = settings.config.repos.iter().filter_map(|repository| {
+        sync_file(settings, &repository.name, "db").symlink_metadata().ok().map(|found| found.ctime())
+    });
+    let Some(fetched) = fetched.max() else { return 0 };
+    let worked = Path::new(&settings.config.db_path).join("sync").metadata().map_or(0, |found| found.mtime());
+    u64::try_from(fetched.max(worked)).unwrap_or(0)
+}
+
+/// The configuration file, those that it includes (`Include`, pacman.conf(5)) and the folders that these are looked for in.
+fn configuration(file: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = vec![file.to_owned()];
+    let mut unread = vec![file.to_owned()];
+    while let Some(file) = unread.pop() {
+        for pattern in includes_of(&file) {
+            let (folder, files) = matching(&pattern);
+            found.extend(folder.filter(|folder| !found.contains(folder)));
+            for path in files {
+                if found.len() < MAX_INCLUDED && !found.contains(&path) {
+                    unread.push(path.clone());
+                    found.push(path);
+                }
+            }
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+/// The patterns after `Include` in one configuration file.
+fn includes_of(file: &Path) -> Vec<String> {
+    let mut text = String::new();
+    if !file.is_file() || File::open(file).and_then(|file| file.take(MAX_CONFIG).read_to_string(&mut text)).is_err() {
+        return Vec::new();
+    }
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .filter(|(key, value)| key.trim() == "Include" && value.trim().starts_with('/'))
+        .map(|(_, value)| value.trim().to_owned())
+        .collect()
+}
+
+/// What a pattern of glob(7) may mean: without wildcards itself; with some in its last part every file beside it, and the
+/// folder, in which another one may appear. A file too many costs a look.
+fn matching(pattern: &str) -> (Option<PathBuf>, Vec<PathBuf>) {
+    if !pattern.contains(['*', '?', '[']) {
+        return (None, vec![PathBuf::from(pattern)]);
+    }
+    let folder = Path::new(pattern).parent().filter(|folder| !folder.to_string_lossy().contains(['*', '?', '[']));
+    let Some(folder) = folder else { return (None, Vec::new()) };
+    let entries = folder.read_dir().into_iter().flatten().filter_map(Result::ok);
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    files.sort_unstable();
+    (Some(folder.to_owned()), files)
+}

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Makes what the pacman tests run in: a Debian that ships Arch's libalpm, pacman and makepkg, and our programs built there
+# with both backends. Both are kept in ${OMG_TEST_CACHE:-/var/cache/omg-tests}.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+cache=${OMG_TEST_CACHE:-/var/cache/omg-tests}
+root=$cache/forky
+cargo_home=${CARGO_HOME:-$HOME/.cargo} rustup_home=${RUSTUP_HOME:-$HOME/.rustup}
+packages=bubblewrap,ca-certificates,fakeroot,g++,gcc,git,gnupg,libalpm-dev,libapt-pkg-dev,libarchive-dev,libarchive-tools
+packages+=,libc6-dev,libcurl4-openssl-dev,libgpgme-dev,libssl-dev,makepkg,pacman-package-manager,pkgconf,xz-utils,zstd
+
+mkdir -p "$cache"
+exec 9>"$cache/forky.lock"
+flock 9
+if [ ! -e "$root/var/lib/dpkg/status" ]; then
+    # Renamed when it is complete: an interrupted run leaves no root.
+    unfinished=$(mktemp -d "$cache/forky.XXXXXX")
+    trap 'rm -rf --one-file-system "$unfinished"' EXIT
+    debootstrap --variant=minbase --include="$packages" forky "$unfinished/root" \
+        "${OMG_TEST_MIRROR:-http://deb.debian.org/debian}" /usr/share/debootstrap/scripts/sid
+    mv "$unfinished/root" "$root"
+fi
+
+# What cargo needs that is not here yet; the build itself has no network.
+cargo fetch --locked --quiet
+
+mkdir -p "$cache/forky-target" "$cache/forky-programs"
+unshare --mount --propagation=private --pid --fork --kill-child sh -s \
+    "$root" "$PWD" "$cargo_home" "$rustup_home" "$cache/forky-target" <<'IN'
+set -eu
+base=/mnt
+mount -t tmpfs tmpfs "$base"
+mkdir "$base/upper" "$base/work" "$base/root"
+mount -t overlay -o "lowerdir=$1,upperdir=$base/upper,workdir=$base/work" overlay "$base/root"
+for pair in "$2:/src" "$3:/cargo" "$4:/rustup" "$5:/target"; do
+    mkdir -p "$base/root${pair#*:}"
+    mount --bind "${pair%%:*}" "$base/root${pair#*:}"
+done
+mount -o remount,bind,ro "$base/root/src"
+mount --rbind /dev "$base/root/dev"
+mount -t proc proc "$base/root/proc"
+exec chroot "$base/root" env -i HOME=/root CARGO_HOME=/cargo RUSTUP_HOME=/rustup CARGO_TARGET_DIR=/target \
+    CARGO_NET_OFFLINE=true PATH=/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    CI="${CI:-}" sh -euc '
+        cd /src
+        # Nowhere else is this code compiled.
+        [ "$CI" != true ] || cargo clippy --locked --features arch,debian --bin omg-helper -- -D warnings
+        cargo build --locked --features arch,debian --bin omg --bin omgd --bin omg-helper'
+IN
+cp "$cache/forky-target/debug/"{omg,omgd,omg-helper} "$cache/forky-programs/"
