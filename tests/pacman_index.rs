@@ -12,13 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use debian_root::Machine;
 use omg::index::{Searcher, Snapshot, View};
 use omg::package::{Flags, SearchMode, SearchQuery};
-use pacman_root::{HELPER, configure, package, pacman, publish};
+use pacman_root::{HELPER, configure, package, publish};
 
 /// A machine with packages in every state.
 fn machine() -> Machine {
-    let (layers, programs) = pacman();
-    let machine = Machine::new(&layers);
-    machine.add_program(&programs.join("omg-helper"), HELPER);
+    let machine = pacman_root::machine();
     let options = "HoldPkg = base\nIgnorePkg = kept\nIgnoreGroup = ignored\nSigLevel = Never";
     configure(&machine, options, &["core", "extra"]);
     publish(
@@ -72,7 +70,7 @@ fn machine() -> Machine {
 }
 
 fn index(machine: &Machine) -> Snapshot {
-    machine.run(HELPER, &["index", "--backend", "alpm", "--output", "/root/packages.snapshot"]);
+    machine.run(HELPER, &["index", "--output", "/root/packages.snapshot"]);
     Snapshot::open(&machine.path("/root/packages.snapshot")).unwrap()
 }
 
@@ -297,11 +295,11 @@ fn text_that_is_not_utf8_leaves_its_package_out_and_no_other() {
 fn an_unusable_configuration_is_an_error_in_pacmans_words() {
     let machine = machine();
     machine.write("/etc/pacman.conf", "[options]\nSigLevel = Sometimes\n");
-    let failed = machine.try_run(HELPER, &["index", "--backend", "alpm", "--output", "/root/x"]);
+    let failed = machine.try_run(HELPER, &["index", "--output", "/root/x"]);
     let said = String::from_utf8_lossy(&failed.stderr).into_owned();
     assert!(!failed.status.success() && said.contains("pacman-conf cannot read /etc/pacman.conf"), "{said}");
     assert!(said.contains("Sometimes"), "{said}");
     machine.run("rm", &["-r", "/etc/pacman.conf"]);
-    let failed = machine.try_run(HELPER, &["index", "--backend", "alpm", "--output", "/root/x"]);
+    let failed = machine.try_run(HELPER, &["index", "--output", "/root/x"]);
     assert!(!failed.status.success());
 }

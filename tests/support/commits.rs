@@ -25,13 +25,7 @@ pub fn request(actions: &[(Verb, &str)], options: &Options) -> Request {
 
 /// What the helper plans.
 pub fn plan(machine: &Machine, request: &Request) -> Result<Plan, Failure> {
-    let mut child = machine
-        .command(HELPER)
-        .args(["plan", "--backend", "apt"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = machine.command(HELPER).arg("plan").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     write_line(&mut child.stdin.take().unwrap(), request).unwrap();
     let answer = read_line::<Answer>(&mut BufReader::new(child.stdout.take().unwrap())).unwrap().unwrap();
     assert!(child.wait().unwrap().success());
@@ -101,7 +95,7 @@ impl Running {
     }
 
     fn run(mut command: Command, request: &Request, arguments: &[&str]) -> Self {
-        command.args(["commit", "--backend", "apt"]).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg("commit").args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut replies = child.stdin.take().unwrap();
         write_line(&mut replies, request).unwrap();

@@ -11,7 +11,7 @@ use std::process::Command;
 use crate::debian_root::{Layers, Machine, run};
 
 /// Where the helper is in the machines.
-pub const HELPER: &str = "/usr/libexec/omg/omg-helper";
+pub const HELPER: &str = "/usr/libexec/omg-helper";
 
 /// The root, and in it the folder with the programs that were built there.
 pub fn pacman() -> (Layers, PathBuf) {
@@ -123,6 +123,16 @@ pub fn publish(machine: &Machine, repository: &str, packages: &[Package]) {
         arguments.push(format!("{folder}/{}", package.file_name()));
     }
     machine.run("repo-add", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+/// A machine that takes itself for Arch Linux, with our helper.
+pub fn machine() -> Machine {
+    let (layers, programs) = pacman();
+    let machine = Machine::new(&layers);
+    machine.add_program(&programs.join("omg-helper"), HELPER);
+    machine.run("rm", &["/etc/os-release"]);
+    machine.write("/etc/os-release", "NAME=\"Arch Linux\"\nID=arch\n");
+    machine
 }
 
 /// Sets pacman up with these repositories under /srv; `options` are more lines of its `[options]`.
