@@ -45,7 +45,7 @@ async fn nearest(client: &mut Client, terms: &[String]) -> String {
     let [name] = terms else { return String::new() };
     let answer = client.details(std::slice::from_ref(name), false).await.ok().and_then(|mut answers| answers.pop());
     match answer {
-        Some(Err(ClientError::Call { kind: ErrorKind::NotFound, message })) => {
+        Some(Err(ClientError::Call { kind: ErrorKind::NotFound, message, .. })) => {
             message.find("; did you mean ").and_then(|at| message.get(at..)).unwrap_or_default().to_owned()
         }
         _ => String::new(),

@@ -52,7 +52,8 @@ failed, cancelled, interrupted), items [{change, name, arch, from, to, repositor
 
 pub const AUDIT_JSON: &str = "\
 --json prints one object: sound (true or false); and when it is sound: entries, hash, torn (bytes of
-an unfinished entry); else finding. A log that is not sound makes the exit code 3.";
+an unfinished entry); else finding. A log that is not sound makes the exit code 3, no log or one
+without entries 1.";
 
 // How much is asked, and what is allowed without being asked. No doc comment: clap would take it for what the verb does.
 #[derive(Debug, Clone, Default, Args)]
