@@ -206,8 +206,10 @@ fn json_is_the_plan_what_happens_and_the_result() {
     assert_eq!(lines[7]["applied"]["items"][0]["name"], "ripgrep");
 
     let (code, text, error) = scene.told(&["install", "ripgrep", "--json"]);
-    assert_eq!((code, text.lines().count()), (2, 1));
+    assert_eq!((code, text.lines().count()), (2, 2));
     assert!(error.contains("--json never asks"), "{error}");
+    let last: Value = serde_json::from_str(text.lines().last().expect("a line")).expect("JSON");
+    assert_eq!(last["error"]["name"], "org.omg.Error.InvalidArgument");
     let (code, text, _) = scene.told(&["install", "ripgrep", "--json", "--dry-run"]);
     assert_eq!((code, text.lines().last()), (0, Some(r#"{"result":"planned"}"#)));
 }

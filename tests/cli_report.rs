@@ -27,6 +27,56 @@ fn with_rows(rows: Vec<fake_manager::Row>) -> Scene {
 }
 
 #[test]
+fn what_fails_before_a_change_begins_is_one_json_object() {
+    let scene = Scene::new(installs("a"), "");
+    for (arguments, code, name, message) in [
+        (&["install", "nonesuch", "-y"][..], 1, "NotFound", "no package is named nonesuch"),
+        (&["install", "impossible", "-y"], 2, "ResolutionFailed", "impossible depends on nonesuch"),
+        (&["install", "--", "-rf"], 2, "InvalidArgument", "is no package"),
+        (&["undo", "7"], 1, "NotFound", "there is no transaction 7"),
+        (&["search", "offline"], 4, "Offline", "no network"),
+        (&["search", "nonesuch"], 1, "NotFound", "no package matches"),
+        (&["info", "nonesuch"], 1, "NotFound", "no package is named nonesuch"),
+        (&["audit", "verify", "/nonexistent"], 1, "NotFound", "there is no log in /nonexistent"),
+    ] {
+        let (found, text, error) = scene.told(&[arguments, &["--json"]].concat()[..]);
+        // Options may stand behind `--` no more.
+        if arguments.contains(&"--") {
+            assert_eq!(found, code);
+            continue;
+        }
+        let objects = lines(&text);
+        assert_eq!((found, objects.len()), (code, 1), "{arguments:?}: {text}");
+        let told = &objects[0]["error"];
+        assert_eq!(told["name"], format!("org.omg.Error.{name}"), "{arguments:?}");
+        assert!(told["message"].as_str().expect("text").contains(message), "{arguments:?}: {told}");
+        assert!(error.starts_with("omg: "), "{error}");
+    }
+    let (code, text, _) = scene.told(&["--json", "install", "--", "-rf"]);
+    assert_eq!((code, &lines(&text)[0]["error"]["name"]), (2, &json!("org.omg.Error.InvalidArgument")));
+    // What is found is told all the same.
+    let found = lines(&scene.told(&["info", "libc6", "nonesuch", "libcurl4", "--json"]).1);
+    assert_eq!((&found[0]["name"], &found[2]["name"]), (&json!("libc6"), &json!("libcurl4")));
+    assert_eq!(found[1]["error"]["name"], "org.omg.Error.NotFound");
+}
+
+#[test]
+fn what_fails_without_rights_is_one_json_object_behind_the_plan_and_a_result_is_the_last() {
+    let scene = Scene::new(installs("a"), "exit 1");
+    let (code, text, _) = scene.told(&["install", "a", "-y", "--json"]);
+    let objects = lines(&text);
+    assert_eq!((code, objects.len()), (3, 2), "{text}");
+    assert_eq!(objects[1]["error"]["name"], "org.omg.Error.Internal");
+    let failed = json!({
+        "event": "finished", "outcome": "failed", "failure": {"kind": "Locked", "message": "apt holds it"},
+        "applied": {"items": [], "restart": {"machine": false, "packages": [], "services": []}, "entry": 9},
+    });
+    let scene = Scene::new(installs("a"), &format!("tell '{failed}'"));
+    let objects = lines(&scene.told(&["install", "a", "-y", "--json"]).1);
+    assert_eq!((objects.len(), &objects[1]["failure"]["kind"]), (2, &json!("Locked")), "the result tells it, once");
+}
+
+#[test]
 fn an_audit_log_without_entries_is_not_called_sound() {
     let scene = Scene::new(CannedPlan::default(), "");
     let folder = scene.folder.path().join("none").display().to_string();

@@ -17,6 +17,10 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 success, 1 not found, 2 invalid request, 3 internal error, 4 network error, 5 not
 authorised, 130 interrupted.
 
+What fails with --json prints {error: {name, message}} where its answer would be, name being a D-Bus
+error such as org.omg.Error.NotFound; a change that began ends with a result instead. The message is
+on standard error too.
+
 Environment:
   OMG_SOCKET_PATH  socket of the daemon, instead of every other way to it
   OMG_DAEMON       the omgd to start when neither a socket nor a session bus leads to one

@@ -48,6 +48,9 @@ pub fn main() -> ExitCode {
     let mut out = Output::new(global.json, global.quiet, global.color.into());
     let options = ConnectOptions::from_env(global.socket);
     let result = run(verb, &options, &mut out);
+    if let Err(failure) = &result {
+        failure.print_json(&mut out);
+    }
     let written = out.finish().map_err(Failure::Output);
     match result.and(written) {
         Ok(()) => ExitCode::SUCCESS,

@@ -57,9 +57,12 @@ impl Interrupts {
     }
 }
 
+/// What is said when somebody does not want to go on.
+pub const NOTHING_CHANGED: &str = "cancelled: nothing was changed";
+
 /// What ends omg when somebody does not want to go on.
 pub fn cancelled() -> Failure {
-    Failure::Of(ErrorKind::Cancelled, "cancelled: nothing was changed".into())
+    Failure::Of(ErrorKind::Cancelled, NOTHING_CHANGED.into())
 }
 
 /// The next line that is typed; `None` at the end of the input.

@@ -48,12 +48,12 @@ pub fn outcome(outcome: Outcome, download_only: bool, out: &mut Output) -> Resul
         }
         Outcome::Failed { failure, applied } => {
             print_before(&applied, "before it failed", out);
-            Err(Failure::Of(ErrorKind::of(failure.kind), failure.message))
+            Err(Failure::Concluded(ErrorKind::of(failure.kind), failure.message))
         }
-        Outcome::Cancelled { applied } if applied.items.is_empty() => Err(super::ask::cancelled()),
+        Outcome::Cancelled { applied } if applied.items.is_empty() => Err(cancelled()),
         Outcome::Cancelled { applied } => {
             print_before(&applied, "before it was cancelled", out);
-            Err(Failure::Of(ErrorKind::Cancelled, "cancelled".into()))
+            Err(Failure::Concluded(ErrorKind::Cancelled, "cancelled".into()))
         }
     }
 }
@@ -71,8 +71,10 @@ pub async fn refreshed(
     print_json(&outcome, out);
     match outcome {
         Outcome::Succeeded(_) => {}
-        Outcome::Failed { failure, .. } => return Err(Failure::Of(ErrorKind::of(failure.kind), failure.message)),
-        Outcome::Cancelled { .. } => return Err(super::ask::cancelled()),
+        Outcome::Failed { failure, .. } => {
+            return Err(Failure::Concluded(ErrorKind::of(failure.kind), failure.message));
+        }
+        Outcome::Cancelled { .. } => return Err(cancelled()),
     }
     out.flush();
     // That the daemon does not answer is no failure of what was done.
@@ -111,9 +113,9 @@ pub fn downloaded(outcome: &Outcome, archives: &[Archive], folder: &Path, out: &
         out.json(&ResultLine { result: outcome.as_str(), applied: None, failure });
     }
     match (outcome, failure) {
-        (_, Some(failure)) => Err(Failure::Of(ErrorKind::of(failure.kind), failure.message.clone())),
+        (_, Some(failure)) => Err(Failure::Concluded(ErrorKind::of(failure.kind), failure.message.clone())),
         (Outcome::Cancelled { .. }, None) => {
-            Err(Failure::Of(ErrorKind::Cancelled, "cancelled: no file was fetched to its end".into()))
+            Err(Failure::Concluded(ErrorKind::Cancelled, "cancelled: no file was fetched to its end".into()))
         }
         _ => {
             if !out.is_json() && !out.quiet() {
@@ -123,6 +125,11 @@ pub fn downloaded(outcome: &Outcome, archives: &[Archive], folder: &Path, out: &
             Ok(())
         }
     }
+}
+
+/// Told by the result already.
+fn cancelled() -> Failure {
+    Failure::Concluded(ErrorKind::Cancelled, super::ask::NOTHING_CHANGED.into())
 }
 
 fn print_json(outcome: &Outcome, out: &mut Output) {
