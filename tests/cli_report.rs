@@ -77,6 +77,42 @@ fn what_fails_without_rights_is_one_json_object_behind_the_plan_and_a_result_is_
 }
 
 #[test]
+fn a_mistyped_name_is_told_what_may_have_been_meant() {
+    let scene = with_rows(vec![row("ripgrep", "13", "s"), row("grep", "3", "s"), row("vim", "9", "s")]);
+    let (code, _, error) = scene.told(&["install", "rigrep", "-y"]);
+    assert_eq!((code, error.as_str()), (1, "omg: Unable to locate package rigrep; did you mean ripgrep, rrep?\n"));
+    for verb in ["remove", "reinstall", "hold"] {
+        let (code, _, error) = scene.told(&[verb, "rigrep", "-y"]);
+        let expected = "omg: Unable to locate package rigrep; did you mean ripgrep, grep?\n";
+        assert_eq!((code, error.as_str()), (1, expected), "{verb}: of what is installed");
+    }
+    let (_, _, error) = with_rows(vec![row("vim", "9", "s")]).told(&["remove", "rigrep"]);
+    assert_eq!(error, "omg: Unable to locate package rigrep\n");
+}
+
+#[test]
+fn a_person_is_told_what_may_have_been_meant_where_no_daemon_made_the_plan() {
+    let failed = json!({
+        "event": "finished", "outcome": "failed",
+        "failure": {"kind": "NotFound", "message": "Unable to locate package rigrep"},
+        "applied": {"items": [], "restart": {"machine": false, "packages": [], "services": []}, "entry": 0},
+    });
+    let scene = Scene::new(CannedPlan::default(), &format!("tell '{failed}'"));
+    for arguments in [&["download", "rigrep"][..], &["install", "rigrep", "-y"]] {
+        let omg = || {
+            let mut command = scene.omg(arguments);
+            command.env_remove("OMG_SOCKET_PATH").env("XDG_RUNTIME_DIR", scene.service.folder()).env("NO_COLOR", "1");
+            command
+        };
+        let (status, text) = Terminal::start(omg(), 80).end();
+        assert_eq!(status.code(), Some(1), "{text}");
+        let expected = "omg: Unable to locate package rigrep; did you mean ripgrep, rrep?\n";
+        assert!(text.ends_with(expected), "{arguments:?}: {text}");
+    }
+    assert!(scene.read("arguments").expect("the helper ran").starts_with("download "));
+}
+
+#[test]
 fn an_audit_log_without_entries_is_not_called_sound() {
     let scene = Scene::new(CannedPlan::default(), "");
     let folder = scene.folder.path().join("none").display().to_string();

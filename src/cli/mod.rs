@@ -17,6 +17,7 @@ mod info;
 mod list;
 mod man;
 mod metrics;
+mod near;
 pub mod output;
 mod rows;
 mod search;
@@ -79,7 +80,7 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
         Verb::Remove(remove) => alter(options, Change::remove(remove)?, out),
         Verb::Upgrade(upgrade) => alter(options, Change::upgrade(upgrade)?, out),
         Verb::Reinstall(reinstall) => alter(options, Change::reinstall(reinstall)?, out),
-        Verb::Download(download) => runtime()?.block_on(change::download(download, out)),
+        Verb::Download(download) => runtime()?.block_on(change::download(download, options, out)),
         Verb::Autoremove(consent) => alter(options, Change::everything(Action::Autoremove, consent)?, out),
         Verb::Clean(consent) => alter(options, Change::everything(Action::Clean, consent)?, out),
         Verb::Hold(named) => alter(options, Change::named(Action::Hold, named)?, out),
@@ -110,7 +111,7 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
 
 fn alter(options: &ConnectOptions, change: Change, out: &mut Output) -> Result<(), Failure> {
     if change.can_be_done_at_once(options) {
-        return runtime()?.block_on(change::run_at_once(change, out));
+        return runtime()?.block_on(change::run_at_once(change, options, out));
     }
     ask(options, async |client| change::run(client, change, out).await)
 }

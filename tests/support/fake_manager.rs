@@ -279,6 +279,7 @@ impl Service {
         for (_, target) in &actions {
             match target.as_str() {
                 "nonesuch" => return Err(Error::NotFound("no package is named nonesuch\u{7}".into())),
+                "rigrep" => return Err(Error::NotFound("Unable to locate package rigrep".into())),
                 "impossible" => return Err(Error::ResolutionFailed("impossible depends on nonesuch".into())),
                 _ => {}
             }
@@ -423,6 +424,9 @@ impl Plan {
 
 /// Details of any package whose name starts with `lib`.
 fn details(name: &str, why: bool) -> Result<Dict, String> {
+    if name == "rigrep" {
+        return Err("no package is called rigrep; did you mean ripgrep, rrep?".into());
+    }
     if !name.starts_with("lib") {
         return Err(format!("no package is named {name}; near are libcurl4, libc6"));
     }

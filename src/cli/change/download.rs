@@ -9,12 +9,12 @@ use super::ask::Interrupts;
 use super::progress::Progress;
 use super::runner::Job;
 use super::show::name;
-use super::{args, report, targets, watch};
-use crate::dbus::client::ErrorKind;
+use super::{args, report, targets, watch, with_near_names};
+use crate::dbus::client::{ConnectOptions, ErrorKind};
 use crate::transaction::{Archive, Download, Event, Outcome, Verb};
 
 /// Says what is fetched, fetches it and says what came of it. Neither the daemon nor anybody with rights takes part.
-pub async fn run(download: args::Download, out: &mut Output) -> Result<(), Failure> {
+pub async fn run(download: args::Download, connect: &ConnectOptions, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
     // They are read as those of an installation.
     let actions = targets::actions(Verb::Install, &download.targets)?;
@@ -34,7 +34,10 @@ pub async fn run(download: args::Download, out: &mut Output) -> Result<(), Failu
     let mut progress = Progress::new(false);
     let archives = loop {
         match interrupts.unless(job.next(out)).await?? {
-            Event::Finished(outcome) => return report::downloaded(&outcome, &[], &folder, out),
+            Event::Finished(outcome) => {
+                let outcome = with_near_names(outcome, &actions, connect).await;
+                return report::downloaded(&outcome, &[], &folder, out);
+            }
             event => {
                 progress.hear(&event, out);
                 if let Event::Archives { archives } = event {

@@ -16,8 +16,8 @@ use std::io::Seek;
 
 use serde::Serialize;
 
-use super::Failure;
 use super::output::{Output, WARN};
+use super::{Failure, near};
 use crate::dbus::client::{Client, ConnectOptions};
 use crate::dbus::planned::Planned;
 use crate::transaction::{Action, FailureKind, Options, Outcome, Reply, Request, Verb};
@@ -25,7 +25,7 @@ use args::{Consent, Install, Installing, Named, Reinstall, Remove, Upgrade};
 use ask::Interrupts;
 pub use download::run as download;
 use runner::{Job, Work};
-pub use show::is_native;
+pub use show::{is_native, target_name};
 use targets::{action, actions};
 
 /// What is asked for, and how far it may go.
@@ -121,9 +121,15 @@ fn shown(planned: &Planned, actions: &[Action], consent: &Consent, out: &mut Out
     true
 }
 
+/// Says what may have been meant, where nothing has a name that was asked for. Starting a daemon to find out takes its time,
+/// and only a person gains from it.
+async fn with_near_names(outcome: Outcome, actions: &[Action], connect: &ConnectOptions) -> Outcome {
+    if ask::is_interactive() { near::of_outcome(outcome, actions, connect).await } else { outcome }
+}
+
 /// Does the change in one go: what does it plans it first, so that the package system is read once. Nobody is asked, and
 /// nothing is done that the consent does not cover.
-pub async fn run_at_once(change: Change, out: &mut Output) -> Result<(), Failure> {
+pub async fn run_at_once(change: Change, connect: &ConnectOptions, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
     let Change { actions, options, files, consent } = change;
     let download_only = options.download_only;
@@ -133,6 +139,7 @@ pub async fn run_at_once(change: Change, out: &mut Output) -> Result<(), Failure
         Ok(plan) => plan,
         Err(outcome) => {
             job.close().await;
+            let outcome = with_near_names(outcome, &actions, connect).await;
             return report::outcome(outcome, download_only, out);
         }
     };
@@ -156,7 +163,10 @@ pub async fn run_at_once(change: Change, out: &mut Output) -> Result<(), Failure
 pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
     let Change { actions, options, mut files, consent } = change;
-    let planned = interrupts.unless(client.plan(&actions, &options, &files)).await??;
+    let planned = match interrupts.unless(client.plan(&actions, &options, &files)).await? {
+        Ok(planned) => planned,
+        Err(error) => return Err(interrupts.unless(near::of_plan(error, &actions, client)).await?.into()),
+    };
     if !shown(&planned, &actions, &consent, out) {
         return Ok(());
     }

@@ -234,7 +234,7 @@ fn hold_words(reason: &str) -> &str {
 }
 
 /// The name that an action's target starts with.
-fn target_name(action: &Action) -> Option<&str> {
+pub fn target_name(action: &Action) -> Option<&str> {
     match action.verb() {
         Verb::InstallFile => None,
         _ => action.target().split([':', '=', '/']).next(),
