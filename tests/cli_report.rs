@@ -113,6 +113,22 @@ fn a_person_is_told_what_may_have_been_meant_where_no_daemon_made_the_plan() {
 }
 
 #[test]
+fn versions_are_never_cut_and_long_ones_have_a_line_of_their_own() {
+    let mut upgrade = item("upgrade", "libsystemd-shared", "252.36-1~deb12u1+really1", "252.36-1~deb12u1+really2");
+    upgrade.5 = "bookworm-security/main".into();
+    let scene = Scene::new(CannedPlan { items: vec![upgrade], ..CannedPlan::default() }, "");
+    for (columns, shown) in [
+        (80, "  libsystemd-shared  252.36-1~deb12u1+really1  → 252.36-1~deb12u1+really2\n"),
+        (60, "  libsystemd-shared\n      252.36-1~deb12u1+really1  → 252.36-1~deb12u1+really2\n"),
+    ] {
+        let mut command = scene.omg(&["upgrade", "--dry-run"]);
+        command.env("NO_COLOR", "1");
+        let (_, text) = Terminal::start(command, columns).end();
+        assert!(text.contains(shown), "{columns}: {text}");
+    }
+}
+
+#[test]
 fn an_audit_log_without_entries_is_not_called_sound() {
     let scene = Scene::new(CannedPlan::default(), "");
     let folder = scene.folder.path().join("none").display().to_string();

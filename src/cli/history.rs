@@ -120,7 +120,7 @@ fn show(entry: &HistoryEntry, out: &mut Output) {
         ("Because", Some(entry.message.as_str()).filter(|text| !text.is_empty()), plain),
     ];
     print_pairs(rows.into_iter().filter_map(|(key, value, style)| Some((key, value?, style))), out);
-    let mut table = Table::new(["CHANGE", "NAME", "FROM", "TO", "REPOSITORY"]);
+    let mut table = Table::new(["CHANGE", "NAME", "FROM", "TO", "REPOSITORY"]).keeping(&[2, 3]);
     for item in &entry.items {
         table.push([
             Cell::new(&item.change),

@@ -45,7 +45,7 @@ fn print_table(updates: &[UpdateRow], out: &mut Output) {
         out.newline();
         return;
     }
-    let mut table = Table::new(["NAME", "FROM", "TO", "REPOSITORY", "SIZE", ""]);
+    let mut table = Table::new(["NAME", "FROM", "TO", "REPOSITORY", "SIZE", ""]).keeping(&[1, 2]);
     let mut size = 0u64;
     for update in updates {
         let name = rows::display_name(&update.name, &update.arch, update.flags);

@@ -102,7 +102,7 @@ fn print_groups(planned: &Planned, actions: &[Action], out: &mut Output) {
     }
     if !planned.held_back.is_empty() {
         heading("Not upgraded", out);
-        let mut table = Table::new([""; 4]);
+        let mut table = Table::new([""; 4]).keeping(&[1, 2]);
         for held in &planned.held_back {
             table.push([
                 Cell::from(name(&held.name, &held.arch)).styled(NAME),
@@ -132,7 +132,7 @@ fn print_groups(planned: &Planned, actions: &[Action], out: &mut Output) {
 }
 
 fn print_group<'a>(title: &str, items: impl Iterator<Item = &'a PlannedItem>, out: &mut Output) {
-    let mut table = Table::new([""; 5]);
+    let mut table = Table::new([""; 5]).keeping(&[1, 2]);
     for item in items {
         let (from, to) = match (item.from.as_str(), item.to.as_str()) {
             (from, to) if from == to || to.is_empty() => (from.to_owned(), String::new()),
