@@ -113,6 +113,20 @@ fn a_person_is_told_what_may_have_been_meant_where_no_daemon_made_the_plan() {
 }
 
 #[test]
+fn an_undo_is_promised_only_where_nothing_old_is_needed() {
+    for (change, undo) in [
+        ("install", "; `omg undo 7` takes it back\n"),
+        ("upgrade", "; `omg undo 7` takes it back if the old versions can still be had\n"),
+        ("remove", "; `omg undo 7` takes it back if the old versions can still be had\n"),
+        ("reinstall", "history\n"),
+    ] {
+        let scene = Scene::new(installs("a"), &format!("succeed '{}'", applied(change, "a")));
+        let (_, text, _) = scene.told(&["install", "a", "-y"]);
+        assert!(text.ends_with(undo), "{change}: {text}");
+    }
+}
+
+#[test]
 fn versions_are_never_cut_and_long_ones_have_a_line_of_their_own() {
     let mut upgrade = item("upgrade", "libsystemd-shared", "252.36-1~deb12u1+really1", "252.36-1~deb12u1+really2");
     upgrade.5 = "bookworm-security/main".into();

@@ -169,10 +169,15 @@ fn print(applied: &Applied, download_only: bool, out: &mut Output) {
     }
     if applied.entry != 0 && !download_only {
         let lasting = |item: &Item| !matches!(item.change, Change::Reinstall | Change::Configure | Change::Clean);
-        let undo = if applied.items.iter().any(lasting) {
-            format!("; `omg undo {}` takes it back", applied.entry)
-        } else {
-            String::new()
+        // What was installed here may be offered nowhere.
+        let replaces =
+            |item: &Item| matches!(item.change, Change::Upgrade | Change::Downgrade | Change::Remove | Change::Purge);
+        let undo = match (applied.items.iter().any(lasting), applied.items.iter().any(replaces)) {
+            (false, _) => String::new(),
+            (true, false) => format!("; `omg undo {}` takes it back", applied.entry),
+            (true, true) => {
+                format!("; `omg undo {}` takes it back if the old versions can still be had", applied.entry)
+            }
         };
         out.styled(DIM, &format!("number {} in the history{undo}", applied.entry));
         out.newline();
