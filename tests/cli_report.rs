@@ -143,6 +143,36 @@ fn versions_are_never_cut_and_long_ones_have_a_line_of_their_own() {
 }
 
 #[test]
+fn an_undo_that_removes_many_packages_says_so_and_is_not_the_default() {
+    let names: Vec<String> = (0..21).map(|number| format!("p{number:02}")).collect();
+    let installed = names
+        .iter()
+        .map(|name| ("install".into(), name.clone(), "all".into(), String::new(), "1".into(), "bookworm/main".into()));
+    let history: Vec<HistoryRow> = vec![(
+        12,
+        1,
+        2,
+        0,
+        "root".into(),
+        vec![("install".into(), "p00".into())],
+        "succeeded".into(),
+        installed.collect(),
+        String::new(),
+    )];
+    let items = names.iter().map(|name| item("remove", name, "1", "")).collect();
+    let scene = Scene::with_history(CannedPlan { items, ..CannedPlan::default() }, history, "succeed");
+    let (_, text, _) = scene.told(&["undo", "12", "--dry-run"]);
+    assert!(text.contains("remove\tp20\t") && text.ends_with("risk\tremoves-many\t21\n"), "{text}");
+    let mut terminal = scene.on_terminal(&["undo", "12"]);
+    terminal.wait_for("This removes 21 packages\n").wait_for("Go on? [y/N] ").enter("");
+    assert_eq!(terminal.end().0.code(), Some(130));
+    // Who names them knows.
+    let (_, text, _) =
+        scene.told(&[&["remove", "--dry-run"], &names.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
+    assert!(!text.contains("risk"), "{text}");
+}
+
+#[test]
 fn an_audit_log_without_entries_is_not_called_sound() {
     let scene = Scene::new(CannedPlan::default(), "");
     let folder = scene.folder.path().join("none").display().to_string();

@@ -19,8 +19,8 @@ use serde::Serialize;
 use super::output::{Output, WARN};
 use super::{Failure, near};
 use crate::dbus::client::{Client, ConnectOptions};
-use crate::dbus::planned::Planned;
-use crate::transaction::{Action, FailureKind, Options, Outcome, Reply, Request, Verb};
+use crate::dbus::planned::{Planned, PlannedItem};
+use crate::transaction::{Action, FailureKind, MANY_REMOVALS, Options, Outcome, Reply, Request, Verb};
 use args::{Consent, Install, Installing, Named, Reinstall, Remove, Upgrade};
 use ask::Interrupts;
 pub use download::run as download;
@@ -36,6 +36,8 @@ pub struct Change {
     /// Packages of the `install-file` actions, in their order.
     pub files: Vec<File>,
     pub consent: Consent,
+    /// The actions were found out and not given: whoever asked for it has not named the packages.
+    pub found_out: bool,
 }
 
 /// Lines of `--json`.
@@ -54,7 +56,7 @@ impl Change {
 
     fn new(actions: Vec<Action>, how: Installing) -> Self {
         let options = how.options(ask::is_interactive());
-        Self { actions, options, files: Vec::new(), consent: how.consent }
+        Self { actions, options, files: Vec::new(), consent: how.consent, found_out: false }
     }
 
     /// Of one kind, which installs nothing.
@@ -97,7 +99,17 @@ impl Change {
 
     /// What takes a transaction back.
     pub fn undo(actions: Vec<Action>, how: Installing) -> Self {
-        Self::new(actions, how)
+        Self { found_out: true, ..Self::new(actions, how) }
+    }
+}
+
+/// A plan warns of many removals unless each was asked for by its name. Where the names were found out, as for an undo, it
+/// is warned of here.
+fn warn_of_removals(planned: &mut Planned) {
+    let is_removal = |item: &&PlannedItem| matches!(item.change.as_str(), "remove" | "purge");
+    let removals = planned.items.iter().filter(is_removal).count();
+    if removals > MANY_REMOVALS && !planned.risks.iter().any(|risk| risk.starts_with("removes-many:")) {
+        planned.risks.push(format!("removes-many:{removals}"));
     }
 }
 
@@ -131,7 +143,7 @@ async fn with_near_names(outcome: Outcome, actions: &[Action], connect: &Connect
 /// nothing is done that the consent does not cover.
 pub async fn run_at_once(change: Change, connect: &ConnectOptions, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let Change { actions, options, files, consent } = change;
+    let Change { actions, options, files, consent, found_out } = change;
     let download_only = options.download_only;
     let request = Request { actions: actions.clone(), options, files: Vec::new(), digest: None };
     let mut job = Job::start(&Work::Commit(request, files), consent.yes, out).await?;
@@ -143,7 +155,10 @@ pub async fn run_at_once(change: Change, connect: &ConnectOptions, out: &mut Out
             return report::outcome(outcome, download_only, out);
         }
     };
-    let planned = Planned::from(plan);
+    let mut planned = Planned::from(plan);
+    if found_out {
+        warn_of_removals(&mut planned);
+    }
     if !shown(&planned, &actions, &consent, out) {
         watch::call_off(job, out).await;
         return Ok(());
@@ -162,11 +177,14 @@ pub async fn run_at_once(change: Change, connect: &ConnectOptions, out: &mut Out
 /// Plans the change, shows it, asks, does it and says what came of it.
 pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let Change { actions, options, mut files, consent } = change;
-    let planned = match interrupts.unless(client.plan(&actions, &options, &files)).await? {
+    let Change { actions, options, mut files, consent, found_out } = change;
+    let mut planned = match interrupts.unless(client.plan(&actions, &options, &files)).await? {
         Ok(planned) => planned,
         Err(error) => return Err(interrupts.unless(near::of_plan(error, &actions, client)).await?.into()),
     };
+    if found_out {
+        warn_of_removals(&mut planned);
+    }
     if !shown(&planned, &actions, &consent, out) {
         return Ok(());
     }
