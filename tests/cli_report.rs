@@ -143,6 +143,26 @@ fn versions_are_never_cut_and_long_ones_have_a_line_of_their_own() {
 }
 
 #[test]
+fn a_phase_with_nothing_to_do_is_not_shown_and_nothing_is_told_twice() {
+    let removal = CannedPlan { items: vec![item("remove", "vim", "9", "")], ..CannedPlan::default() };
+    let done = format!("succeed '{}'", applied("remove", "vim"));
+    let phases = "tell '{\"event\":\"phase\",\"phase\":\"fetching\",\"cancellable\":true}'\n\
+                  tell '{\"event\":\"phase\",\"phase\":\"applying\",\"cancellable\":false}'\n";
+    let (_, text, _) = Scene::new(removal, &format!("{phases}{done}")).told(&["remove", "vim", "-y"]);
+    assert!(text.contains("Applying\n1 removed\n") && !text.contains("Fetching"), "{text}");
+    let item = |state: &str| {
+        format!(
+            "tell '{{\"event\":\"item\",\"item\":\"InRelease\",\"state\":\"{state}\",\"bytes_done\":1,\"bytes_total\":1}}'\n"
+        )
+    };
+    let twice = [item("fetching"), item("fetched"), item("fetching"), item("fetched")].concat();
+    let phase = "tell '{\"event\":\"phase\",\"phase\":\"fetching\",\"cancellable\":true}'\n";
+    let scene = Scene::new(CannedPlan::default(), &format!("{phase}{twice}succeed\n"));
+    let (_, text, _) = scene.told(&["refresh"]);
+    assert_eq!(text, "Fetching\nfetched InRelease\n2 upgrades, 1 with security fixes (`omg upgrade`)\n");
+}
+
+#[test]
 fn an_undo_that_removes_many_packages_says_so_and_is_not_the_default() {
     let names: Vec<String> = (0..21).map(|number| format!("p{number:02}")).collect();
     let installed = names

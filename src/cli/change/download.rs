@@ -31,7 +31,7 @@ pub async fn run(download: args::Download, connect: &ConnectOptions, out: &mut O
         dry_run: download.dry_run,
     };
     let mut job = Job::download(request)?;
-    let mut progress = Progress::new(false);
+    let mut progress = Progress::new(false, true);
     let archives = loop {
         match interrupts.unless(job.next(out)).await?? {
             Event::Finished(outcome) => {
@@ -50,7 +50,7 @@ pub async fn run(download: args::Download, connect: &ConnectOptions, out: &mut O
     if download.dry_run && !out.is_json() {
         print(&archives, out);
     }
-    let outcome = watch::to_the_end(&mut job, &mut interrupts, out).await?;
+    let outcome = watch::to_the_end(&mut job, true, &mut interrupts, out).await?;
     if download.dry_run && matches!(outcome, Outcome::Succeeded(_)) {
         if out.is_json() {
             report::bare("planned", out);

@@ -169,7 +169,7 @@ pub async fn run_at_once(change: Change, connect: &ConnectOptions, out: &mut Out
         return Err(refused);
     }
     job.reply(&Reply::Proceed, out).await;
-    let outcome = watch::to_the_end(&mut job, &mut interrupts, out).await;
+    let outcome = watch::to_the_end(&mut job, planned.download_size > 0, &mut interrupts, out).await;
     job.close().await;
     report::outcome(outcome?, download_only, out)
 }
@@ -206,26 +206,28 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
     let work = Work::Commit(request, files);
     // Not interrupted: what began must not be left without being watched. A signal that comes meanwhile cancels it.
     // The daemon sees by itself that packages changed, and answers nothing from before.
-    report::outcome(carry_out(&work, consent.yes, &mut interrupts, out).await?, download_only, out)
+    let outcome = carry_out(&work, consent.yes, planned.download_size > 0, &mut interrupts, out).await?;
+    report::outcome(outcome, download_only, out)
 }
 
 /// Fetches the package lists.
 pub async fn refresh(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let outcome = carry_out(&Work::Refresh, false, &mut interrupts, out).await?;
+    let outcome = carry_out(&Work::Refresh, false, true, &mut interrupts, out).await?;
     report::refreshed(outcome, client, &mut interrupts, out).await
 }
 
 /// Does the work, to its end. Where the service on the system bus finds nobody to ask for consent, sudo asks. Who has
-/// consented beforehand (`assent`) is asked for a password at most.
+/// consented beforehand (`assent`) is asked for a password at most; `fetches` tells whether there is something to fetch.
 async fn carry_out(
     work: &Work,
     assent: bool,
+    fetches: bool,
     interrupts: &mut Interrupts,
     out: &mut Output,
 ) -> Result<Outcome, Failure> {
     let mut job = Job::start(work, assent, out).await?;
-    let outcome = watch::to_the_end(&mut job, interrupts, out).await;
+    let outcome = watch::to_the_end(&mut job, fetches, interrupts, out).await;
     let refused = match &outcome {
         Ok(Outcome::Failed { failure, .. }) if job.is_on_bus() && failure.kind == FailureKind::AgentMissing => {
             Some(failure.message.clone())
@@ -236,5 +238,5 @@ async fn carry_out(
     let Some(refused) = refused else { return outcome };
     let mut job = Job::instead(work, assent, &refused, out)?;
     out.note(WARN, &format!("{refused}; sudo asks instead"));
-    watch::to_the_end(&mut job, interrupts, out).await
+    watch::to_the_end(&mut job, fetches, interrupts, out).await
 }

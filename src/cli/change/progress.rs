@@ -23,7 +23,11 @@ pub struct Progress {
     live: Live,
     /// Package scripts may ask on the terminal while packages are applied: nothing is drawn over their questions.
     shares_terminal: bool,
+    /// Whether there is something to fetch: a phase with nothing to do is not shown.
+    fetches: bool,
     phase: Option<Phase>,
+    /// States that were told of this phase's items; fetched lists have several parts of one name.
+    told: Vec<(String, ItemState)>,
     cancellable: bool,
     cancelling: bool,
     /// What is being fetched: name, bytes done and in all.
@@ -62,11 +66,13 @@ impl Rate {
 }
 
 impl Progress {
-    pub fn new(shares_terminal: bool) -> Self {
+    pub fn new(shares_terminal: bool, fetches: bool) -> Self {
         Self {
             live: Live::default(),
             shares_terminal,
+            fetches,
             phase: None,
+            told: Vec::new(),
             cancellable: true,
             cancelling: false,
             fetching: Vec::new(),
@@ -111,11 +117,12 @@ impl Progress {
                 if self.phase != Some(*phase) {
                     self.phase = Some(*phase);
                     self.fetching.clear();
+                    self.told.clear();
                     self.current = None;
                     self.bytes = (0, 0);
                     self.rate = Rate::default();
-                    if !self.draws(out) {
-                        self.keep(Style::new(), phase_words(*phase), out);
+                    if *phase != Phase::Fetching || self.fetches {
+                        self.tell_phase(out);
                     }
                 }
             }
@@ -141,16 +148,33 @@ impl Progress {
         self.dirty = self.draws(out);
     }
 
+    /// On a terminal it is drawn.
+    fn tell_phase(&mut self, out: &mut Output) {
+        if let (Some(phase), false) = (self.phase, self.draws(out)) {
+            self.keep(Style::new(), phase_words(phase), out);
+        }
+    }
+
     fn item(&mut self, item: &str, state: ItemState, (done, total): (u64, u64), out: &mut Output) {
         self.fetching.retain(|(name, ..)| name != item);
+        if !self.fetches && self.phase == Some(Phase::Fetching) {
+            self.fetches = true;
+            self.tell_phase(out);
+        }
         match state {
             ItemState::Fetching => self.fetching.push((item.to_owned(), done, total)),
             ItemState::Unpacking | ItemState::Configuring | ItemState::Removing | ItemState::Unpacked => {
                 self.current = Some((item.to_owned(), state));
             }
+            // A problem is told however little somebody wants to hear.
+            ItemState::Failed if out.quiet() => out.note(BAD, &format!("failed: {item}")),
             ItemState::Failed => self.keep(BAD, &format!("failed: {item}"), out),
             ItemState::Fetched | ItemState::Installed | ItemState::Removed if !self.draws(out) => {
-                self.keep(Style::new(), &format!("{} {item}", state_words(state)), out);
+                let told = (item.to_owned(), state);
+                if !self.told.contains(&told) {
+                    self.told.push(told);
+                    self.keep(Style::new(), &format!("{} {item}", state_words(state)), out);
+                }
             }
             ItemState::Hit | ItemState::Fetched | ItemState::Installed | ItemState::Removed => {}
         }
@@ -183,7 +207,11 @@ impl Progress {
     }
 
     fn draws(&self, out: &Output) -> bool {
-        out.can_redraw() && self.phase.is_some() && !(self.shares_terminal && self.phase == Some(Phase::Applying))
+        let idle = self.phase == Some(Phase::Fetching) && !self.fetches;
+        out.can_redraw()
+            && !idle
+            && self.phase.is_some()
+            && !(self.shares_terminal && self.phase == Some(Phase::Applying))
     }
 
     fn lines(&self) -> Vec<Line> {
@@ -295,7 +323,7 @@ mod tests {
     #[test]
     fn downloads_have_a_bar_each_and_one_for_all() {
         let mut out = Output::for_test(100);
-        let mut progress = Progress::new(false);
+        let mut progress = Progress::new(false, true);
         progress.hear(&Event::Phase { phase: Phase::Fetching, cancellable: true }, &mut out);
         for number in 0..6 {
             let item = format!("p{number}");
