@@ -313,7 +313,7 @@ until [ -e "$here/shown" ]; do sleep 0.05; done
 "#;
     let scene = Scene::new(installs("ripgrep"), &(downloads.to_owned() + RIPGREP));
     let mut terminal = scene.on_terminal(&["install", "ripgrep", "-y"]);
-    terminal.wait_for("Fetching ━━━━━━━━━━━━────────────  50 %  1.0 KiB of 2.0 KiB");
+    terminal.wait_for("Fetching ━━━━━━━━━━──────────  50 %  1.0 KiB of 2.0 KiB");
     scene.write("shown", "");
     let (status, text) = terminal.end();
     assert_eq!(status.code(), Some(0), "{text}");

@@ -200,3 +200,20 @@ fn an_audit_log_without_entries_is_not_called_sound() {
     assert_eq!((code, text.as_str()), (1, ""));
     assert_eq!(error, format!("omg: there is no log in {folder}: nothing was recorded yet, or the log is elsewhere\n"));
 }
+
+#[test]
+fn a_line_of_progress_has_whole_parts_only() {
+    let downloads = r#"
+tell '{"event":"phase","phase":"fetching","cancellable":true}'
+tell '{"event":"progress","fraction":0.5,"bytes_done":10737418,"bytes_total":210737418}'
+until [ -e "$here/shown" ]; do sleep 0.05; done
+"#;
+    let scene = Scene::new(installs("ripgrep"), &(downloads.to_owned() + RIPGREP));
+    let mut command = scene.omg(&["install", "ripgrep", "-y"]);
+    command.env("NO_COLOR", "1");
+    let mut terminal = Terminal::start(command, 40);
+    terminal.wait_for("Fetching ━━━━━━━━━━──────────  50 %\n");
+    scene.write("shown", "");
+    let (status, text) = terminal.end();
+    assert!(status.success() && !text.contains('…'), "{text:?}");
+}
