@@ -127,6 +127,53 @@ fn an_undo_is_promised_only_where_nothing_old_is_needed() {
 }
 
 #[test]
+fn quiet_changes_say_nothing_unless_something_goes_wrong() {
+    let plan = |change| CannedPlan { items: vec![item(change, "vim", "9", "9")], ..CannedPlan::default() };
+    let history: Vec<HistoryRow> = {
+        let item = ("hold".into(), "vim".into(), "all".into(), "9".into(), "9".into(), String::new());
+        vec![(
+            3,
+            1,
+            2,
+            0,
+            "root".into(),
+            vec![("hold".into(), "vim".into())],
+            "succeeded".into(),
+            vec![item],
+            "".into(),
+        )]
+    };
+    for (change, arguments) in [
+        ("hold", &["hold", "vim"][..]),
+        ("unhold", &["unhold", "vim"]),
+        ("mark-explicit", &["mark", "explicit", "vim"]),
+        ("clean", &["clean"]),
+        ("install", &["install", "vim", "-y"]),
+        ("remove", &["remove", "vim", "-y"]),
+        ("unhold", &["undo", "3"]),
+        ("upgrade", &["refresh"]),
+    ] {
+        let done = format!("succeed '{}'", applied(change, "vim"));
+        let scene = Scene::with_history(plan(change), history.clone(), &done);
+        let told = scene.told(&[arguments, &["-q"]].concat()[..]);
+        assert_eq!(told, (0, String::new(), String::new()), "{arguments:?}");
+        let fails = "tell '{\"event\":\"item\",\"item\":\"vim\",\"state\":\"failed\",\"bytes_done\":0,\"bytes_total\":0}'\n\
+                     tell '{\"event\":\"message\",\"level\":\"warning\",\"text\":\"slow\"}'\nsucceed\n";
+        let scene = Scene::with_history(plan(change), history.clone(), fails);
+        let told = scene.told(&[arguments, &["-q"]].concat()[..]);
+        assert_eq!(told, (0, String::new(), "omg: failed: vim\nomg: slow\n".into()), "{arguments:?}");
+    }
+    // What was asked for is shown, and so is what somebody is to decide about.
+    let scene = Scene::new(installs("vim"), "succeed");
+    assert_eq!(scene.told(&["install", "vim", "-q", "--dry-run"]).1, "vim\n");
+    let (code, text, error) = scene.told(&["install", "vim", "-q"]);
+    assert_eq!((code, text.as_str()), (2, ""), "{error}");
+    let mut terminal = scene.on_terminal(&["install", "vim", "-q"]);
+    terminal.wait_for("vim\nGo on? [Y/n] ").enter("n");
+    assert_eq!(terminal.end().0.code(), Some(130));
+}
+
+#[test]
 fn versions_are_never_cut_and_long_ones_have_a_line_of_their_own() {
     let mut upgrade = item("upgrade", "libsystemd-shared", "252.36-1~deb12u1+really1", "252.36-1~deb12u1+really2");
     upgrade.5 = "bookworm-security/main".into();

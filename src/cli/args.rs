@@ -98,7 +98,8 @@ pub struct Global {
     /// Print JSON: one object, or one object a line.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Print no headings and no more than is needed: of packages only their names, of the status only its errors.
+    /// Print no headings and no more than is needed: of packages only their names, of the status only its errors,
+    /// of changes only what goes wrong.
     #[arg(short, long, global = true)]
     pub quiet: bool,
     /// When to use colours.

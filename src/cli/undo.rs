@@ -13,9 +13,7 @@ pub async fn run(client: &mut Client, undo: Undo, out: &mut Output) -> Result<()
         Failure::Of(ErrorKind::Invalid, format!("transaction {} cannot be taken back: {why}", entry.id))
     })?;
     for remark in &inverse.remarks {
-        if !out.quiet() {
-            out.note(WARN, remark);
-        }
+        out.note(WARN, remark);
     }
     change::run(client, Change::undo(inverse.actions, undo.how), out).await
 }

@@ -90,6 +90,11 @@ fn allowance(code: &str, consent: &Consent) -> Option<(bool, &'static str)> {
     }
 }
 
+/// Whether somebody is asked before the plan goes on.
+pub fn is_asked(planned: &Planned, consent: &Consent, out: &Output) -> bool {
+    !consent.yes && !out.is_json() && is_interactive() && !is_harmless(planned)
+}
+
 /// Returns when the plan may go on.
 ///
 /// # Errors

@@ -126,8 +126,9 @@ fn shown(planned: &Planned, actions: &[Action], consent: &Consent, out: &mut Out
         }
         return false;
     }
-    // Whoever has said yes and wants to hear little needs no plan; whoever is to decide does.
-    if !(out.is_json() || out.quiet() && consent.yes && !consent.dry_run) {
+    // Whoever wants to hear little needs no plan, unless it is what was asked for or somebody is to decide about it.
+    let wanted = !out.quiet() || consent.dry_run || ask::is_asked(planned, consent, out);
+    if !out.is_json() && wanted {
         show::print(planned, actions, out);
     }
     true
