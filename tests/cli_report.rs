@@ -240,6 +240,37 @@ fn an_undo_that_removes_many_packages_says_so_and_is_not_the_default() {
 }
 
 #[test]
+fn the_history_tells_what_takes_back_what_and_what_changed_nothing() {
+    let row = |id, actions: &[(&str, &str)], items: &[(&str, &str, &str, &str)]| -> HistoryRow {
+        let actions = actions.iter().map(|(verb, target)| ((*verb).into(), (*target).into())).collect();
+        let item = |(change, name, from, to): &(&str, &str, &str, &str)| {
+            ((*change).into(), (*name).into(), "all".into(), (*from).into(), (*to).into(), String::new())
+        };
+        let items = items.iter().map(item).collect();
+        (id, 1_709_251_200, 1_709_251_260, 0, "sudo".into(), actions, "succeeded".into(), items, String::new())
+    };
+    let history = vec![
+        row(9, &[("install", "git")], &[]),
+        row(
+            7,
+            &[("remove", "ripgrep"), ("install", "pcre=1")],
+            &[("remove", "ripgrep", "13", ""), ("downgrade", "pcre", "2", "1")],
+        ),
+        row(5, &[("install", "ripgrep")], &[("install", "ripgrep", "", "13"), ("upgrade", "pcre", "1", "2")]),
+    ];
+    let scene = Scene::with_history(CannedPlan::default(), history, "");
+    let (_, text, _) = scene.told(&["history"]);
+    let remarks: Vec<_> = text.lines().map(|line| line.rsplit('\t').next().expect("a column")).collect();
+    assert_eq!(remarks, ["changed nothing", "takes back 5", "-"]);
+    let (_, shown) = scene.on_terminal(&["history"]).end();
+    assert!(shown.contains("takes back 5: remove ripgrep"), "{shown}");
+    let objects = lines(&scene.told(&["history", "--json"]).1);
+    assert_eq!((&objects[1]["takes_back"], objects[2].get("takes_back")), (&json!(5), None));
+    let (_, shown) = scene.on_terminal(&["history", "show", "7"]).end();
+    assert!(shown.contains("Remark   takes back 5\n"), "{shown}");
+}
+
+#[test]
 fn an_audit_log_without_entries_is_not_called_sound() {
     let scene = Scene::new(CannedPlan::default(), "");
     let folder = scene.folder.path().join("none").display().to_string();

@@ -26,6 +26,11 @@ struct Inverse {
     remarks: Vec<String>,
 }
 
+/// The actions of an undo of this transaction, where it can be taken back.
+pub fn actions(entry: &HistoryEntry) -> Option<Vec<Action>> {
+    inverse(entry).ok().map(|inverse| inverse.actions)
+}
+
 /// The actions that take back what was done, of which the package system makes a plan of its own.
 fn inverse(entry: &HistoryEntry) -> Result<Inverse, String> {
     match entry.standing {

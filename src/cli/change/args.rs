@@ -44,11 +44,17 @@ already)}]}; then events and the result, as `omg help install` describes them, w
 
 pub const HISTORY_JSON: &str = "\
 In a pipe each line has the columns number, time (UTC), user, standing, actions and number of
-changes, separated by tabs; of `show`: change, name, from, to, repository.
+changes, separated by tabs, and `takes back N` of one that was asked to do the inverse of another,
+`changed nothing` of one that, say, only fetched packages, else `-`; of `show`: change, name, from,
+to, repository.
+
+A number is a place in the audit log. Others of its entries, such as the end of a transaction and
+the fetching of package lists, are not listed, so the numbers have gaps.
 
 --json prints one object for each transaction, on a line of its own: id, time, ended (Unix
 seconds; 0: not ended), actor {uid, via}, actions [[verb, target]], standing (running, succeeded,
-failed, cancelled, interrupted), items [{change, name, arch, from, to, repository}], message.";
+failed, cancelled, interrupted), items [{change, name, arch, from, to, repository}], message,
+takes_back (the number of the transaction whose inverse it is; absent: none that is listed).";
 
 pub const AUDIT_JSON: &str = "\
 --json prints one object: sound (true or false); and when it is sound: entries, hash, torn (bytes of
