@@ -280,6 +280,46 @@ fn an_audit_log_without_entries_is_not_called_sound() {
 }
 
 #[test]
+fn completion_offers_what_the_verb_can_be_about() {
+    let mut held = row("libheld", "1", "s");
+    held.5 |= 1 << 5;
+    let mut upgradable = row("libnew", "1", "s");
+    upgradable.5 |= 1 << 2;
+    let mut absent = row("libabsent", "1", "s");
+    absent.5 = 0;
+    let scene = with_rows(vec![held, upgradable, absent]);
+    let names = |arguments: &[&str]| scene.told(&[&["complete"], arguments, &["--", "lib"]].concat()[..]).1;
+    assert_eq!(names(&[]), "libheld\nlibnew\nlibabsent\n");
+    assert_eq!(names(&["--only", "installed"]), "libheld\nlibnew\n");
+    assert_eq!(names(&["--only", "upgradable"]), "libnew\n");
+    assert_eq!(names(&["--only", "held"]), "libheld\n");
+    assert_eq!(scene.told(&["complete", "--only", "installed", "--", "libn"]).1, "libnew\n");
+    let script = scene.folder.path().join("script.bash");
+    std::fs::write(&script, scene.told(&["completions", "bash"]).1).expect("written");
+    for (verb, expected) in [
+        ("install", "libheld\nlibnew\nlibabsent\n"),
+        ("remove", "libheld\nlibnew\n"),
+        ("hold", "libheld\nlibnew\n"),
+        ("upgrade", "libnew\n"),
+        ("unhold", "libheld\n"),
+    ] {
+        let commands = format!(
+            "source '{}'; COMP_WORDS=(omg {verb} lib); COMP_CWORD=2; _omg_packages omg lib {verb}; \
+             printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            script.display()
+        );
+        let output = std::process::Command::new("bash")
+            .args(["--norc", "-c", &commands])
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", scene.folder.path().display()))
+            .env("OMG_SOCKET_PATH", scene.service.socket())
+            .output()
+            .expect("bash runs");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{verb}");
+    }
+}
+
+#[test]
 fn a_line_of_progress_has_whole_parts_only() {
     let downloads = r#"
 tell '{"event":"phase","phase":"fetching","cancellable":true}'

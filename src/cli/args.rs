@@ -223,6 +223,9 @@ pub enum Verb {
     /// Print the package names that start with a prefix, for completion scripts.
     #[command(hide = true)]
     Complete {
+        /// Only packages in this state.
+        #[arg(long, value_name = "STATE")]
+        only: Option<Only>,
         #[arg(default_value = "", value_hint = ValueHint::Other)]
         prefix: String,
     },
@@ -334,6 +337,13 @@ pub enum DaemonAction {
 pub enum CacheAction {
     /// Drop the cached answers.
     Clear,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Only {
+    Installed,
+    Upgradable,
+    Held,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

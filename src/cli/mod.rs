@@ -75,7 +75,7 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
         Verb::Why(why) => ask(options, async |client| why::run(client, why, out).await),
         Verb::Metrics => ask(options, async |client| metrics::run(client, out).await),
         Verb::Cache { action: CacheAction::Clear } => ask(options, async |client| cache::clear(client, out).await),
-        Verb::Complete { prefix } => complete::run(options, &prefix, out),
+        Verb::Complete { only, prefix } => complete::run(options, only, &prefix, out),
         Verb::Install(install) => alter(options, Change::install(install)?, out),
         Verb::Remove(remove) => alter(options, Change::remove(remove)?, out),
         Verb::Upgrade(upgrade) => alter(options, Change::upgrade(upgrade)?, out),

@@ -235,7 +235,8 @@ impl Service {
     }
 
     fn list(&self, query: HashMap<String, OwnedVariant>) -> Vec<Row> {
-        let wanted = if query.contains_key("explicit") { 2 } else { 1 };
+        let states = [("explicit", 1 << 1), ("upgradable", 1 << 2), ("held", 1 << 5)];
+        let wanted = states.iter().find(|(state, _)| query.contains_key(*state)).map_or(1, |(_, flag)| *flag);
         self.canned.rows.iter().filter(|row| row.5 & wanted != 0).cloned().collect()
     }
 
