@@ -271,6 +271,18 @@ fn the_history_tells_what_takes_back_what_and_what_changed_nothing() {
 }
 
 #[test]
+fn colours_that_are_asked_for_are_there_in_pipes_too() {
+    let scene = with_rows(vec![row("ripgrep", "13", "s")]);
+    let name = "\u{1b}[1mripgrep\u{1b}[0m\t13\t";
+    for arguments in [&["search", "ripgrep"][..], &["list"], &["status"], &["outdated"]] {
+        let (_, text, _) = scene.told(&[arguments, &["--color", "always"]].concat()[..]);
+        assert!(text.contains("\u{1b}["), "{arguments:?}: {text}");
+        assert_eq!(text.contains(name), matches!(arguments[0], "search" | "list"), "{arguments:?}: {text:?}");
+        assert!(!scene.told(arguments).1.contains('\u{1b}'), "{arguments:?}");
+    }
+}
+
+#[test]
 fn an_audit_log_without_entries_is_not_called_sound() {
     let scene = Scene::new(CannedPlan::default(), "");
     let folder = scene.folder.path().join("none").display().to_string();

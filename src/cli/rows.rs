@@ -53,7 +53,9 @@ fn print_line(row: &PackageRow, out: &mut Output) {
     } else if out.quiet() {
         out.line(&name);
     } else {
-        out.columns(&[&name, &row.version, &row.repository, &row.summary]);
+        let plain = Style::new();
+        let columns = [(NAME, &*name), (plain, &*row.version), (DIM, &*row.repository), (plain, &*row.summary)];
+        out.styled_columns(columns);
     }
 }
 

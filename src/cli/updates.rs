@@ -1,5 +1,7 @@
 //! `omg outdated`
 
+use anstyle::Style;
+
 use super::args::Limit;
 use super::output::{BAD, Cell, DIM, GOOD, NAME, Output, Table, format};
 use super::{Failure, rows};
@@ -34,8 +36,11 @@ fn print_line(update: &UpdateRow, out: &mut Output) {
         out.line(&name);
     } else {
         let size = update.size.to_string();
-        let security = if update.flags.contains(Flags::SECURITY) { "security" } else { "-" };
-        out.columns(&[&name, &update.from, &update.to, &update.repository, &size, security]);
+        let (security, style) = if update.flags.contains(Flags::SECURITY) { ("security", BAD) } else { ("-", DIM) };
+        let (plain, repository) = (Style::new(), update.repository.as_str());
+        let versions = [(DIM, update.from.as_str()), (plain, update.to.as_str())];
+        let rest = [(DIM, repository), (plain, size.as_str()), (style, security)];
+        out.styled_columns([(NAME, &*name)].into_iter().chain(versions).chain(rest));
     }
 }
 
