@@ -283,6 +283,13 @@ fn colours_that_are_asked_for_are_there_in_pipes_too() {
 }
 
 #[test]
+fn metrics_in_a_pipe_have_tab_separated_columns() {
+    let scene = Scene::new(CannedPlan::default(), "");
+    let (_, text, _) = scene.told(&["metrics"]);
+    assert!(text.starts_with("Search\t12345\t0\t40\t90\t1200\nrunning calls\t0\n"), "{text}");
+}
+
+#[test]
 fn an_audit_log_without_entries_is_not_called_sound() {
     let scene = Scene::new(CannedPlan::default(), "");
     let folder = scene.folder.path().join("none").display().to_string();

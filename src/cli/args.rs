@@ -76,6 +76,9 @@ const DAEMON_JSON: &str = "\
 resident_bytes, proportional_bytes.";
 
 const METRICS_JSON: &str = "\
+In a pipe each method's line has the columns method, requests, failures and, in microseconds, p50,
+p99 and max, separated by tabs; each counter's its name and what it counts.
+
 --json prints one object: requests, failures {method: count}, latency_micros {method: {p50, p99,
 max}}, search_cache_hits, search_cache_misses, details_cache_hits, details_cache_misses,
 running_calls, cached_searches, cached_details, snapshot_bytes, resident_bytes, last_rebuild_millis,

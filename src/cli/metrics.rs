@@ -17,6 +17,18 @@ pub async fn run(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
 }
 
 fn print_methods(metrics: &Metrics, out: &mut Output) {
+    if !out.is_terminal() {
+        for (method, requests) in &metrics.requests {
+            let failures = metrics.failures.get(method).copied().unwrap_or_default();
+            let latency = metrics.latency_micros.get(method);
+            let [p50, p99, max] = match latency.map(|latency| [latency.p50, latency.p99, latency.max]) {
+                Some(micros) => micros.map(|micros| micros.to_string()),
+                None => Default::default(),
+            };
+            out.columns(&[method, &requests.to_string(), &failures.to_string(), &p50, &p99, &max]);
+        }
+        return;
+    }
     let mut table = Table::new(["METHOD", "REQUESTS", "FAILURES", "P50", "P99", "MAX"]);
     for (method, requests) in &metrics.requests {
         let failures = metrics.failures.get(method).copied().unwrap_or_default();
