@@ -299,6 +299,16 @@ fn an_audit_log_without_entries_is_not_called_sound() {
 }
 
 #[test]
+fn one_is_not_told_in_the_plural() {
+    for (change, words) in [("mark-dependency", "1 marked as a dependency\n"), ("clean", "1 downloaded file deleted\n")]
+    {
+        let scene = Scene::new(installs("a"), &format!("succeed '{}'", applied(change, "a")));
+        let (_, text, _) = scene.told(&["install", "a", "-y"]);
+        assert!(text.contains(words), "{text}");
+    }
+}
+
+#[test]
 fn completion_offers_what_the_verb_can_be_about() {
     let mut held = row("libheld", "1", "s");
     held.5 |= 1 << 5;

@@ -58,8 +58,8 @@ fn print_counters(metrics: &Metrics, out: &mut Output) {
         format!("{} hits of {} ({percent} %), {} held", format::count(hits), format::count(asked), format::count(held))
     };
     let worker = match metrics.last_worker_run {
-        Some(time) => format!("{} runs, the last {}", format::count(metrics.worker_runs), format::ago(time)),
-        None => format!("{} runs", format::count(metrics.worker_runs)),
+        Some(time) => format!("{}, the last {}", format::counted(metrics.worker_runs, "run"), format::ago(time)),
+        None => format::counted(metrics.worker_runs, "run"),
     };
     let rebuilds = match metrics.rebuilds {
         0 => "0".to_owned(),

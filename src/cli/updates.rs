@@ -74,7 +74,8 @@ fn print_table(updates: &[UpdateRow], out: &mut Output) {
     }
     table.print(out);
     let security = updates.iter().filter(|update| update.flags.contains(Flags::SECURITY)).count();
-    let mut total = format!("{} upgrades, {} to download", updates.len(), format::bytes(size));
+    let mut total =
+        format!("{}, {} to download", format::counted(updates.len() as u64, "upgrade"), format::bytes(size));
     if security > 0 {
         total.push_str(&format!(", {security} with security fixes"));
     }

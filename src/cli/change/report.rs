@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::super::Failure;
-use super::super::output::format::count;
+use super::super::output::format::{count, counted};
 use super::super::output::{DIM, GOOD, NAME, Output, WARN};
 use super::ask::Interrupts;
 use crate::dbus::client::{Client, ErrorKind};
@@ -90,10 +90,10 @@ pub async fn refreshed(
     };
     match (upgrades, security) {
         (0, _) => out.styled(GOOD, "everything is up to date"),
-        (upgrades, 0) => out.styled(WARN, &format!("{} upgrades (`omg upgrade`)", count(upgrades))),
+        (upgrades, 0) => out.styled(WARN, &format!("{} (`omg upgrade`)", counted(upgrades, "upgrade"))),
         (upgrades, security) => {
-            let text = format!("{} upgrades, {} with security fixes (`omg upgrade`)", count(upgrades), count(security));
-            out.styled(WARN, &text);
+            let upgrades = counted(upgrades, "upgrade");
+            out.styled(WARN, &format!("{upgrades}, {} with security fixes (`omg upgrade`)", count(security)));
         }
     }
     out.newline();
@@ -199,25 +199,29 @@ fn print_before(applied: &Applied, when: &str, out: &mut Output) {
 
 /// How many packages what was done to.
 fn summary(applied: &Applied) -> String {
-    const WORDS: [(Change, &str); 12] = [
-        (Change::Install, "installed"),
-        (Change::Upgrade, "upgraded"),
-        (Change::Downgrade, "downgraded"),
-        (Change::Reinstall, "installed again"),
-        (Change::Configure, "configured"),
-        (Change::Remove, "removed"),
-        (Change::Purge, "removed with configuration files"),
-        (Change::Hold, "on hold"),
-        (Change::Unhold, "no longer on hold"),
-        (Change::MarkExplicit, "marked as asked for"),
-        (Change::MarkDependency, "marked as dependencies"),
-        (Change::Clean, "downloaded files deleted"),
+    /// Behind the number: of one, and of several.
+    const fn alike(words: &str) -> (&str, &str) {
+        (words, words)
+    }
+    const WORDS: [(Change, (&str, &str)); 12] = [
+        (Change::Install, alike("installed")),
+        (Change::Upgrade, alike("upgraded")),
+        (Change::Downgrade, alike("downgraded")),
+        (Change::Reinstall, alike("installed again")),
+        (Change::Configure, alike("configured")),
+        (Change::Remove, alike("removed")),
+        (Change::Purge, alike("removed with configuration files")),
+        (Change::Hold, alike("on hold")),
+        (Change::Unhold, alike("no longer on hold")),
+        (Change::MarkExplicit, alike("marked as asked for")),
+        (Change::MarkDependency, ("marked as a dependency", "marked as dependencies")),
+        (Change::Clean, ("downloaded file deleted", "downloaded files deleted")),
     ];
     let told: Vec<String> = WORDS
         .into_iter()
         .map(|(change, words)| (applied.items.iter().filter(|item| item.change == change).count(), words))
         .filter(|(number, _)| *number > 0)
-        .map(|(number, words)| format!("{} {words}", count(number as u64)))
+        .map(|(number, (one, several))| format!("{} {}", count(number as u64), if number == 1 { one } else { several }))
         .collect();
     if told.is_empty() { "done".to_owned() } else { told.join(", ") }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::output::format::{bytes, count};
+use super::super::output::format::{bytes, count, counted};
 use super::super::output::{BAD, Cell, DIM, GOOD, NAME, Output, Table, WARN};
 use crate::dbus::planned::{Planned, PlannedItem};
 use crate::transaction::{Action, Verb};
