@@ -119,10 +119,9 @@ fn print_groups(planned: &Planned, actions: &[Action], out: &mut Output) {
     }
     if !planned.unneeded.is_empty() {
         let many = planned.unneeded.len();
-        let what = if many == 1 { "1 package is".to_owned() } else { format!("{} packages are", count(many as u64)) };
-        out.styled(WARN, &format!("{what} no longer needed: "));
-        out.text(&planned.unneeded.join(", "));
-        out.styled(DIM, " (`omg autoremove` removes what nothing needs)");
+        let what = format!("{} {}", counted(many as u64, "package"), if many == 1 { "is" } else { "are" });
+        out.styled(WARN, &format!("{what} no longer needed"));
+        out.styled(DIM, if many == 1 { " (`omg autoremove` removes it)" } else { " (`omg autoremove` removes them)" });
         out.newline();
     }
     if !planned.items.is_empty() {
@@ -336,7 +335,7 @@ transmogrify
 Not upgraded
   linux  5  → 6  not offered to this machine yet
 selecting 'x' instead of 'y'
-1 package is no longer needed: libold (`omg autoremove` removes what nothing needs)
+1 package is no longer needed (`omg autoremove` removes it)
 2 to install, 1 to upgrade, 1 to remove, 1 not upgraded
 6.0 KiB to download, 4.7 MiB less on the disk
 This removes what the system may not work without: a, b
