@@ -86,7 +86,7 @@ rebuilds, fingerprint_checks, worker_runs, last_worker_run (Unix seconds, absent
 
 const COMPLETIONS_JSON: &str = "--json prints one object: shell, script.";
 
-/// One fast tool for system packages and language runtimes.
+/// One fast tool for system packages.
 #[derive(Debug, Parser)]
 #[command(name = "omg", version, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -149,7 +149,7 @@ pub enum Verb {
     /// List the available upgrades.
     #[command(after_long_help = UPDATES_JSON)]
     Outdated(Limit),
-    /// Show the state of packages, runtimes and the daemon.
+    /// Show the state of packages and of the daemon.
     #[command(after_long_help = STATUS_JSON)]
     Status,
     /// Show why a package is installed.
