@@ -29,7 +29,7 @@ Environment:
 const ROWS_JSON: &str = "\
 --json prints one object a line: name, version, arch, repository, summary, flags (an array of:
 installed, explicit, upgradable, security, orphan, held, foreign, essential, phased, residual,
-broken, foreign-arch), download_size (bytes, 0: unknown).
+broken, foreign-arch), download_size (bytes, 0: unknown). arch is the package's own: all where it fits every machine.
 
 In a pipe each line has the columns name, version, repository and summary, separated by tabs and
 never cut. Names of another architecture than the machine's own are followed by a colon and that

@@ -26,7 +26,8 @@ item, state, bytes_done, bytes_total}, {event: message, level, text}, {event: qu
 {about: conffile, package, path}, choices}, which is answered with its first choice. The end:
 {result: nothing, planned, succeeded, failed or cancelled, applied {items (as in the plan), restart
 {machine, packages, services}, entry}, failure {kind, message}}; `nothing` and `planned`
-(--dry-run) stand alone.";
+(--dry-run) stand alone. arch is what a package is installed for: the machine's own also where
+`omg list` says all.";
 
 pub const REFRESH_JSON: &str = "\
 --json prints one object a line: events and the result, as `omg help install` describes them.";
