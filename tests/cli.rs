@@ -226,7 +226,7 @@ fn a_cut_list_says_so_on_standard_error() {
     let output = run(&service, &["s", "lib", "--limit", "1"]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(stdout(&output).lines().count(), 1);
-    assert_eq!(stderr(&output), "omg: only the first 1 are shown; --limit 0 shows all\n");
+    assert_eq!(stderr(&output), "omg: only the first is shown; --limit 0 shows all\n");
     assert_eq!(stderr(&run(&service, &["s", "lib", "--limit", "2"])), "");
 }
 

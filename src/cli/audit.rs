@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::Failure;
-use super::output::format::count;
+use super::output::format::{count, counted};
 use super::output::{DIM, GOOD, Output};
 use crate::dbus::client::ErrorKind;
 use crate::security::audit::{AuditLog, Readers};
@@ -65,7 +65,8 @@ pub fn verify(folder: &Path, out: &mut Output) -> Result<(), Failure> {
         out.styled(DIM, &format!("the last one has the hash {}", verified.hash));
         out.newline();
         if verified.torn > 0 {
-            out.line(&format!("behind it are {} bytes of an entry that was not written to its end", verified.torn));
+            let left = counted(verified.torn, "byte");
+            out.line(&format!("left behind it: {left} of an entry that was not written to its end"));
         }
     }
     Ok(())

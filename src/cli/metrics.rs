@@ -55,7 +55,8 @@ fn print_counters(metrics: &Metrics, out: &mut Output) {
     let cache = |hits: u64, misses: u64, held: u64| {
         let asked = hits.saturating_add(misses);
         let percent = if asked == 0 { 0 } else { u128::from(hits) * 100 / u128::from(asked) };
-        format!("{} hits of {} ({percent} %), {} held", format::count(hits), format::count(asked), format::count(held))
+        let hits = format::counted(hits, "hit");
+        format!("{hits} of {} ({percent} %), {} held", format::count(asked), format::count(held))
     };
     let worker = match metrics.last_worker_run {
         Some(time) => format!("{}, the last {}", format::counted(metrics.worker_runs, "run"), format::ago(time)),
