@@ -110,6 +110,11 @@ fn a_person_is_told_what_may_have_been_meant_where_no_daemon_made_the_plan() {
         assert!(text.ends_with(expected), "{arguments:?}: {text}");
     }
     assert!(scene.read("arguments").expect("the helper ran").starts_with("download "));
+    // What cannot be planned is the same object whoever plans it.
+    let mut command = scene.omg(&["install", "rigrep", "-y", "--json"]);
+    command.env_remove("OMG_SOCKET_PATH").env("XDG_RUNTIME_DIR", scene.service.folder());
+    let objects = lines(&String::from_utf8(command.output().expect("omg runs").stdout).expect("UTF-8"));
+    assert_eq!(objects[0]["error"]["name"], "org.omg.Error.NotFound", "{objects:?}");
 }
 
 #[test]

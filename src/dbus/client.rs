@@ -145,6 +145,12 @@ impl ClientError {
     }
 }
 
+impl From<transaction::Failure> for ClientError {
+    fn from(failure: transaction::Failure) -> Self {
+        Self::from_reply(&format!("{ERROR_PREFIX}{}", failure.kind.as_str()), failure.message)
+    }
+}
+
 impl From<zbus::Error> for ClientError {
     fn from(error: zbus::Error) -> Self {
         use zbus::Error as E;

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::output::{Output, WARN};
 use super::{Failure, near};
-use crate::dbus::client::{Client, ConnectOptions};
+use crate::dbus::client::{Client, ClientError, ConnectOptions};
 use crate::dbus::planned::{Planned, PlannedItem};
 use crate::transaction::{Action, FailureKind, MANY_REMOVALS, Options, Outcome, Reply, Request, Verb};
 use args::{Consent, Install, Installing, Named, Reinstall, Remove, Upgrade};
@@ -152,8 +152,11 @@ pub async fn run_at_once(change: Change, connect: &ConnectOptions, out: &mut Out
         Ok(plan) => plan,
         Err(outcome) => {
             job.close().await;
-            let outcome = with_near_names(outcome, &actions, connect).await;
-            return report::outcome(outcome, download_only, out);
+            return match with_near_names(outcome, &actions, connect).await {
+                // As where the daemon cannot plan it.
+                Outcome::Failed { failure, .. } => Err(ClientError::from(failure).into()),
+                outcome => report::outcome(outcome, download_only, out),
+            };
         }
     };
     let mut planned = Planned::from(plan);
