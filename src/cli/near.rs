@@ -54,7 +54,7 @@ fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str>
 async fn for_actions(message: &str, actions: &[Action], client: &mut Client) -> String {
     let missed = actions.iter().filter_map(|action| Some((action.verb(), target_name(action)?)));
     let names_it =
-        |name: &str| message.split(|c: char| c.is_whitespace() || "'“”,;".contains(c)).any(|word| word == name);
+        |name: &str| message.split(|c: char| c.is_whitespace() || "'“”,;:".contains(c)).any(|word| word == name);
     let Some((verb, name)) = missed.into_iter().find(|(_, name)| names_it(name)) else { return String::new() };
     match verb {
         Verb::Install => known(client, name).await,
