@@ -350,6 +350,49 @@ fn completion_offers_what_the_verb_can_be_about() {
             .output()
             .expect("bash runs");
         assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{verb}");
+        for (shell, text) in [("zsh", in_zsh(&scene, verb)), ("fish", in_fish(&scene, verb))] {
+            let Some(text) = text else {
+                eprintln!("skipped: {shell} is not installed");
+                continue;
+            };
+            let sorted = |text: &str| {
+                let mut names: Vec<_> = text.lines().map(str::to_owned).collect();
+                names.sort_unstable();
+                names
+            };
+            assert_eq!(sorted(&text), sorted(expected), "{shell}: {verb}");
+        }
+    }
+}
+
+/// What the script has zsh offer for the verb; in the context that its generated part makes.
+fn in_zsh(scene: &Scene, verb: &str) -> Option<String> {
+    let commands = format!(
+        "compdef() {{ }}; compadd() {{ print -rl -- $names }}; source script.zsh; \
+         curcontext=':complete:omg-command-{verb}:'; PREFIX=lib; _omg_packages"
+    );
+    in_shell(scene, "zsh", &["-f", "-c", &commands])
+}
+
+fn in_fish(scene: &Scene, verb: &str) -> Option<String> {
+    in_shell(scene, "fish", &["--no-config", "-c", &format!("source script.fish; complete -C 'omg {verb} lib'")])
+}
+
+/// Its output; none where there is no such shell.
+fn in_shell(scene: &Scene, shell: &str, arguments: &[&str]) -> Option<String> {
+    scene.write(&format!("script.{shell}"), &scene.told(&["completions", shell]).1);
+    let output = std::process::Command::new(shell)
+        .args(arguments)
+        .env_clear()
+        .env("HOME", scene.service.folder())
+        .env("PATH", format!("{}:/usr/bin:/bin", scene.folder.path().display()))
+        .env("OMG_SOCKET_PATH", scene.service.socket())
+        .current_dir(scene.folder.path())
+        .output();
+    match output {
+        Ok(output) => Some(String::from_utf8(output.stdout).expect("UTF-8")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => panic!("{shell}: {error}"),
     }
 }
 

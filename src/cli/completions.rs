@@ -49,8 +49,8 @@ complete -F _omg_packages -o bashdefault -o default omg
 const ZSH: &str = r#"
 _omg_packages() {
     local -a names only
-    # The generator has the words begin with the verb, or with what is below it.
-    case $words[1] in
+    # The generator names the verb, or what is below it, in the context.
+    case ${${curcontext##*-command-}%%:*} in
         why|remove|r|reinstall|hold|explicit|dependency) only=(--only installed) ;;
         upgrade|u) only=(--only upgradable) ;;
         unhold) only=(--only held) ;;
