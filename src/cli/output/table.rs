@@ -124,10 +124,13 @@ fn fit<const N: usize>(widths: &mut [usize; N], whole: &[bool; N], terminal: usi
         *last -= cut;
         excess -= cut;
     }
-    let keeps = whole.contains(&true);
-    let steps: &[(usize, usize)] =
-        if keeps { &[(1, MIN_WIDTH)] } else { &[(1, MIN_WIDTH), (1, MIN_WIDTH / 2), (0, 1)] };
-    for &(kept, floor) in steps {
+    // What is before the columns that are kept whole says what they are about.
+    let first_whole = whole.iter().position(|whole| *whole);
+    let steps = match first_whole {
+        Some(first) => vec![(first, MIN_WIDTH)],
+        None => vec![(1, MIN_WIDTH), (1, MIN_WIDTH / 2), (0, 1)],
+    };
+    for (kept, floor) in steps {
         while excess > 0 {
             let may_give = widths.iter_mut().zip(whole).skip(kept).filter(|(_, whole)| !**whole);
             let Some(widest) = may_give.map(|(width, _)| width).max().filter(|width| **width > floor) else { break };
@@ -135,8 +138,10 @@ fn fit<const N: usize>(widths: &mut [usize; N], whole: &[bool; N], terminal: usi
             excess -= 1;
         }
     }
-    if keeps {
-        for (width, _) in widths.iter_mut().zip(whole).skip(1).rev().filter(|(width, whole)| **width > 0 && !**whole) {
+    if let Some(first) = first_whole {
+        for (width, _) in
+            widths.iter_mut().zip(whole).skip(first).rev().filter(|(width, whole)| **width > 0 && !**whole)
+        {
             if excess > 0 {
                 excess = excess.saturating_sub(*width + GAP);
                 *width = 0;
@@ -290,6 +295,11 @@ mod tests {
             }
         }
         assert_eq!(printed(54), "  bsdutils  1:2.36.1-8+deb12u1  → 1:2.36.1-8+deb12u2\n  mount     2.36\n");
+        let mut out = Output::for_test(30);
+        let mut table = Table::new(["CHANGE", "NAME", "FROM", "TO", "REPOSITORY"]).keeping(&[2, 3]);
+        table.push(["upgrade", "a-name-of-some-length", "1.0", "1.1", "main"].map(Cell::new));
+        table.print(&mut out);
+        assert_eq!(out.into_text(), "upgrade  a-name-of-some-length\n    1.0  1.1  main\n");
         assert_eq!(
             printed(50),
             "  bsdutils\n      1:2.36.1-8+deb12u1  → 1:2.36.1-8+deb12u2\n  mount\n      2.36  bookworm/main\n"
