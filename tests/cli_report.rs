@@ -199,6 +199,7 @@ fn a_phase_with_nothing_to_do_is_not_shown_and_nothing_is_told_twice() {
     let removal = CannedPlan { items: vec![item("remove", "vim", "9", "")], ..CannedPlan::default() };
     let done = format!("succeed '{}'", applied("remove", "vim"));
     let phases = "tell '{\"event\":\"phase\",\"phase\":\"fetching\",\"cancellable\":true}'\n\
+                  tell '{\"event\":\"item\",\"item\":\"vim\",\"state\":\"hit\",\"bytes_done\":1,\"bytes_total\":1}'\n\
                   tell '{\"event\":\"phase\",\"phase\":\"applying\",\"cancellable\":false}'\n";
     let (_, text, _) = Scene::new(removal, &format!("{phases}{done}")).told(&["remove", "vim", "-y"]);
     assert!(text.contains("Applying\n1 removed\n") && !text.contains("Fetching"), "{text}");

@@ -157,7 +157,8 @@ impl Progress {
 
     fn item(&mut self, item: &str, state: ItemState, (done, total): (u64, u64), out: &mut Output) {
         self.fetching.retain(|(name, ..)| name != item);
-        if !self.fetches && self.phase == Some(Phase::Fetching) {
+        let is_fetched = matches!(state, ItemState::Fetching | ItemState::Fetched);
+        if is_fetched && !self.fetches && self.phase == Some(Phase::Fetching) {
             self.fetches = true;
             self.tell_phase(out);
         }
