@@ -49,8 +49,8 @@ fn the_history_is_listed_and_shown() {
         (code, text.as_str()),
         (
             0,
-            "9\t2024-03-01 00:00 UTC\troot\tinterrupted\tupgrade-all\t1\n\
-             7\t2024-03-01 00:00 UTC\troot\tsucceeded\tpurge nano\t1\n"
+            "9\t2024-03-01 00:00 UTC\troot\tinterrupted\tupgrade-all\t1\t-\n\
+             7\t2024-03-01 00:00 UTC\troot\tsucceeded\tpurge nano\t1\t-\n"
         )
     );
     assert_eq!(scene.told(&["history", "-q"]).1, "9\n7\n5\n3\n2\n1\n");

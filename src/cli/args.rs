@@ -17,6 +17,10 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 success, 1 not found, 2 invalid request, 3 internal error, 4 network error, 5 not
 authorised, 130 interrupted.
 
+What fails with --json prints {error: {name, message}} where its answer would be, name being a D-Bus
+error such as org.omg.Error.NotFound; a change that began ends with a result instead. The message is
+on standard error too.
+
 Environment:
   OMG_SOCKET_PATH  socket of the daemon, instead of every other way to it
   OMG_DAEMON       the omgd to start when neither a socket nor a session bus leads to one
@@ -25,7 +29,7 @@ Environment:
 const ROWS_JSON: &str = "\
 --json prints one object a line: name, version, arch, repository, summary, flags (an array of:
 installed, explicit, upgradable, security, orphan, held, foreign, essential, phased, residual,
-broken, foreign-arch), download_size (bytes, 0: unknown).
+broken, foreign-arch), download_size (bytes, 0: unknown). arch is the package's own: all where it fits every machine.
 
 In a pipe each line has the columns name, version, repository and summary, separated by tabs and
 never cut. Names of another architecture than the machine's own are followed by a colon and that
@@ -72,6 +76,9 @@ const DAEMON_JSON: &str = "\
 resident_bytes, proportional_bytes.";
 
 const METRICS_JSON: &str = "\
+In a pipe each method's line has the columns method, requests, failures and, in microseconds, p50,
+p99 and max, separated by tabs; each counter's its name and what it counts.
+
 --json prints one object: requests, failures {method: count}, latency_micros {method: {p50, p99,
 max}}, search_cache_hits, search_cache_misses, details_cache_hits, details_cache_misses,
 running_calls, cached_searches, cached_details, snapshot_bytes, resident_bytes, last_rebuild_millis,
@@ -79,7 +86,7 @@ rebuilds, fingerprint_checks, worker_runs, last_worker_run (Unix seconds, absent
 
 const COMPLETIONS_JSON: &str = "--json prints one object: shell, script.";
 
-/// One fast tool for system packages and language runtimes.
+/// One fast tool for system packages.
 #[derive(Debug, Parser)]
 #[command(name = "omg", version, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -94,7 +101,8 @@ pub struct Global {
     /// Print JSON: one object, or one object a line.
     #[arg(long, global = true)]
     pub json: bool,
-    /// Print no headings and no more than is needed: of packages only their names, of the status only its errors.
+    /// Print no headings and no more than is needed: of packages only their names, of the status only its errors,
+    /// of changes only what goes wrong.
     #[arg(short, long, global = true)]
     pub quiet: bool,
     /// When to use colours.
@@ -141,7 +149,7 @@ pub enum Verb {
     /// List the available upgrades.
     #[command(after_long_help = UPDATES_JSON)]
     Outdated(Limit),
-    /// Show the state of packages, runtimes and the daemon.
+    /// Show the state of packages and of the daemon.
     #[command(after_long_help = STATUS_JSON)]
     Status,
     /// Show why a package is installed.
@@ -218,6 +226,9 @@ pub enum Verb {
     /// Print the package names that start with a prefix, for completion scripts.
     #[command(hide = true)]
     Complete {
+        /// Only packages in this state.
+        #[arg(long, value_name = "STATE")]
+        only: Option<Only>,
         #[arg(default_value = "", value_hint = ValueHint::Other)]
         prefix: String,
     },
@@ -329,6 +340,13 @@ pub enum DaemonAction {
 pub enum CacheAction {
     /// Drop the cached answers.
     Clear,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Only {
+    Installed,
+    Upgradable,
+    Held,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

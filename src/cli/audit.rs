@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::Failure;
-use super::output::format::count;
+use super::output::format::{count, counted};
 use super::output::{DIM, GOOD, Output};
 use crate::dbus::client::ErrorKind;
 use crate::security::audit::{AuditLog, Readers};
@@ -41,6 +41,12 @@ pub fn verify(folder: &Path, out: &mut Output) -> Result<(), Failure> {
         }
         Err(error) => return Err(Failure::Internal(error.to_string())),
     };
+    // A log that was taken away as a whole looks the same, so it is not called sound.
+    if verified.entries == 0 {
+        let text =
+            format!("there is no log in {}: nothing was recorded yet, or the log is elsewhere", folder.display());
+        return Err(Failure::NotFound(text));
+    }
     if out.is_json() {
         out.json(&Answer {
             sound: true,
@@ -50,14 +56,17 @@ pub fn verify(folder: &Path, out: &mut Output) -> Result<(), Failure> {
             finding: None,
         });
     } else if !out.quiet() {
-        out.styled(GOOD, &format!("{} entries, none of them changed", count(verified.entries)));
+        let checked = match verified.entries {
+            1 => "1 entry, not changed".to_owned(),
+            entries => format!("{} entries, none of them changed", count(entries)),
+        };
+        out.styled(GOOD, &checked);
         out.newline();
-        if verified.entries > 0 {
-            out.styled(DIM, &format!("the last one has the hash {}", verified.hash));
-            out.newline();
-        }
+        out.styled(DIM, &format!("the last one has the hash {}", verified.hash));
+        out.newline();
         if verified.torn > 0 {
-            out.line(&format!("behind it are {} bytes of an entry that was not written to its end", verified.torn));
+            let left = counted(verified.torn, "byte");
+            out.line(&format!("left behind it: {left} of an entry that was not written to its end"));
         }
     }
     Ok(())

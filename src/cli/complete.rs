@@ -1,18 +1,24 @@
 //! `omg complete`, which the completion scripts call
 
 use super::Failure;
+use super::args::Only;
 use super::output::Output;
+use super::rows::display_name;
 use crate::dbus::client::{Client, ConnectOptions};
+use crate::package::ListQuery;
 
 /// More names help nobody to choose.
 const LIMIT: u32 = 200;
 
 /// Prints the names that start with `prefix`, one a line. Whatever goes wrong, there are no names and no error: a
 /// message would land in the line that is being typed.
-pub fn run(options: &ConnectOptions, prefix: &str, out: &mut Output) -> Result<(), Failure> {
+pub fn run(options: &ConnectOptions, only: Option<Only>, prefix: &str, out: &mut Output) -> Result<(), Failure> {
     let names = super::runtime()?.block_on(async {
         let mut client = Client::connect(options).await.ok()?;
-        let names = client.suggest(prefix, LIMIT).await.ok();
+        let names = match only {
+            None => client.suggest(prefix, LIMIT).await.ok(),
+            Some(only) => in_state(&mut client, only, prefix).await,
+        };
         client.close().await;
         names
     });
@@ -20,6 +26,19 @@ pub fn run(options: &ConnectOptions, prefix: &str, out: &mut Output) -> Result<(
         out.line(name);
     }
     Ok(())
+}
+
+/// The names of packages in this state.
+async fn in_state(client: &mut Client, only: Only, prefix: &str) -> Option<Vec<String>> {
+    let mut query = ListQuery::default();
+    *match only {
+        Only::Installed => &mut query.installed,
+        Only::Upgradable => &mut query.upgradable,
+        Only::Held => &mut query.held,
+    } = Some(true);
+    let rows = client.list(&query, 0).await.ok()?;
+    let names = rows.iter().map(|row| display_name(&row.name, &row.arch, row.flags).into_owned());
+    Some(names.filter(|name| name.starts_with(prefix)).take(usize::try_from(LIMIT).unwrap_or(usize::MAX)).collect())
 }
 
 /// Names that no shell can take for anything else; all that packaging policies allow is among them.

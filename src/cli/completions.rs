@@ -21,13 +21,19 @@ _omg_packages() {
             *) verb=$word; break ;;
         esac
     done
+    local only=()
     case $verb in
-        search|s|info|why|install|i|remove|r|upgrade|u|reinstall|hold|unhold|mark)
+        why|remove|r|reinstall|hold|mark) only=(--only installed) ;;
+        upgrade|u) only=(--only upgradable) ;;
+        unhold) only=(--only held) ;;
+    esac
+    case $verb in
+        search|s|info|why|install|i|download|remove|r|upgrade|u|reinstall|hold|unhold|mark)
             case "$2 $3" in
-                -*|[./]*|*' --mode'|*' --limit'|*' --color'|*' --socket'|*' --conffiles'|*' mark') ;;
+                -*|[./]*|*' --mode'|*' --limit'|*' --color'|*' --socket'|*' --conffiles'|*' --to'|*' mark') ;;
                 *)
                     compopt +o bashdefault +o default 2>/dev/null
-                    mapfile -t COMPREPLY < <(command omg complete -- "$2" 2>/dev/null)
+                    mapfile -t COMPREPLY < <(command omg complete "${only[@]}" -- "$2" 2>/dev/null)
                     return 0
                     ;;
             esac
@@ -42,18 +48,34 @@ complete -F _omg_packages -o bashdefault -o default omg
 /// Arguments without a hint of their own are package names, which zsh's generator sends to `_default`.
 const ZSH: &str = r#"
 _omg_packages() {
-    local -a names
-    names=(${(f)"$(command omg complete -- "$PREFIX" 2>/dev/null)"})
+    local -a names only
+    # The generator names the verb, or what is below it, in the context.
+    case ${${curcontext##*-command-}%%:*} in
+        why|remove|r|reinstall|hold|explicit|dependency) only=(--only installed) ;;
+        upgrade|u) only=(--only upgradable) ;;
+        unhold) only=(--only held) ;;
+    esac
+    names=(${(f)"$(command omg complete $only -- "$PREFIX" 2>/dev/null)"})
     compadd -a names
 }
 "#;
 
 const FISH: &str = r#"
-for verb in search s info why install i remove r upgrade u reinstall hold unhold
+for verb in search s info install i download
     complete -c omg -n "__fish_omg_using_subcommand $verb" -f -a '(command omg complete -- (commandline -ct) 2>/dev/null)'
 end
+for verb in why remove r reinstall hold
+    complete -c omg -n "__fish_omg_using_subcommand $verb" -f \
+        -a '(command omg complete --only installed -- (commandline -ct) 2>/dev/null)'
+end
+for verb in upgrade u
+    complete -c omg -n "__fish_omg_using_subcommand $verb" -f \
+        -a '(command omg complete --only upgradable -- (commandline -ct) 2>/dev/null)'
+end
+complete -c omg -n "__fish_omg_using_subcommand unhold" -f \
+    -a '(command omg complete --only held -- (commandline -ct) 2>/dev/null)'
 complete -c omg -n "__fish_omg_using_subcommand mark; and __fish_seen_subcommand_from explicit dependency" \
-    -f -a '(command omg complete -- (commandline -ct) 2>/dev/null)'
+    -f -a '(command omg complete --only installed -- (commandline -ct) 2>/dev/null)'
 "#;
 
 pub fn run(shell: Shell, out: &mut Output) -> Result<(), Failure> {

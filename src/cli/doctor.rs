@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Failure;
-use super::output::format::{age, ago, bytes, count, duration};
+use super::output::format::{age, ago, bytes, count, counted, duration};
 use super::output::{BAD, DIM, GOOD, NAME, Output, WARN};
 use super::status::last_known;
 use crate::config::{self, Paths};
@@ -205,7 +205,7 @@ fn from_status(status: &Status) -> Vec<Check> {
     checks.push(match (status.snapshot_created, status.packages) {
         (Some(created), Some(packages @ 1..)) => {
             let size = status.snapshot_bytes.map_or(String::new(), |size| format!(", {}", bytes(size)));
-            Check::ok("index", format!("{} packages, built {}{size}", count(packages), ago(created)))
+            Check::ok("index", format!("{}, built {}{size}", counted(packages, "package"), ago(created)))
         }
         (_, Some(_)) => Check::fail("index", "it has no packages", "look at the daemon's log: omg daemon logs"),
         (_, None) => {
@@ -248,7 +248,7 @@ fn from_status(status: &Status) -> Vec<Check> {
         0 => Check::ok("packages", "none is broken"),
         broken => Check::fail(
             "packages",
-            format!("{} are unpacked, half-installed or lack what they need", count(broken)),
+            format!("unpacked, half-installed or without what they need: {}", count(broken)),
             "repair them: omg doctor --fix",
         ),
     }));

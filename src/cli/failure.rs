@@ -2,9 +2,12 @@
 
 use std::io;
 
+use serde::Serialize;
+
+use super::output::Output;
 use crate::dbus::client::{ClientError, ErrorKind, StopError};
 
-/// Why a command failed; gives the text for standard error and the exit code.
+/// Why a command failed; gives the text for standard error, the object of `--json` and the exit code.
 #[derive(Debug)]
 pub enum Failure {
     Client(ClientError),
@@ -14,20 +17,46 @@ pub enum Failure {
     Internal(String),
     /// Of this kind, found out by omg itself or by the helper.
     Of(ErrorKind, String),
+    /// The same, where the result that `--json` ends with has told it.
+    Concluded(ErrorKind, String),
     Output(io::Error),
     /// Everything is said already.
     Reported(u8),
 }
 
+/// What `--json` prints in place of an answer.
+#[derive(Serialize)]
+struct ErrorLine<'a> {
+    error: ErrorObject<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorObject<'a> {
+    /// The full D-Bus error name.
+    name: &'a str,
+    message: &'a str,
+}
+
+/// Prints the object of an error.
+pub fn print_json(name: &str, message: &str, out: &mut Output) {
+    out.json(&ErrorLine { error: ErrorObject { name, message } });
+}
+
 impl Failure {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Client(error) => error.kind(),
+            Self::NotFound(_) => ErrorKind::NotFound,
+            Self::Stop(StopError::NotOurs { .. }) => ErrorKind::NotAuthorized,
+            Self::Of(kind, _) | Self::Concluded(kind, _) => *kind,
+            Self::Stop(_) | Self::Internal(_) | Self::Output(_) | Self::Reported(_) => ErrorKind::Failed,
+        }
+    }
+
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Client(error) => error.exit_code(),
-            Self::NotFound(_) => ErrorKind::NotFound.exit_code(),
-            Self::Stop(StopError::NotOurs { .. }) => ErrorKind::NotAuthorized.exit_code(),
-            Self::Stop(_) | Self::Internal(_) | Self::Output(_) => ErrorKind::Failed.exit_code(),
-            Self::Of(kind, _) => kind.exit_code(),
             Self::Reported(code) => *code,
+            _ => self.kind().exit_code(),
         }
     }
 
@@ -36,10 +65,25 @@ impl Failure {
         match self {
             Self::Client(error) => Some(error.to_string()),
             Self::Stop(error) => Some(error.to_string()),
-            Self::NotFound(text) | Self::Internal(text) | Self::Of(_, text) => Some(text.clone()),
+            Self::NotFound(text) | Self::Internal(text) | Self::Of(_, text) | Self::Concluded(_, text) => {
+                Some(text.clone())
+            }
             Self::Output(error) => Some(format!("cannot write to standard output: {error}")),
             Self::Reported(_) => None,
         }
+    }
+
+    /// Prints the object of `--json`, where no object told it already.
+    pub fn print_json(&self, out: &mut Output) {
+        if !out.is_json() || matches!(self, Self::Concluded(..) | Self::Output(_)) {
+            return;
+        }
+        let Some(text) = self.text() else { return };
+        let name = match self {
+            Self::Client(error) => error.name(),
+            _ => self.kind().name(),
+        };
+        print_json(&name, &text, out);
     }
 }
 

@@ -1,13 +1,17 @@
 //! `omg history`
 
-use super::Failure;
+use std::collections::HashMap;
+
+use serde::Serialize;
+
 use super::change::args::{History, HistoryAction};
 use super::change::is_native;
 use super::output::format::{ago, count, utc};
 use super::output::{BAD, Cell, DIM, GOOD, NAME, Output, Table, WARN};
 use super::status::print_pairs;
+use super::{Failure, undo};
 use crate::dbus::client::{Client, ErrorKind};
-use crate::transaction::{HistoryEntry, HistoryItem, Standing};
+use crate::transaction::{Action, HistoryEntry, HistoryItem, Standing};
 
 /// Characters of the actions in the list.
 const ACTIONS_WIDTH: usize = 60;
@@ -15,12 +19,13 @@ const ACTIONS_WIDTH: usize = 60;
 pub async fn run(client: &mut Client, history: History, out: &mut Output) -> Result<(), Failure> {
     match history.action {
         Some(HistoryAction::Show { number }) => {
-            let entry = find(client, number).await?;
-            show(&entry, out);
+            let entries = taking_back(client.history(0).await?);
+            let entry = entries.iter().find(|entry| entry.entry.id == number).ok_or_else(|| unknown(number))?;
+            show(entry, out);
         }
         None => {
             let entries = client.history(history.limit).await?;
-            list(&entries, out);
+            list(&taking_back(entries), out);
         }
     }
     Ok(())
@@ -32,41 +37,97 @@ pub async fn run(client: &mut Client, history: History, out: &mut Output) -> Res
 /// When there is none, or the daemon cannot be asked.
 pub async fn find(client: &mut Client, number: u64) -> Result<HistoryEntry, Failure> {
     let entries = client.history(0).await?;
-    entries.into_iter().find(|entry| entry.id == number).ok_or_else(|| {
-        Failure::Of(ErrorKind::NotFound, format!("there is no transaction {number}; `omg history` lists them"))
-    })
+    entries.into_iter().find(|entry| entry.id == number).ok_or_else(|| unknown(number))
 }
 
-fn list(entries: &[HistoryEntry], out: &mut Output) {
+fn unknown(number: u64) -> Failure {
+    Failure::Of(ErrorKind::NotFound, format!("there is no transaction {number}; `omg history` lists them"))
+}
+
+/// A transaction, and the one that it takes back.
+#[derive(Serialize)]
+struct Told {
+    #[serde(flatten)]
+    entry: HistoryEntry,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    takes_back: Option<u64>,
+}
+
+impl Told {
+    /// What the verbs do not tell about it; empty when there is nothing.
+    fn remark(&self) -> String {
+        match self.takes_back {
+            Some(number) => format!("takes back {number}"),
+            // Such as one that only fetched the packages.
+            None if self.entry.items.is_empty() && self.entry.standing == Standing::Succeeded => {
+                "changed nothing".to_owned()
+            }
+            None => String::new(),
+        }
+    }
+
+    /// Verbs and targets, and the remark.
+    fn words(&self) -> String {
+        match self.remark() {
+            remark if remark.is_empty() => actions(&self.entry),
+            remark => format!("{remark}: {}", actions(&self.entry)),
+        }
+    }
+}
+
+/// Finds the transactions that take back an earlier one: the record has no word for them, but what they were asked to do is
+/// the earlier one's inverse. The newest one before is meant where several have the same.
+fn taking_back(newest_first: Vec<HistoryEntry>) -> Vec<Told> {
+    let mut inverses: HashMap<Vec<Action>, u64> = HashMap::new();
+    let mut told: Vec<Told> = Vec::with_capacity(newest_first.len());
+    for entry in newest_first.into_iter().rev() {
+        let takes_back = inverses.get(&entry.actions).copied();
+        if let Some(inverse) = undo::actions(&entry) {
+            inverses.insert(inverse, entry.id);
+        }
+        told.push(Told { entry, takes_back });
+    }
+    told.reverse();
+    told
+}
+
+fn list(entries: &[Told], out: &mut Output) {
     if out.is_terminal() && !out.quiet() && !out.is_json() {
         print_table(entries, out);
         return;
     }
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    for entry in entries {
+    for told in entries {
+        let entry = &told.entry;
         let id = entry.id.to_string();
         if out.is_json() {
-            out.json(entry);
+            out.json(told);
         } else if out.quiet() {
             out.line(&id);
         } else {
             let changes = entry.items.len().to_string();
             let user = user(entry.actor.uid, &users);
-            out.columns(&[&id, &utc(entry.time), &user, entry.standing.as_str(), &actions(entry), &changes]);
+            let remark = match told.remark() {
+                remark if remark.is_empty() => "-".to_owned(),
+                remark => remark,
+            };
+            let (time, standing) = (utc(entry.time), entry.standing.as_str());
+            out.columns(&[&id, &time, &user, standing, &actions(entry), &changes, &remark]);
         }
     }
 }
 
-fn print_table(entries: &[HistoryEntry], out: &mut Output) {
+fn print_table(entries: &[Told], out: &mut Output) {
     if entries.is_empty() {
         out.line("nothing was done yet");
         return;
     }
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let mut table = Table::new(["NUMBER", "WHEN", "USER", "RESULT", "CHANGES", "ACTIONS"]);
-    for entry in entries {
-        let mut what: String = actions(entry).chars().take(ACTIONS_WIDTH).collect();
-        if what.len() < actions(entry).len() {
+    for told in entries {
+        let (entry, words) = (&told.entry, told.words());
+        let mut what: String = words.chars().take(ACTIONS_WIDTH).collect();
+        if what.len() < words.len() {
             what.push('…');
         }
         table.push([
@@ -81,11 +142,12 @@ fn print_table(entries: &[HistoryEntry], out: &mut Output) {
     table.print(out);
 }
 
-fn show(entry: &HistoryEntry, out: &mut Output) {
+fn show(told: &Told, out: &mut Output) {
     if out.is_json() {
-        out.json(entry);
+        out.json(told);
         return;
     }
+    let entry = &told.entry;
     if !out.is_terminal() || out.quiet() {
         for item in &entry.items {
             let name = name(item);
@@ -109,18 +171,19 @@ fn show(entry: &HistoryEntry, out: &mut Output) {
     );
     let plain = anstyle::Style::new();
     let (id, begun, ended) = (entry.id.to_string(), utc(entry.time), utc(entry.ended));
-    let actions = actions(entry);
+    let (actions, remark) = (actions(entry), told.remark());
     let rows = [
         ("Number", Some(id.as_str()), NAME),
         ("Begun", Some(begun.as_str()), plain),
         ("Ended", (entry.ended != 0).then_some(ended.as_str()), plain),
         ("By", Some(who.as_str()), plain),
         ("Actions", Some(actions.as_str()), plain),
+        ("Remark", Some(remark.as_str()).filter(|text| !text.is_empty()), plain),
         ("Result", Some(entry.standing.as_str()), style(entry.standing)),
         ("Because", Some(entry.message.as_str()).filter(|text| !text.is_empty()), plain),
     ];
     print_pairs(rows.into_iter().filter_map(|(key, value, style)| Some((key, value?, style))), out);
-    let mut table = Table::new(["CHANGE", "NAME", "FROM", "TO", "REPOSITORY"]);
+    let mut table = Table::new(["CHANGE", "NAME", "FROM", "TO", "REPOSITORY"]).keeping(&[2, 3]);
     for item in &entry.items {
         table.push([
             Cell::new(&item.change),
@@ -179,7 +242,7 @@ fn user(uid: u32, passwd: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transaction::{Action, Actor, Verb, Via};
+    use crate::transaction::{Actor, Verb, Via};
 
     #[test]
     fn users_have_names_where_they_are_known() {

@@ -2,11 +2,11 @@
 
 use anstyle::Style;
 
-use super::Failure;
 use super::args::Info;
 use super::output::format::bytes;
 use super::output::{BAD, DIM, GOOD, NAME, Output};
 use super::rows::state;
+use super::{Failure, failure};
 use crate::dbus::client::Client;
 use crate::dbus::reply::{Details, Version};
 
@@ -29,6 +29,9 @@ pub async fn run(client: &mut Client, info: &Info, out: &mut Output) -> Result<(
             Err(error) => {
                 let text = error.to_string();
                 let text = if text.contains(name.as_str()) { text } else { format!("{name}: {text}") };
+                if out.is_json() {
+                    failure::print_json(&error.name(), &text, out);
+                }
                 out.note(BAD, &text);
                 code = code.max(error.exit_code());
             }

@@ -17,6 +17,18 @@ pub async fn run(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
 }
 
 fn print_methods(metrics: &Metrics, out: &mut Output) {
+    if !out.is_terminal() {
+        for (method, requests) in &metrics.requests {
+            let failures = metrics.failures.get(method).copied().unwrap_or_default();
+            let latency = metrics.latency_micros.get(method);
+            let [p50, p99, max] = match latency.map(|latency| [latency.p50, latency.p99, latency.max]) {
+                Some(micros) => micros.map(|micros| micros.to_string()),
+                None => Default::default(),
+            };
+            out.columns(&[method, &requests.to_string(), &failures.to_string(), &p50, &p99, &max]);
+        }
+        return;
+    }
     let mut table = Table::new(["METHOD", "REQUESTS", "FAILURES", "P50", "P99", "MAX"]);
     for (method, requests) in &metrics.requests {
         let failures = metrics.failures.get(method).copied().unwrap_or_default();
@@ -43,11 +55,12 @@ fn print_counters(metrics: &Metrics, out: &mut Output) {
     let cache = |hits: u64, misses: u64, held: u64| {
         let asked = hits.saturating_add(misses);
         let percent = if asked == 0 { 0 } else { u128::from(hits) * 100 / u128::from(asked) };
-        format!("{} hits of {} ({percent} %), {} held", format::count(hits), format::count(asked), format::count(held))
+        let hits = format::counted(hits, "hit");
+        format!("{hits} of {} ({percent} %), {} held", format::count(asked), format::count(held))
     };
     let worker = match metrics.last_worker_run {
-        Some(time) => format!("{} runs, the last {}", format::count(metrics.worker_runs), format::ago(time)),
-        None => format!("{} runs", format::count(metrics.worker_runs)),
+        Some(time) => format!("{}, the last {}", format::counted(metrics.worker_runs, "run"), format::ago(time)),
+        None => format::counted(metrics.worker_runs, "run"),
     };
     let rebuilds = match metrics.rebuilds {
         0 => "0".to_owned(),

@@ -17,6 +17,7 @@ mod info;
 mod list;
 mod man;
 mod metrics;
+mod near;
 pub mod output;
 mod rows;
 mod search;
@@ -48,6 +49,9 @@ pub fn main() -> ExitCode {
     let mut out = Output::new(global.json, global.quiet, global.color.into());
     let options = ConnectOptions::from_env(global.socket);
     let result = run(verb, &options, &mut out);
+    if let Err(failure) = &result {
+        failure.print_json(&mut out);
+    }
     let written = out.finish().map_err(Failure::Output);
     match result.and(written) {
         Ok(()) => ExitCode::SUCCESS,
@@ -71,12 +75,12 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
         Verb::Why(why) => ask(options, async |client| why::run(client, why, out).await),
         Verb::Metrics => ask(options, async |client| metrics::run(client, out).await),
         Verb::Cache { action: CacheAction::Clear } => ask(options, async |client| cache::clear(client, out).await),
-        Verb::Complete { prefix } => complete::run(options, &prefix, out),
+        Verb::Complete { only, prefix } => complete::run(options, only, &prefix, out),
         Verb::Install(install) => alter(options, Change::install(install)?, out),
         Verb::Remove(remove) => alter(options, Change::remove(remove)?, out),
         Verb::Upgrade(upgrade) => alter(options, Change::upgrade(upgrade)?, out),
         Verb::Reinstall(reinstall) => alter(options, Change::reinstall(reinstall)?, out),
-        Verb::Download(download) => runtime()?.block_on(change::download(download, out)),
+        Verb::Download(download) => runtime()?.block_on(change::download(download, options, out)),
         Verb::Autoremove(consent) => alter(options, Change::everything(Action::Autoremove, consent)?, out),
         Verb::Clean(consent) => alter(options, Change::everything(Action::Clean, consent)?, out),
         Verb::Hold(named) => alter(options, Change::named(Action::Hold, named)?, out),
@@ -107,7 +111,7 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
 
 fn alter(options: &ConnectOptions, change: Change, out: &mut Output) -> Result<(), Failure> {
     if change.can_be_done_at_once(options) {
-        return runtime()?.block_on(change::run_at_once(change, out));
+        return runtime()?.block_on(change::run_at_once(change, options, out));
     }
     ask(options, async |client| change::run(client, change, out).await)
 }

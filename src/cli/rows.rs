@@ -42,7 +42,8 @@ pub fn print(
 /// Says that a list was cut.
 pub fn note_cut(count: usize, out: &mut Output) {
     if !out.quiet() {
-        out.note(DIM, &format!("only the first {count} are shown; --limit 0 shows all"));
+        let shown = if count == 1 { "only the first is".to_owned() } else { format!("only the first {count} are") };
+        out.note(DIM, &format!("{shown} shown; --limit 0 shows all"));
     }
 }
 
@@ -53,7 +54,9 @@ fn print_line(row: &PackageRow, out: &mut Output) {
     } else if out.quiet() {
         out.line(&name);
     } else {
-        out.columns(&[&name, &row.version, &row.repository, &row.summary]);
+        let plain = Style::new();
+        let columns = [(NAME, &*name), (plain, &*row.version), (DIM, &*row.repository), (plain, &*row.summary)];
+        out.styled_columns(columns);
     }
 }
 

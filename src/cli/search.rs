@@ -2,8 +2,8 @@
 
 use super::args::Search;
 use super::output::Output;
-use super::{Failure, rows};
-use crate::dbus::client::{Client, ClientError, ErrorKind};
+use super::{Failure, near, rows};
+use crate::dbus::client::Client;
 use crate::package::{SearchMode, SearchQuery};
 
 /// Up to so many rows come as one message; more come as a stream, which has no limit.
@@ -31,23 +31,14 @@ pub async fn run(client: &mut Client, search: Search, out: &mut Output) -> Resul
         rows::print(client.stream_search(&query).await?, limit, out)?
     };
     if count == 0 {
-        let hint = nearest(client, &query.terms).await;
+        let hint = match query.terms.as_slice() {
+            [name] => near::known(client, name).await,
+            _ => String::new(),
+        };
         return Err(Failure::NotFound(format!("no package matches “{}”{hint}", query.terms.join(" "))));
     }
     if cut {
         rows::note_cut(count, out);
     }
     Ok(())
-}
-
-/// The names nearest to a single term, as the daemon words them; empty when it knows none.
-async fn nearest(client: &mut Client, terms: &[String]) -> String {
-    let [name] = terms else { return String::new() };
-    let answer = client.details(std::slice::from_ref(name), false).await.ok().and_then(|mut answers| answers.pop());
-    match answer {
-        Some(Err(ClientError::Call { kind: ErrorKind::NotFound, message })) => {
-            message.find("; did you mean ").and_then(|at| message.get(at..)).unwrap_or_default().to_owned()
-        }
-        _ => String::new(),
-    }
 }

@@ -105,8 +105,8 @@ pub fn last_known(known: &LastKnown) -> String {
 /// Prints keys and values in two columns on a terminal, as `key<TAB>value` elsewhere.
 pub fn print_pairs<'a>(pairs: impl Iterator<Item = (&'a str, &'a str, Style)> + Clone, out: &mut Output) {
     if !out.is_terminal() {
-        for (key, value, _) in pairs {
-            out.columns(&[key, value]);
+        for (key, value, style) in pairs {
+            out.styled_columns([(NAME, key), (style, value)]);
         }
         return;
     }

@@ -13,9 +13,7 @@ pub async fn run(client: &mut Client, undo: Undo, out: &mut Output) -> Result<()
         Failure::Of(ErrorKind::Invalid, format!("transaction {} cannot be taken back: {why}", entry.id))
     })?;
     for remark in &inverse.remarks {
-        if !out.quiet() {
-            out.note(WARN, remark);
-        }
+        out.note(WARN, remark);
     }
     change::run(client, Change::undo(inverse.actions, undo.how), out).await
 }
@@ -26,6 +24,11 @@ struct Inverse {
     actions: Vec<Action>,
     /// What it cannot bring back.
     remarks: Vec<String>,
+}
+
+/// The actions of an undo of this transaction, where it can be taken back.
+pub fn actions(entry: &HistoryEntry) -> Option<Vec<Action>> {
+    inverse(entry).ok().map(|inverse| inverse.actions)
 }
 
 /// The actions that take back what was done, of which the package system makes a plan of its own.

@@ -1,5 +1,7 @@
 //! `omg outdated`
 
+use anstyle::Style;
+
 use super::args::Limit;
 use super::output::{BAD, Cell, DIM, GOOD, NAME, Output, Table, format};
 use super::{Failure, rows};
@@ -34,8 +36,11 @@ fn print_line(update: &UpdateRow, out: &mut Output) {
         out.line(&name);
     } else {
         let size = update.size.to_string();
-        let security = if update.flags.contains(Flags::SECURITY) { "security" } else { "-" };
-        out.columns(&[&name, &update.from, &update.to, &update.repository, &size, security]);
+        let (security, style) = if update.flags.contains(Flags::SECURITY) { ("security", BAD) } else { ("-", DIM) };
+        let (plain, repository) = (Style::new(), update.repository.as_str());
+        let versions = [(DIM, update.from.as_str()), (plain, update.to.as_str())];
+        let rest = [(DIM, repository), (plain, size.as_str()), (style, security)];
+        out.styled_columns([(NAME, &*name)].into_iter().chain(versions).chain(rest));
     }
 }
 
@@ -45,7 +50,7 @@ fn print_table(updates: &[UpdateRow], out: &mut Output) {
         out.newline();
         return;
     }
-    let mut table = Table::new(["NAME", "FROM", "TO", "REPOSITORY", "SIZE", ""]);
+    let mut table = Table::new(["NAME", "FROM", "TO", "REPOSITORY", "SIZE", ""]).keeping(&[1, 2]);
     let mut size = 0u64;
     for update in updates {
         let name = rows::display_name(&update.name, &update.arch, update.flags);
@@ -69,7 +74,8 @@ fn print_table(updates: &[UpdateRow], out: &mut Output) {
     }
     table.print(out);
     let security = updates.iter().filter(|update| update.flags.contains(Flags::SECURITY)).count();
-    let mut total = format!("{} upgrades, {} to download", updates.len(), format::bytes(size));
+    let mut total =
+        format!("{}, {} to download", format::counted(updates.len() as u64, "upgrade"), format::bytes(size));
     if security > 0 {
         total.push_str(&format!(", {security} with security fixes"));
     }

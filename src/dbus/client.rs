@@ -34,7 +34,12 @@ pub enum ClientError {
     },
     /// The daemon answered with an error.
     #[error("{message}")]
-    Call { kind: ErrorKind, message: String },
+    Call {
+        kind: ErrorKind,
+        /// The full D-Bus error name.
+        name: String,
+        message: String,
+    },
     #[error("omgd went away during the call: {0}; try again, `omg daemon logs` shows its log")]
     Disconnected(String),
     #[error("omgd did not answer in time; `omg daemon logs` shows its log, `omg daemon stop` ends it")]
@@ -85,6 +90,19 @@ impl ErrorKind {
         Self::from_name(&format!("{ERROR_PREFIX}{}", kind.as_str()))
     }
 
+    /// The D-Bus error name that stands for the kind where nobody named one.
+    pub fn name(self) -> String {
+        let name = match self {
+            Self::NotFound => "NotFound",
+            Self::Invalid => "InvalidArgument",
+            Self::Network => "Network",
+            Self::NotAuthorized => "NotAuthorized",
+            Self::Cancelled => "Cancelled",
+            Self::Failed => "Internal",
+        };
+        format!("{ERROR_PREFIX}{name}")
+    }
+
     /// The kind's exit code of `omg`.
     pub fn exit_code(self) -> u8 {
         match self {
@@ -101,16 +119,35 @@ impl ErrorKind {
 impl ClientError {
     /// The error that the daemon named.
     pub fn from_reply(name: &str, message: String) -> Self {
-        Self::Call { kind: ErrorKind::from_name(name), message }
+        Self::Call { kind: ErrorKind::from_name(name), name: name.to_owned(), message }
+    }
+
+    /// What kind of error it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Call { kind, .. } => *kind,
+            Self::NoDaemon { invalid: true, .. } => ErrorKind::Invalid,
+            _ => ErrorKind::Failed,
+        }
+    }
+
+    /// The D-Bus error name: the daemon's, else the one that stands for the kind.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Call { name, .. } => name.clone(),
+            _ => self.kind().name(),
+        }
     }
 
     /// The exit code of `omg`.
     pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Call { kind, .. } => kind.exit_code(),
-            Self::NoDaemon { invalid: true, .. } => ErrorKind::Invalid.exit_code(),
-            _ => ErrorKind::Failed.exit_code(),
-        }
+        self.kind().exit_code()
+    }
+}
+
+impl From<transaction::Failure> for ClientError {
+    fn from(failure: transaction::Failure) -> Self {
+        Self::from_reply(&format!("{ERROR_PREFIX}{}", failure.kind.as_str()), failure.message)
     }
 }
 

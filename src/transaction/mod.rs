@@ -22,6 +22,6 @@ pub use event::{
 };
 pub use history::{Actor, HistoryEntry, HistoryItem, Standing, Via};
 pub use options::{Conffiles, InvalidOption, Options};
-pub use plan::{Change, HeldBack, HoldReason, Item, Plan, Resolution, Risk};
+pub use plan::{Change, HeldBack, HoldReason, Item, MANY_REMOVALS, Plan, Resolution, Risk};
 pub use state::State;
 pub use wire::{Answer, LineError, MAX_LINE_BYTES, Request, read_line, write_line};

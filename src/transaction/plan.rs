@@ -104,7 +104,7 @@ pub struct Plan {
 }
 
 /// The number of removals beyond which a plan says so.
-const MANY_REMOVALS: usize = 20;
+pub const MANY_REMOVALS: usize = 20;
 
 impl Change {
     pub fn as_str(self) -> &'static str {

@@ -235,7 +235,8 @@ impl Service {
     }
 
     fn list(&self, query: HashMap<String, OwnedVariant>) -> Vec<Row> {
-        let wanted = if query.contains_key("explicit") { 2 } else { 1 };
+        let states = [("explicit", 1 << 1), ("upgradable", 1 << 2), ("held", 1 << 5)];
+        let wanted = states.iter().find(|(state, _)| query.contains_key(*state)).map_or(1, |(_, flag)| *flag);
         self.canned.rows.iter().filter(|row| row.5 & wanted != 0).cloned().collect()
     }
 
@@ -279,6 +280,7 @@ impl Service {
         for (_, target) in &actions {
             match target.as_str() {
                 "nonesuch" => return Err(Error::NotFound("no package is named nonesuch\u{7}".into())),
+                "rigrep" => return Err(Error::NotFound("Unable to locate package rigrep".into())),
                 "impossible" => return Err(Error::ResolutionFailed("impossible depends on nonesuch".into())),
                 _ => {}
             }
@@ -423,6 +425,9 @@ impl Plan {
 
 /// Details of any package whose name starts with `lib`.
 fn details(name: &str, why: bool) -> Result<Dict, String> {
+    if name == "rigrep" {
+        return Err("no package is called rigrep; did you mean ripgrep, rrep?".into());
+    }
     if !name.starts_with("lib") {
         return Err(format!("no package is named {name}; near are libcurl4, libc6"));
     }

@@ -26,7 +26,8 @@ item, state, bytes_done, bytes_total}, {event: message, level, text}, {event: qu
 {about: conffile, package, path}, choices}, which is answered with its first choice. The end:
 {result: nothing, planned, succeeded, failed or cancelled, applied {items (as in the plan), restart
 {machine, packages, services}, entry}, failure {kind, message}}; `nothing` and `planned`
-(--dry-run) stand alone.";
+(--dry-run) stand alone. arch is what a package is installed for: the machine's own also where
+`omg list` says all.";
 
 pub const REFRESH_JSON: &str = "\
 --json prints one object a line: events and the result, as `omg help install` describes them.";
@@ -44,15 +45,22 @@ already)}]}; then events and the result, as `omg help install` describes them, w
 
 pub const HISTORY_JSON: &str = "\
 In a pipe each line has the columns number, time (UTC), user, standing, actions and number of
-changes, separated by tabs; of `show`: change, name, from, to, repository.
+changes, separated by tabs, and `takes back N` of one that was asked to do the inverse of another,
+`changed nothing` of one that, say, only fetched packages, else `-`; of `show`: change, name, from,
+to, repository.
+
+A number is a place in the audit log. Others of its entries, such as the end of a transaction and
+the fetching of package lists, are not listed, so the numbers have gaps.
 
 --json prints one object for each transaction, on a line of its own: id, time, ended (Unix
 seconds; 0: not ended), actor {uid, via}, actions [[verb, target]], standing (running, succeeded,
-failed, cancelled, interrupted), items [{change, name, arch, from, to, repository}], message.";
+failed, cancelled, interrupted), items [{change, name, arch, from, to, repository}], message,
+takes_back (the number of the transaction whose inverse it is; absent: none that is listed).";
 
 pub const AUDIT_JSON: &str = "\
 --json prints one object: sound (true or false); and when it is sound: entries, hash, torn (bytes of
-an unfinished entry); else finding. A log that is not sound makes the exit code 3.";
+an unfinished entry); else finding. A log that is not sound makes the exit code 3, no log or one
+without entries 1.";
 
 // How much is asked, and what is allowed without being asked. No doc comment: clap would take it for what the verb does.
 #[derive(Debug, Clone, Default, Args)]

@@ -57,9 +57,12 @@ impl Interrupts {
     }
 }
 
+/// What is said when somebody does not want to go on.
+pub const NOTHING_CHANGED: &str = "cancelled: nothing was changed";
+
 /// What ends omg when somebody does not want to go on.
 pub fn cancelled() -> Failure {
-    Failure::Of(ErrorKind::Cancelled, "cancelled: nothing was changed".into())
+    Failure::Of(ErrorKind::Cancelled, NOTHING_CHANGED.into())
 }
 
 /// The next line that is typed; `None` at the end of the input.
@@ -85,6 +88,11 @@ fn allowance(code: &str, consent: &Consent) -> Option<(bool, &'static str)> {
         // Of a later version: a person has to look at it.
         _ => Some((false, "a newer omg")),
     }
+}
+
+/// Whether somebody is asked before the plan goes on.
+pub fn is_asked(planned: &Planned, consent: &Consent, out: &Output) -> bool {
+    !consent.yes && !out.is_json() && is_interactive() && !is_harmless(planned)
 }
 
 /// Returns when the plan may go on.

@@ -9,12 +9,12 @@ use super::ask::Interrupts;
 use super::progress::Progress;
 use super::runner::Job;
 use super::show::name;
-use super::{args, report, targets, watch};
-use crate::dbus::client::ErrorKind;
+use super::{args, report, targets, watch, with_near_names};
+use crate::dbus::client::{ConnectOptions, ErrorKind};
 use crate::transaction::{Archive, Download, Event, Outcome, Verb};
 
 /// Says what is fetched, fetches it and says what came of it. Neither the daemon nor anybody with rights takes part.
-pub async fn run(download: args::Download, out: &mut Output) -> Result<(), Failure> {
+pub async fn run(download: args::Download, connect: &ConnectOptions, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
     // They are read as those of an installation.
     let actions = targets::actions(Verb::Install, &download.targets)?;
@@ -31,10 +31,13 @@ pub async fn run(download: args::Download, out: &mut Output) -> Result<(), Failu
         dry_run: download.dry_run,
     };
     let mut job = Job::download(request)?;
-    let mut progress = Progress::new(false);
+    let mut progress = Progress::new(false, true);
     let archives = loop {
         match interrupts.unless(job.next(out)).await?? {
-            Event::Finished(outcome) => return report::downloaded(&outcome, &[], &folder, out),
+            Event::Finished(outcome) => {
+                let outcome = with_near_names(outcome, &actions, connect).await;
+                return report::downloaded(&outcome, &[], &folder, out);
+            }
             event => {
                 progress.hear(&event, out);
                 if let Event::Archives { archives } = event {
@@ -47,7 +50,7 @@ pub async fn run(download: args::Download, out: &mut Output) -> Result<(), Failu
     if download.dry_run && !out.is_json() {
         print(&archives, out);
     }
-    let outcome = watch::to_the_end(&mut job, &mut interrupts, out).await?;
+    let outcome = watch::to_the_end(&mut job, true, &mut interrupts, out).await?;
     if download.dry_run && matches!(outcome, Outcome::Succeeded(_)) {
         if out.is_json() {
             report::bare("planned", out);

@@ -16,16 +16,16 @@ use std::io::Seek;
 
 use serde::Serialize;
 
-use super::Failure;
 use super::output::{Output, WARN};
-use crate::dbus::client::{Client, ConnectOptions};
-use crate::dbus::planned::Planned;
-use crate::transaction::{Action, FailureKind, Options, Outcome, Reply, Request, Verb};
+use super::{Failure, near};
+use crate::dbus::client::{Client, ClientError, ConnectOptions};
+use crate::dbus::planned::{Planned, PlannedItem};
+use crate::transaction::{Action, FailureKind, MANY_REMOVALS, Options, Outcome, Reply, Request, Verb};
 use args::{Consent, Install, Installing, Named, Reinstall, Remove, Upgrade};
 use ask::Interrupts;
 pub use download::run as download;
 use runner::{Job, Work};
-pub use show::is_native;
+pub use show::{is_native, target_name};
 use targets::{action, actions};
 
 /// What is asked for, and how far it may go.
@@ -36,6 +36,8 @@ pub struct Change {
     /// Packages of the `install-file` actions, in their order.
     pub files: Vec<File>,
     pub consent: Consent,
+    /// The actions were found out and not given: whoever asked for it has not named the packages.
+    pub found_out: bool,
 }
 
 /// Lines of `--json`.
@@ -54,7 +56,7 @@ impl Change {
 
     fn new(actions: Vec<Action>, how: Installing) -> Self {
         let options = how.options(ask::is_interactive());
-        Self { actions, options, files: Vec::new(), consent: how.consent }
+        Self { actions, options, files: Vec::new(), consent: how.consent, found_out: false }
     }
 
     /// Of one kind, which installs nothing.
@@ -97,7 +99,17 @@ impl Change {
 
     /// What takes a transaction back.
     pub fn undo(actions: Vec<Action>, how: Installing) -> Self {
-        Self::new(actions, how)
+        Self { found_out: true, ..Self::new(actions, how) }
+    }
+}
+
+/// A plan warns of many removals unless each was asked for by its name. Where the names were found out, as for an undo, it
+/// is warned of here.
+fn warn_of_removals(planned: &mut Planned) {
+    let is_removal = |item: &&PlannedItem| matches!(item.change.as_str(), "remove" | "purge");
+    let removals = planned.items.iter().filter(is_removal).count();
+    if removals > MANY_REMOVALS && !planned.risks.iter().any(|risk| risk.starts_with("removes-many:")) {
+        planned.risks.push(format!("removes-many:{removals}"));
     }
 }
 
@@ -114,18 +126,25 @@ fn shown(planned: &Planned, actions: &[Action], consent: &Consent, out: &mut Out
         }
         return false;
     }
-    // Whoever has said yes and wants to hear little needs no plan; whoever is to decide does.
-    if !(out.is_json() || out.quiet() && consent.yes && !consent.dry_run) {
+    // Whoever wants to hear little needs no plan, unless it is what was asked for or somebody is to decide about it.
+    let wanted = !out.quiet() || consent.dry_run || ask::is_asked(planned, consent, out);
+    if !out.is_json() && wanted {
         show::print(planned, actions, out);
     }
     true
 }
 
+/// Says what may have been meant, where nothing has a name that was asked for. Starting a daemon to find out takes its time,
+/// and only a person gains from it.
+async fn with_near_names(outcome: Outcome, actions: &[Action], connect: &ConnectOptions) -> Outcome {
+    if ask::is_interactive() { near::of_outcome(outcome, actions, connect).await } else { outcome }
+}
+
 /// Does the change in one go: what does it plans it first, so that the package system is read once. Nobody is asked, and
 /// nothing is done that the consent does not cover.
-pub async fn run_at_once(change: Change, out: &mut Output) -> Result<(), Failure> {
+pub async fn run_at_once(change: Change, connect: &ConnectOptions, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let Change { actions, options, files, consent } = change;
+    let Change { actions, options, files, consent, found_out } = change;
     let download_only = options.download_only;
     let request = Request { actions: actions.clone(), options, files: Vec::new(), digest: None };
     let mut job = Job::start(&Work::Commit(request, files), consent.yes, out).await?;
@@ -133,10 +152,17 @@ pub async fn run_at_once(change: Change, out: &mut Output) -> Result<(), Failure
         Ok(plan) => plan,
         Err(outcome) => {
             job.close().await;
-            return report::outcome(outcome, download_only, out);
+            return match with_near_names(outcome, &actions, connect).await {
+                // As where the daemon cannot plan it.
+                Outcome::Failed { failure, .. } => Err(ClientError::from(failure).into()),
+                outcome => report::outcome(outcome, download_only, out),
+            };
         }
     };
-    let planned = Planned::from(plan);
+    let mut planned = Planned::from(plan);
+    if found_out {
+        warn_of_removals(&mut planned);
+    }
     if !shown(&planned, &actions, &consent, out) {
         watch::call_off(job, out).await;
         return Ok(());
@@ -147,7 +173,7 @@ pub async fn run_at_once(change: Change, out: &mut Output) -> Result<(), Failure
         return Err(refused);
     }
     job.reply(&Reply::Proceed, out).await;
-    let outcome = watch::to_the_end(&mut job, &mut interrupts, out).await;
+    let outcome = watch::to_the_end(&mut job, planned.download_size > 0, &mut interrupts, out).await;
     job.close().await;
     report::outcome(outcome?, download_only, out)
 }
@@ -155,8 +181,14 @@ pub async fn run_at_once(change: Change, out: &mut Output) -> Result<(), Failure
 /// Plans the change, shows it, asks, does it and says what came of it.
 pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let Change { actions, options, mut files, consent } = change;
-    let planned = interrupts.unless(client.plan(&actions, &options, &files)).await??;
+    let Change { actions, options, mut files, consent, found_out } = change;
+    let mut planned = match interrupts.unless(client.plan(&actions, &options, &files)).await? {
+        Ok(planned) => planned,
+        Err(error) => return Err(interrupts.unless(near::of_plan(error, &actions, client)).await?.into()),
+    };
+    if found_out {
+        warn_of_removals(&mut planned);
+    }
     if !shown(&planned, &actions, &consent, out) {
         return Ok(());
     }
@@ -178,26 +210,28 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
     let work = Work::Commit(request, files);
     // Not interrupted: what began must not be left without being watched. A signal that comes meanwhile cancels it.
     // The daemon sees by itself that packages changed, and answers nothing from before.
-    report::outcome(carry_out(&work, consent.yes, &mut interrupts, out).await?, download_only, out)
+    let outcome = carry_out(&work, consent.yes, planned.download_size > 0, &mut interrupts, out).await?;
+    report::outcome(outcome, download_only, out)
 }
 
 /// Fetches the package lists.
 pub async fn refresh(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let outcome = carry_out(&Work::Refresh, false, &mut interrupts, out).await?;
+    let outcome = carry_out(&Work::Refresh, false, true, &mut interrupts, out).await?;
     report::refreshed(outcome, client, &mut interrupts, out).await
 }
 
 /// Does the work, to its end. Where the service on the system bus finds nobody to ask for consent, sudo asks. Who has
-/// consented beforehand (`assent`) is asked for a password at most.
+/// consented beforehand (`assent`) is asked for a password at most; `fetches` tells whether there is something to fetch.
 async fn carry_out(
     work: &Work,
     assent: bool,
+    fetches: bool,
     interrupts: &mut Interrupts,
     out: &mut Output,
 ) -> Result<Outcome, Failure> {
     let mut job = Job::start(work, assent, out).await?;
-    let outcome = watch::to_the_end(&mut job, interrupts, out).await;
+    let outcome = watch::to_the_end(&mut job, fetches, interrupts, out).await;
     let refused = match &outcome {
         Ok(Outcome::Failed { failure, .. }) if job.is_on_bus() && failure.kind == FailureKind::AgentMissing => {
             Some(failure.message.clone())
@@ -208,5 +242,5 @@ async fn carry_out(
     let Some(refused) = refused else { return outcome };
     let mut job = Job::instead(work, assent, &refused, out)?;
     out.note(WARN, &format!("{refused}; sudo asks instead"));
-    watch::to_the_end(&mut job, interrupts, out).await
+    watch::to_the_end(&mut job, fetches, interrupts, out).await
 }

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 use anstyle::Style;
 
 use super::super::output::format::{bytes, duration};
-use super::super::output::live::{Line, Live};
+use super::super::output::live::{Line, Live, Piece};
 use super::super::output::{BAD, DIM, GOOD, NAME, Output, WARN};
 use crate::transaction::{Event, ItemState, Level, Phase};
 
 /// Bars of single downloads; more would not leave room for anything else on a small terminal.
 const MAX_BARS: usize = 4;
 /// Of a bar, in columns.
-const BAR: usize = 24;
+const BAR: usize = 20;
 /// The rate is that of this last while.
 const RATE_WINDOW: Duration = Duration::from_secs(5);
 
@@ -23,7 +23,11 @@ pub struct Progress {
     live: Live,
     /// Package scripts may ask on the terminal while packages are applied: nothing is drawn over their questions.
     shares_terminal: bool,
+    /// Whether there is something to fetch: a phase with nothing to do is not shown.
+    fetches: bool,
     phase: Option<Phase>,
+    /// States that were told of this phase's items; fetched lists have several parts of one name.
+    told: Vec<(String, ItemState)>,
     cancellable: bool,
     cancelling: bool,
     /// What is being fetched: name, bytes done and in all.
@@ -62,11 +66,13 @@ impl Rate {
 }
 
 impl Progress {
-    pub fn new(shares_terminal: bool) -> Self {
+    pub fn new(shares_terminal: bool, fetches: bool) -> Self {
         Self {
             live: Live::default(),
             shares_terminal,
+            fetches,
             phase: None,
+            told: Vec::new(),
             cancellable: true,
             cancelling: false,
             fetching: Vec::new(),
@@ -111,11 +117,12 @@ impl Progress {
                 if self.phase != Some(*phase) {
                     self.phase = Some(*phase);
                     self.fetching.clear();
+                    self.told.clear();
                     self.current = None;
                     self.bytes = (0, 0);
                     self.rate = Rate::default();
-                    if !self.draws(out) {
-                        self.keep(Style::new(), phase_words(*phase), out);
+                    if *phase != Phase::Fetching || self.fetches {
+                        self.tell_phase(out);
                     }
                 }
             }
@@ -141,16 +148,34 @@ impl Progress {
         self.dirty = self.draws(out);
     }
 
+    /// On a terminal it is drawn.
+    fn tell_phase(&mut self, out: &mut Output) {
+        if let (Some(phase), false) = (self.phase, self.draws(out)) {
+            self.keep(Style::new(), phase_words(phase), out);
+        }
+    }
+
     fn item(&mut self, item: &str, state: ItemState, (done, total): (u64, u64), out: &mut Output) {
         self.fetching.retain(|(name, ..)| name != item);
+        let is_fetched = matches!(state, ItemState::Fetching | ItemState::Fetched);
+        if is_fetched && !self.fetches && self.phase == Some(Phase::Fetching) {
+            self.fetches = true;
+            self.tell_phase(out);
+        }
         match state {
             ItemState::Fetching => self.fetching.push((item.to_owned(), done, total)),
             ItemState::Unpacking | ItemState::Configuring | ItemState::Removing | ItemState::Unpacked => {
                 self.current = Some((item.to_owned(), state));
             }
+            // A problem is told however little somebody wants to hear.
+            ItemState::Failed if out.quiet() => out.note(BAD, &format!("failed: {item}")),
             ItemState::Failed => self.keep(BAD, &format!("failed: {item}"), out),
             ItemState::Fetched | ItemState::Installed | ItemState::Removed if !self.draws(out) => {
-                self.keep(Style::new(), &format!("{} {item}", state_words(state)), out);
+                let told = (item.to_owned(), state);
+                if !self.told.contains(&told) {
+                    self.told.push(told);
+                    self.keep(Style::new(), &format!("{} {item}", state_words(state)), out);
+                }
             }
             ItemState::Hit | ItemState::Fetched | ItemState::Installed | ItemState::Removed => {}
         }
@@ -183,41 +208,45 @@ impl Progress {
     }
 
     fn draws(&self, out: &Output) -> bool {
-        out.can_redraw() && self.phase.is_some() && !(self.shares_terminal && self.phase == Some(Phase::Applying))
+        let idle = self.phase == Some(Phase::Fetching) && !self.fetches;
+        out.can_redraw()
+            && !idle
+            && self.phase.is_some()
+            && !(self.shares_terminal && self.phase == Some(Phase::Applying))
     }
 
     fn lines(&self) -> Vec<Line> {
         let plain = Style::new();
         let mut lines: Vec<Line> = Vec::new();
         for (name, done, total) in self.fetching.iter().take(MAX_BARS) {
-            let mut line = vec![(plain, "  ".to_owned())];
+            let mut line = vec![Piece::new(plain, "  ")];
             if *total > 0 {
                 line.extend(bar(part(*done, *total)));
-                line.push((DIM, format!(" {} of {} ", padded(&bytes(*done)), padded(&bytes(*total)))));
+                line.push(Piece::new(DIM, format!(" {} of {} ", padded(&bytes(*done)), padded(&bytes(*total)))));
             }
-            line.push((NAME, name.clone()));
+            line.push(Piece::cut(NAME, name.clone()));
             lines.push(line);
         }
         if let Some(more @ 1..) = self.fetching.len().checked_sub(MAX_BARS) {
-            lines.push(vec![(DIM, format!("  and {more} more"))]);
+            lines.push(vec![Piece::new(DIM, format!("  and {more} more"))]);
         }
         let phase = if self.cancelling { "Cancelling" } else { self.phase.map_or("", phase_words) };
-        let mut line = vec![(plain, format!("{phase} "))];
+        let mut line = vec![Piece::new(plain, format!("{phase} "))];
         if matches!(self.phase, Some(Phase::Fetching | Phase::Applying)) {
             line.extend(bar(self.fraction));
-            line.push((GOOD, format!(" {:3.0} %", self.fraction * 100.0)));
+            line.push(Piece::new(GOOD, format!(" {:3.0} %", self.fraction * 100.0)));
         }
         let (done, total) = self.bytes;
         if self.phase == Some(Phase::Fetching) && total > 0 {
-            line.push((plain, format!("  {} of {}", bytes(done), bytes(total))));
+            line.push(Piece::new(plain, format!("  {} of {}", bytes(done), bytes(total))));
             if let Some(rate @ 1..) = self.rate.per_second() {
                 let left = total.saturating_sub(done).div_ceil(rate);
-                line.push((DIM, format!("  {}/s, {} left", bytes(rate), duration(left))));
+                line.push(Piece::new(DIM, format!("  {}/s", bytes(rate))));
+                line.push(Piece::new(DIM, format!("  {} left", duration(left))));
             }
         }
         if let Some((item, state)) = &self.current {
-            line.push((plain, format!("  {} ", state_words(*state))));
-            line.push((NAME, item.clone()));
+            line.push(Piece::cut(plain, format!("  {} {item}", state_words(*state))));
         }
         lines.push(line);
         lines
@@ -230,9 +259,9 @@ fn part(done: u64, total: u64) -> f64 {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "0 to BAR")]
-fn bar(fraction: f64) -> [(Style, String); 2] {
+fn bar(fraction: f64) -> [Piece; 2] {
     let full = (fraction * BAR as f64).round() as usize;
-    [(GOOD, "━".repeat(full)), (DIM, "─".repeat(BAR.saturating_sub(full)))]
+    [Piece::new(GOOD, "━".repeat(full)), Piece::new(DIM, "─".repeat(BAR.saturating_sub(full)))]
 }
 
 /// Numbers that change do not make the rest of the line jump.
@@ -270,7 +299,7 @@ mod tests {
     use super::*;
 
     fn text(lines: &[Line]) -> Vec<String> {
-        lines.iter().map(|line| line.iter().map(|(_, text)| text.as_str()).collect()).collect()
+        lines.iter().map(|line| line.iter().map(Piece::text).collect()).collect()
     }
 
     #[test]
@@ -295,7 +324,7 @@ mod tests {
     #[test]
     fn downloads_have_a_bar_each_and_one_for_all() {
         let mut out = Output::for_test(100);
-        let mut progress = Progress::new(false);
+        let mut progress = Progress::new(false, true);
         progress.hear(&Event::Phase { phase: Phase::Fetching, cancellable: true }, &mut out);
         for number in 0..6 {
             let item = format!("p{number}");
@@ -303,8 +332,8 @@ mod tests {
             progress.hear(&Event::Item { item, state, bytes_done: 512, bytes_total: 1024 }, &mut out);
         }
         progress.hear(&Event::Progress { fraction: 0.25, bytes_done: 1024, bytes_total: 4096 }, &mut out);
-        let half = "━".repeat(12) + &"─".repeat(12);
-        let quarter = "━".repeat(6) + &"─".repeat(18);
+        let half = "━".repeat(10) + &"─".repeat(10);
+        let quarter = "━".repeat(5) + &"─".repeat(15);
         assert_eq!(
             text(&progress.lines()),
             [
@@ -321,7 +350,7 @@ mod tests {
         let state = ItemState::Configuring;
         progress.hear(&Event::Item { item: "p0".into(), state, bytes_done: 0, bytes_total: 0 }, &mut out);
         progress.hear(&Event::Progress { fraction: 2.0, bytes_done: 0, bytes_total: 0 }, &mut out);
-        let full = "━".repeat(24);
+        let full = "━".repeat(20);
         assert_eq!(text(&progress.lines()), [format!("Applying {full} 100 %  configuring p0")]);
     }
 }

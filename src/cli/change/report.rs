@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::super::Failure;
-use super::super::output::format::count;
+use super::super::output::format::{count, counted};
 use super::super::output::{DIM, GOOD, NAME, Output, WARN};
 use super::ask::Interrupts;
 use crate::dbus::client::{Client, ErrorKind};
@@ -48,12 +48,12 @@ pub fn outcome(outcome: Outcome, download_only: bool, out: &mut Output) -> Resul
         }
         Outcome::Failed { failure, applied } => {
             print_before(&applied, "before it failed", out);
-            Err(Failure::Of(ErrorKind::of(failure.kind), failure.message))
+            Err(Failure::Concluded(ErrorKind::of(failure.kind), failure.message))
         }
-        Outcome::Cancelled { applied } if applied.items.is_empty() => Err(super::ask::cancelled()),
+        Outcome::Cancelled { applied } if applied.items.is_empty() => Err(cancelled()),
         Outcome::Cancelled { applied } => {
             print_before(&applied, "before it was cancelled", out);
-            Err(Failure::Of(ErrorKind::Cancelled, "cancelled".into()))
+            Err(Failure::Concluded(ErrorKind::Cancelled, "cancelled".into()))
         }
     }
 }
@@ -71,8 +71,10 @@ pub async fn refreshed(
     print_json(&outcome, out);
     match outcome {
         Outcome::Succeeded(_) => {}
-        Outcome::Failed { failure, .. } => return Err(Failure::Of(ErrorKind::of(failure.kind), failure.message)),
-        Outcome::Cancelled { .. } => return Err(super::ask::cancelled()),
+        Outcome::Failed { failure, .. } => {
+            return Err(Failure::Concluded(ErrorKind::of(failure.kind), failure.message));
+        }
+        Outcome::Cancelled { .. } => return Err(cancelled()),
     }
     out.flush();
     // That the daemon does not answer is no failure of what was done.
@@ -88,10 +90,10 @@ pub async fn refreshed(
     };
     match (upgrades, security) {
         (0, _) => out.styled(GOOD, "everything is up to date"),
-        (upgrades, 0) => out.styled(WARN, &format!("{} upgrades (`omg upgrade`)", count(upgrades))),
+        (upgrades, 0) => out.styled(WARN, &format!("{} (`omg upgrade`)", counted(upgrades, "upgrade"))),
         (upgrades, security) => {
-            let text = format!("{} upgrades, {} with security fixes (`omg upgrade`)", count(upgrades), count(security));
-            out.styled(WARN, &text);
+            let upgrades = counted(upgrades, "upgrade");
+            out.styled(WARN, &format!("{upgrades}, {} with security fixes (`omg upgrade`)", count(security)));
         }
     }
     out.newline();
@@ -111,9 +113,9 @@ pub fn downloaded(outcome: &Outcome, archives: &[Archive], folder: &Path, out: &
         out.json(&ResultLine { result: outcome.as_str(), applied: None, failure });
     }
     match (outcome, failure) {
-        (_, Some(failure)) => Err(Failure::Of(ErrorKind::of(failure.kind), failure.message.clone())),
+        (_, Some(failure)) => Err(Failure::Concluded(ErrorKind::of(failure.kind), failure.message.clone())),
         (Outcome::Cancelled { .. }, None) => {
-            Err(Failure::Of(ErrorKind::Cancelled, "cancelled: no file was fetched to its end".into()))
+            Err(Failure::Concluded(ErrorKind::Cancelled, "cancelled: no file was fetched to its end".into()))
         }
         _ => {
             if !out.is_json() && !out.quiet() {
@@ -123,6 +125,11 @@ pub fn downloaded(outcome: &Outcome, archives: &[Archive], folder: &Path, out: &
             Ok(())
         }
     }
+}
+
+/// Told by the result already.
+fn cancelled() -> Failure {
+    Failure::Concluded(ErrorKind::Cancelled, super::ask::NOTHING_CHANGED.into())
 }
 
 fn print_json(outcome: &Outcome, out: &mut Output) {
@@ -162,10 +169,15 @@ fn print(applied: &Applied, download_only: bool, out: &mut Output) {
     }
     if applied.entry != 0 && !download_only {
         let lasting = |item: &Item| !matches!(item.change, Change::Reinstall | Change::Configure | Change::Clean);
-        let undo = if applied.items.iter().any(lasting) {
-            format!("; `omg undo {}` takes it back", applied.entry)
-        } else {
-            String::new()
+        // What was installed here may be offered nowhere.
+        let replaces =
+            |item: &Item| matches!(item.change, Change::Upgrade | Change::Downgrade | Change::Remove | Change::Purge);
+        let undo = match (applied.items.iter().any(lasting), applied.items.iter().any(replaces)) {
+            (false, _) => String::new(),
+            (true, false) => format!("; `omg undo {}` takes it back", applied.entry),
+            (true, true) => {
+                format!("; `omg undo {}` takes it back if the old versions can still be had", applied.entry)
+            }
         };
         out.styled(DIM, &format!("number {} in the history{undo}", applied.entry));
         out.newline();
@@ -187,25 +199,29 @@ fn print_before(applied: &Applied, when: &str, out: &mut Output) {
 
 /// How many packages what was done to.
 fn summary(applied: &Applied) -> String {
-    const WORDS: [(Change, &str); 12] = [
-        (Change::Install, "installed"),
-        (Change::Upgrade, "upgraded"),
-        (Change::Downgrade, "downgraded"),
-        (Change::Reinstall, "installed again"),
-        (Change::Configure, "configured"),
-        (Change::Remove, "removed"),
-        (Change::Purge, "removed with configuration files"),
-        (Change::Hold, "on hold"),
-        (Change::Unhold, "no longer on hold"),
-        (Change::MarkExplicit, "marked as asked for"),
-        (Change::MarkDependency, "marked as dependencies"),
-        (Change::Clean, "downloaded files deleted"),
+    /// Behind the number: of one, and of several.
+    const fn alike(words: &str) -> (&str, &str) {
+        (words, words)
+    }
+    const WORDS: [(Change, (&str, &str)); 12] = [
+        (Change::Install, alike("installed")),
+        (Change::Upgrade, alike("upgraded")),
+        (Change::Downgrade, alike("downgraded")),
+        (Change::Reinstall, alike("installed again")),
+        (Change::Configure, alike("configured")),
+        (Change::Remove, alike("removed")),
+        (Change::Purge, alike("removed with configuration files")),
+        (Change::Hold, alike("on hold")),
+        (Change::Unhold, alike("no longer on hold")),
+        (Change::MarkExplicit, alike("marked as asked for")),
+        (Change::MarkDependency, ("marked as a dependency", "marked as dependencies")),
+        (Change::Clean, ("downloaded file deleted", "downloaded files deleted")),
     ];
     let told: Vec<String> = WORDS
         .into_iter()
         .map(|(change, words)| (applied.items.iter().filter(|item| item.change == change).count(), words))
         .filter(|(number, _)| *number > 0)
-        .map(|(number, words)| format!("{} {words}", count(number as u64)))
+        .map(|(number, (one, several))| format!("{} {}", count(number as u64), if number == 1 { one } else { several }))
         .collect();
     if told.is_empty() { "done".to_owned() } else { told.join(", ") }
 }

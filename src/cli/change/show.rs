@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::output::format::{bytes, count};
+use super::super::output::format::{bytes, count, counted};
 use super::super::output::{BAD, Cell, DIM, GOOD, NAME, Output, Table, WARN};
 use crate::dbus::planned::{Planned, PlannedItem};
 use crate::transaction::{Action, Verb};
@@ -102,7 +102,7 @@ fn print_groups(planned: &Planned, actions: &[Action], out: &mut Output) {
     }
     if !planned.held_back.is_empty() {
         heading("Not upgraded", out);
-        let mut table = Table::new([""; 4]);
+        let mut table = Table::new([""; 4]).keeping(&[1, 2]);
         for held in &planned.held_back {
             table.push([
                 Cell::from(name(&held.name, &held.arch)).styled(NAME),
@@ -119,10 +119,9 @@ fn print_groups(planned: &Planned, actions: &[Action], out: &mut Output) {
     }
     if !planned.unneeded.is_empty() {
         let many = planned.unneeded.len();
-        let what = if many == 1 { "1 package is".to_owned() } else { format!("{} packages are", count(many as u64)) };
-        out.styled(WARN, &format!("{what} no longer needed: "));
-        out.text(&planned.unneeded.join(", "));
-        out.styled(DIM, " (`omg autoremove` removes what nothing needs)");
+        let what = format!("{} {}", counted(many as u64, "package"), if many == 1 { "is" } else { "are" });
+        out.styled(WARN, &format!("{what} no longer needed"));
+        out.styled(DIM, if many == 1 { " (`omg autoremove` removes it)" } else { " (`omg autoremove` removes them)" });
         out.newline();
     }
     if !planned.items.is_empty() {
@@ -132,7 +131,7 @@ fn print_groups(planned: &Planned, actions: &[Action], out: &mut Output) {
 }
 
 fn print_group<'a>(title: &str, items: impl Iterator<Item = &'a PlannedItem>, out: &mut Output) {
-    let mut table = Table::new([""; 5]);
+    let mut table = Table::new([""; 5]).keeping(&[1, 2]);
     for item in items {
         let (from, to) = match (item.from.as_str(), item.to.as_str()) {
             (from, to) if from == to || to.is_empty() => (from.to_owned(), String::new()),
@@ -234,7 +233,7 @@ fn hold_words(reason: &str) -> &str {
 }
 
 /// The name that an action's target starts with.
-fn target_name(action: &Action) -> Option<&str> {
+pub fn target_name(action: &Action) -> Option<&str> {
     match action.verb() {
         Verb::InstallFile => None,
         _ => action.target().split([':', '=', '/']).next(),
@@ -336,7 +335,7 @@ transmogrify
 Not upgraded
   linux  5  → 6  not offered to this machine yet
 selecting 'x' instead of 'y'
-1 package is no longer needed: libold (`omg autoremove` removes what nothing needs)
+1 package is no longer needed (`omg autoremove` removes it)
 2 to install, 1 to upgrade, 1 to remove, 1 not upgraded
 6.0 KiB to download, 4.7 MiB less on the disk
 This removes what the system may not work without: a, b

@@ -28,7 +28,7 @@ pub async fn until_planned(
     interrupts: &mut Interrupts,
     out: &mut Output,
 ) -> Result<Result<Plan, Outcome>, Failure> {
-    let mut progress = Progress::new(job.shares_terminal());
+    let mut progress = Progress::new(job.shares_terminal(), false);
     loop {
         tokio::select! {
             biased;
@@ -55,12 +55,17 @@ pub async fn call_off(mut job: Job, out: &mut Output) {
     job.close().await;
 }
 
-/// Returns how it ended.
+/// Returns how it ended; `fetches` tells whether there is something to fetch.
 ///
 /// # Errors
 /// When it ends without saying how.
-pub async fn to_the_end(job: &mut Job, interrupts: &mut Interrupts, out: &mut Output) -> Result<Outcome, Failure> {
-    let mut progress = Progress::new(job.shares_terminal());
+pub async fn to_the_end(
+    job: &mut Job,
+    fetches: bool,
+    interrupts: &mut Interrupts,
+    out: &mut Output,
+) -> Result<Outcome, Failure> {
+    let mut progress = Progress::new(job.shares_terminal(), fetches);
     let mut waiting: std::collections::VecDeque<Question> = std::collections::VecDeque::new();
     let mut asked: Option<Asked> = None;
     let mut cancelled = false;

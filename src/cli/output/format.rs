@@ -33,6 +33,12 @@ pub fn count(number: impl Into<u64>) -> String {
     grouped
 }
 
+/// So many of what has a regular plural: `1 upgrade`, `1,234 upgrades`.
+pub fn counted(number: impl Into<u64>, one: &str) -> String {
+    let number = number.into();
+    format!("{} {one}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// A length of time in its largest unit: `45 s`, `12 min`, `3 h`, `9 days`.
 pub fn duration(seconds: u64) -> String {
     match seconds {
@@ -94,6 +100,13 @@ mod tests {
         for (number, text) in [(0u64, "0"), (999, "999"), (1000, "1,000"), (63_440, "63,440"), (1_234_567, "1,234,567")]
         {
             assert_eq!(count(number), text);
+        }
+    }
+
+    #[test]
+    fn one_has_no_plural() {
+        for (number, text) in [(0u64, "0 upgrades"), (1, "1 upgrade"), (1000, "1,000 upgrades")] {
+            assert_eq!(counted(number, "upgrade"), text);
         }
     }
 

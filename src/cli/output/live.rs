@@ -15,8 +15,35 @@ use super::{Output, terminal_width};
 /// Between two drawings.
 const PACE: Duration = Duration::from_millis(100);
 
-/// A line: pieces in their styles.
-pub type Line = Vec<(Style, String)>;
+/// What is left of a piece that is cut has at least so many columns.
+const MIN_CUT: usize = 6;
+
+/// A line: pieces behind each other. One that does not fit is left out, unless it may be cut.
+pub type Line = Vec<Piece>;
+
+/// A part of a line that says something by itself.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    style: Style,
+    text: String,
+    may_be_cut: bool,
+}
+
+impl Piece {
+    pub fn new(style: Style, text: impl Into<String>) -> Self {
+        Self { style, text: text.into(), may_be_cut: false }
+    }
+
+    /// Of which the start is better than nothing, such as a name.
+    pub fn cut(style: Style, text: impl Into<String>) -> Self {
+        Self { may_be_cut: true, ..Self::new(style, text) }
+    }
+
+    #[cfg(test)]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
 
 /// The lines that are on the terminal now.
 #[derive(Debug, Default)]
@@ -45,12 +72,13 @@ impl Live {
         let width = out.width().saturating_sub(1);
         for line in lines {
             let mut left = width;
-            for (style, text) in line {
+            for Piece { style, text, may_be_cut } in line {
                 let text = escape(text);
-                let (text, used) = truncate(&text, text.width(), left);
-                if left > 0 {
-                    out.styled(*style, &text);
+                if text.width() > left && (!may_be_cut || left < MIN_CUT) {
+                    continue;
                 }
+                let (text, used) = truncate(&text, text.width(), left);
+                out.styled(*style, &text);
                 left = left.saturating_sub(used);
             }
             out.newline();
@@ -97,12 +125,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_does_not_fit_is_left_out_unless_it_is_a_name() {
+        let line =
+            [Piece::new(Style::new(), "12 %"), Piece::new(Style::new(), "  1.2 MiB/s"), Piece::new(Style::new(), " x")];
+        let named = [Piece::new(Style::new(), "12 % "), Piece::cut(Style::new(), "libreoffice")];
+        let drawn = |line: &[Piece], width| {
+            let mut out = Output::for_test(width);
+            Live::default().render(&[line.to_vec()], &mut out);
+            out.into_text()
+        };
+        assert_eq!(drawn(&line, 19), "12 %  1.2 MiB/s x\n");
+        assert_eq!(drawn(&line, 12), "12 % x\n");
+        assert_eq!(drawn(&named, 14), "12 % libreof…\n");
+        assert_eq!(drawn(&named, 11), "12 % \n");
+    }
+
+    #[test]
     fn lines_are_cut_to_the_terminal_and_replaced() {
         let mut out = Output::for_test(20);
         let mut live = Live::default();
         let long = "x".repeat(50);
-        live.render(&[vec![(Style::new(), "a\u{1b}[2J".into()), (Style::new(), long)], vec![]], &mut out);
-        live.render(&[vec![(Style::new(), "done".into())]], &mut out);
+        live.render(&[vec![Piece::new(Style::new(), "a\u{1b}[2J"), Piece::cut(Style::new(), long)], vec![]], &mut out);
+        live.render(&[vec![Piece::new(Style::new(), "done")]], &mut out);
         live.erase(&mut out);
         live.erase(&mut out);
         let first = "a\\u{1b}[2Jxxxxxxxx…\n\n";

@@ -137,11 +137,19 @@ impl Output {
 
     /// A line of columns for other programs: separated by tabs, never cut.
     pub fn columns(&mut self, columns: &[&str]) {
-        for (position, column) in columns.iter().enumerate() {
+        self.styled_columns(columns.iter().map(|column| (Style::new(), *column)));
+    }
+
+    /// The same, in styles: in a pipe they are there when colours were asked for.
+    pub fn styled_columns<'a>(&mut self, columns: impl IntoIterator<Item = (Style, &'a str)>) {
+        for (position, (style, column)) in columns.into_iter().enumerate() {
             if position > 0 {
                 self.tab();
             }
-            self.text(column);
+            if column.is_empty() {
+                continue;
+            }
+            self.styled(style, column);
         }
         self.newline();
     }

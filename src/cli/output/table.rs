@@ -46,12 +46,24 @@ impl From<String> for Cell<'_> {
 #[derive(Debug)]
 pub struct Table<'a, const N: usize> {
     titles: [&'static str; N],
+    /// Columns that are never cut.
+    whole: [bool; N],
     rows: Vec<[Cell<'a>; N]>,
 }
 
 impl<'a, const N: usize> Table<'a, N> {
     pub fn new(titles: [&'static str; N]) -> Self {
-        Self { titles, rows: Vec::new() }
+        Self { titles, whole: [false; N], rows: Vec::new() }
+    }
+
+    /// Never cuts these columns, such as versions, which differ at their ends. Where they do not fit beside the others, those
+    /// are left out, and then each row has two lines.
+    #[must_use]
+    pub fn keeping(mut self, columns: &[usize]) -> Self {
+        for (position, whole) in self.whole.iter_mut().enumerate() {
+            *whole |= columns.contains(&position);
+        }
+        self
     }
 
     pub fn push(&mut self, row: [Cell<'a>; N]) {
@@ -84,7 +96,12 @@ impl<'a, const N: usize> Table<'a, N> {
                 *width = (*width).max(title.width());
             }
         }
-        fit(&mut widths, out.width().saturating_sub(indent));
+        if !fit(&mut widths, &self.whole, out.width().saturating_sub(indent)) {
+            for row in &self.rows {
+                print_stacked(out, indent, &self.whole, row);
+            }
+            return;
+        }
         if headings && !self.is_empty() {
             let heading = Style::new().bold();
             print_row(out, indent, &widths, self.titles.map(|title| Cell::new(title).styled(heading)).each_ref());
@@ -96,23 +113,72 @@ impl<'a, const N: usize> Table<'a, N> {
 }
 
 /// Narrows columns until the row fits: the last one first, then always the widest; the first one, which says what the
-/// row is about, gives way when the others have little left.
-fn fit<const N: usize>(widths: &mut [usize; N], terminal: usize) {
+/// row is about, gives way when the others have little left. Where some columns are kept whole, others are left out
+/// instead, the last one first. Returns whether it fits.
+fn fit<const N: usize>(widths: &mut [usize; N], whole: &[bool; N], terminal: usize) -> bool {
     let columns = widths.iter().filter(|width| **width > 0).count();
     let used = widths.iter().sum::<usize>() + GAP * columns.saturating_sub(1);
     let mut excess = used.saturating_sub(terminal);
-    if let Some(last) = widths.last_mut() {
+    if let (Some(last), Some(false)) = (widths.last_mut(), whole.last()) {
         let cut = excess.min(last.saturating_sub(2 * MIN_WIDTH));
         *last -= cut;
         excess -= cut;
     }
-    for (kept, floor) in [(1, MIN_WIDTH), (1, MIN_WIDTH / 2), (0, 1)] {
+    // What is before the columns that are kept whole says what they are about.
+    let first_whole = whole.iter().position(|whole| *whole);
+    let steps = match first_whole {
+        Some(first) => vec![(first, MIN_WIDTH)],
+        None => vec![(1, MIN_WIDTH), (1, MIN_WIDTH / 2), (0, 1)],
+    };
+    for (kept, floor) in steps {
         while excess > 0 {
-            let Some(widest) = widths.iter_mut().skip(kept).max().filter(|width| **width > floor) else { break };
+            let may_give = widths.iter_mut().zip(whole).skip(kept).filter(|(_, whole)| !**whole);
+            let Some(widest) = may_give.map(|(width, _)| width).max().filter(|width| **width > floor) else { break };
             *widest -= 1;
             excess -= 1;
         }
     }
+    if let Some(first) = first_whole {
+        for (width, _) in
+            widths.iter_mut().zip(whole).skip(first).rev().filter(|(width, whole)| **width > 0 && !**whole)
+        {
+            if excess > 0 {
+                excess = excess.saturating_sub(*width + GAP);
+                *width = 0;
+            }
+        }
+    }
+    excess == 0
+}
+
+/// A row on two lines: what is before the first column that is kept whole, and the rest as far as there is room for it.
+fn print_stacked<const N: usize>(out: &mut Output, indent: usize, whole: &[bool; N], row: &[Cell<'_>; N]) {
+    let mut used = 0;
+    let mut broken = false;
+    for (cell, whole) in row.iter().zip(whole).filter(|(cell, _)| !cell.text.is_empty()) {
+        if *whole && !broken {
+            broken = true;
+            if used > 0 {
+                out.newline();
+            }
+            used = 0;
+        }
+        let blanks = match used {
+            0 if broken => indent + 2 * GAP,
+            0 => indent,
+            _ => GAP,
+        };
+        let room = out.width().saturating_sub(used + blanks);
+        if used > 0 && cell.width > room && !whole {
+            continue;
+        }
+        out.blanks(blanks);
+        let (text, shown) =
+            if *whole { (Cow::Borrowed(&*cell.text), cell.width) } else { truncate(&cell.text, cell.width, room) };
+        out.styled(cell.style, &text);
+        used += blanks + shown;
+    }
+    out.newline();
 }
 
 fn print_row<const N: usize>(out: &mut Output, indent: usize, widths: &[usize; N], row: [&Cell<'_>; N]) {
@@ -206,6 +272,38 @@ mod tests {
                 assert_eq!(line.trim_end(), line);
             }
         }
+    }
+
+    #[test]
+    fn columns_that_are_kept_whole_are_never_cut() {
+        let printed = |width| {
+            let mut out = Output::for_test(width);
+            let mut table = Table::new([""; 4]).keeping(&[1, 2]);
+            let row = ["bsdutils", "1:2.36.1-8+deb12u1", "→ 1:2.36.1-8+deb12u2", "bookworm-security/main"];
+            table.push(row.map(Cell::new));
+            table.push(["mount", "2.36", "", "bookworm/main"].map(Cell::new));
+            table.print_indented(2, &mut out);
+            out.into_text()
+        };
+        let shown = "  bsdutils  1:2.36.1-8+deb12u1  → 1:2.36.1-8+deb12u2  bookworm-security/main\n";
+        assert!(printed(100).starts_with(shown), "{}", printed(100));
+        for width in 24..100 {
+            let text = printed(width);
+            assert!(text.contains("1:2.36.1-8+deb12u1") && text.contains("→ 1:2.36.1-8+deb12u2"), "{width}: {text}");
+            if width >= 46 {
+                assert!(text.lines().all(|line| line.width() <= width), "{width}: {text}");
+            }
+        }
+        assert_eq!(printed(54), "  bsdutils  1:2.36.1-8+deb12u1  → 1:2.36.1-8+deb12u2\n  mount     2.36\n");
+        let mut out = Output::for_test(30);
+        let mut table = Table::new(["CHANGE", "NAME", "FROM", "TO", "REPOSITORY"]).keeping(&[2, 3]);
+        table.push(["upgrade", "a-name-of-some-length", "1.0", "1.1", "main"].map(Cell::new));
+        table.print(&mut out);
+        assert_eq!(out.into_text(), "upgrade  a-name-of-some-length\n    1.0  1.1  main\n");
+        assert_eq!(
+            printed(50),
+            "  bsdutils\n      1:2.36.1-8+deb12u1  → 1:2.36.1-8+deb12u2\n  mount\n      2.36  bookworm/main\n"
+        );
     }
 
     #[test]
