@@ -12,9 +12,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/support/tap.sh
+. tests/tiers/debian-root.sh
 
 target_dir=$(realpath "${TARGET_DIR:-${CARGO_TARGET_DIR:-target}}")
-cache=${OMG_TEST_CACHE:-/var/cache/omg-tests}
 
 skip() {
     echo "SKIP $*"
@@ -67,7 +67,7 @@ inside() {
     # The machine whose packages are changed.
     root=$scratch/root
     mkdir -p "$root" "$scratch/changes/upper" "$scratch/changes/work"
-    mount -t overlay -o "lowerdir=$cache/bookworm,upperdir=$scratch/changes/upper,workdir=$scratch/changes/work" overlay "$root"
+    mount -t overlay -o "lowerdir=$debian_cache/bookworm,upperdir=$scratch/changes/upper,workdir=$scratch/changes/work" overlay "$root"
     mount -t tmpfs -o mode=755 tmpfs "$root/dev"
     for name in null zero full random urandom tty; do
         : >"$root/dev/$name"
@@ -133,22 +133,7 @@ namespaces="--mount --propagation=private --pid --net --fork --kill-child --moun
 # shellcheck disable=SC2086 # one word an option
 unshare $namespaces true 2>/dev/null || skip "this machine does not allow new namespaces"
 
-mkdir -p "$cache"
-exec 9>"$cache/bookworm.lock"
-flock 9
-if [ ! -e "$cache/bookworm/var/lib/dpkg/status" ]; then
-    command -v debootstrap >/dev/null || skip "debootstrap is not installed"
-    unfinished=$(mktemp -d "$cache/bookworm.XXXXXX")
-    # Renamed when it is complete: an interrupted run leaves no root.
-    debootstrap --variant=minbase bookworm "$unfinished/root" "${OMG_TEST_MIRROR:-http://deb.debian.org/debian}" >"$unfinished/log" 2>&1 || {
-        echo "not ok - debootstrap makes a Debian 12"
-        tail -n 20 "$unfinished/log" | sed 's/^/# /'
-        exit 1
-    }
-    mv "$unfinished/root" "$cache/bookworm"
-    rm -rf --one-file-system "$unfinished"
-fi
-flock -u 9
+debian_root bookworm
 
 status=0
 # shellcheck disable=SC2086 # one word an option
