@@ -34,7 +34,7 @@ over() {
 repository() {
     local folder=$1 name version build
     mkdir -p "$folder"
-    for name in hello-omg=1.0 other-omg=1.0 third-omg=1.0 rival-omg=1.0 spy-omg=1.0 tool-omg=1.0; do
+    for name in hello-omg=1.0 other-omg=1.0 third-omg=1.0 rival-omg=1.0 spy-omg=1.0 tool-omg=1.0 table-omg=1.0; do
         version=${name#*=} name=${name%%=*} build=$scratch/build/$name
         mkdir -p "$build/DEBIAN" "$build/usr/share/$name"
         echo "$name $version" >"$build/usr/share/$name/data"
@@ -59,8 +59,8 @@ inside() {
     mount -t tmpfs -o mode=755 tmpfs "$scratch"
     ip link set lo up 2>/dev/null || true
 
-    { cat /etc/passwd && for uid in 61601 61602 61603; do echo "omg$uid:x:$uid:$uid::/nonexistent:/bin/sh"; done; } >"$scratch/passwd"
-    { cat /etc/group && for uid in 61601 61602 61603; do echo "omg$uid:x:$uid:"; done; } >"$scratch/group"
+    { cat /etc/passwd && for uid in $(seq 61601 61606); do echo "omg$uid:x:$uid:$uid::/nonexistent:/bin/sh"; done; } >"$scratch/passwd"
+    { cat /etc/group && for uid in $(seq 61601 61606); do echo "omg$uid:x:$uid:"; done; } >"$scratch/group"
     mount --bind "$scratch/passwd" /etc/passwd
     mount --bind "$scratch/group" /etc/group
 
