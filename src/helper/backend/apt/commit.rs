@@ -4,8 +4,7 @@ mod answers;
 mod apply;
 mod bounded;
 mod database;
-mod download;
-mod fetch;
+pub mod fetch;
 mod locks;
 mod manage;
 mod output;
@@ -29,7 +28,6 @@ use rust_apt::error::AptErrors;
 use super::super::{Caller, System};
 use super::resolve::{self, Resolved};
 use super::{settings, sources};
-pub use download::download;
 pub use refresh::refresh;
 
 use apply::Seen;
@@ -41,13 +39,13 @@ const FETCH_SHARE: f64 = 0.5;
 
 /// Why a commit ends before its end.
 #[derive(Debug)]
-enum Stop {
+pub enum Stop {
     Failed(Failure),
     Cancelled,
 }
 
 impl Stop {
-    fn failed(kind: FailureKind, message: impl Into<String>) -> Self {
+    pub fn failed(kind: FailureKind, message: impl Into<String>) -> Self {
         Self::Failed(Failure::new(kind, message))
     }
 }
@@ -258,7 +256,7 @@ fn changes_package(change: Change) -> bool {
 }
 
 /// apt's errors on one line; its warnings when there are none.
-fn words(said: &AptErrors) -> String {
+pub fn words(said: &AptErrors) -> String {
     let of = |errors: bool| -> Vec<&str> {
         said.iter().filter(|message| message.is_error == errors).map(|message| message.msg.trim()).collect()
     };
