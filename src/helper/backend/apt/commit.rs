@@ -196,7 +196,7 @@ struct Commit<'a> {
 impl Commit<'_> {
     /// Does what the plan says; what becomes of packages goes into `seen`, what is deleted into `deleted`.
     fn run(&self, cache: Cache, seen: &mut Seen, deleted: &mut Vec<Item>) -> Result<(), Stop> {
-        apply::configure(&self.config, self.system, self.request, self.caller);
+        apply::configure(&self.config, self.system, self.request);
         if asks(self.request, Verb::Repair) {
             return self.repair(cache, seen);
         }
