@@ -96,7 +96,7 @@ inside() {
     cp dbus/org.omg.Transaction1.conf /usr/share/dbus-1/system.d/
     cp dbus/org.omg.transaction.policy /usr/share/polkit-1/actions/
     mkdir -p /usr/libexec/omg /etc/polkit-1/rules.d
-    printf '#!/bin/sh\nexec chroot %s /usr/libexec/omg/omg-helper "$@" --idle 3 2>>/run/omg-harness/service.log\n' "$root" \
+    printf '#!/bin/sh\nexec chroot %s /usr/libexec/omg/omg-helper "$@" --idle 3 --plan-within 20 2>>/run/omg-harness/service.log\n' "$root" \
         >/usr/libexec/omg/omg-helper
     chmod 755 /usr/libexec/omg/omg-helper
     rm -f /etc/polkit-1/rules.d/*

@@ -124,7 +124,7 @@ async def flooded():
     assert len(owners) == 4, owners
     order = ROOT + "/run/order"
     script = 'for actor; do :; done; echo "$actor" >>/run/order\n' + \
-        event("phase", phase="resolving", cancellable=True) + WAIT + SUCCEEDED
+        event("phase", phase="locking", cancellable=True) + WAIT + SUCCEEDED
     with StandIn(script):
         for job, client in owners.items():
             await client.job(job, "Start")

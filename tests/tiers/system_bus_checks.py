@@ -31,6 +31,7 @@ check("a job whose owner leaves ends before Start and goes on after it", sequenc
 check("a job that its call started goes on without the caller, for the same user alone", sequences.detached)
 check("progress is coalesced; questions are answered by the owner with their choices only", sequences.progress_and_questions)
 check("a helper that dies fails its job with Internal", robustness.helper_dies)
+check("a helper that is stuck in what it reads is ended, and the next one has its turn", robustness.stuck)
 check("a job is cancelled before and while it runs", sequences.cancelled)
 check("logind keeps the machine awake while packages are changed", sequences.inhibited)
 check("a refresh is authorised and written down", sequences.refreshed)

@@ -26,6 +26,32 @@ async def helper_dies():
     client.close()
 
 
+async def stuck():
+    """A helper that comes to no end with what it reads, as of a file on a server that is gone, has its turn for so long."""
+    client, other = await Client.connect(USER), await Client.connect(OTHER)
+    await client.wake()
+    # It reads before it has resolved, and once more where something changed while it waited for the lock.
+    for before in ("", event("resolved", privileges=["install"]) + "read -r reply\n" + event("phase", phase="locking", cancellable=True)):
+        with StandIn(before + event("phase", phase="resolving", cancellable=True) + "echo $$ >/run/stuck\nexec sleep 1000\n"):
+            job = await client.commit(INSTALL)
+            await client.job(job, "Start")
+            await eventually(lambda: os.path.exists(ROOT + "/run/stuck"))
+        with StandIn(SUCCEEDED):
+            waiting = await other.commit(INSTALL)
+            await other.job(waiting, "Start")
+            word, result = await client.outcome(job)
+            assert (word, result["Error"]) == ("failed", ERROR + "LimitExceeded"), result
+            assert "copy package files to a folder of this machine" in result["Message"], result
+            assert (await other.outcome(waiting))[0] == "succeeded"
+        with open(ROOT + "/run/stuck", encoding="utf-8") as file:
+            assert not os.path.exists(f"/proc/{file.read().strip()}")
+        os.remove(ROOT + "/run/stuck")
+        await client.job(job, "Close")
+        await other.job(waiting, "Close")
+    client.close()
+    other.close()
+
+
 async def terminated():
     """A commit that runs is left to finish; its owner hears the end, and nothing new begins."""
     client, late = await Client.connect(USER), await Client.connect(OTHER)
