@@ -73,7 +73,8 @@ fn all(system: &System, request: &Download, caller: &dyn Caller) -> Result<(), S
         caller.tell(Event::Item { item, state: ItemState::Hit, bytes_done: size, bytes_total: size });
     }
     let mut cache = Some(cache);
-    for round in rounds(missing) {
+    let mut rounds = rounds(missing).into_iter();
+    while let Some(round) = rounds.next() {
         let cache = match cache.take() {
             Some(cache) => cache,
             // What apt would fetch is settled once for a cache.
@@ -81,9 +82,16 @@ fn all(system: &System, request: &Download, caller: &dyn Caller) -> Result<(), S
                 Stop::failed(FailureKind::Internal, format!("apt cannot read its lists: {}", words(&errors)))
             })?,
         };
-        fetch_round(&config, cache, &round, &folder, caller)?;
+        fetch_round(&config, cache, &round, &folder, caller).map_err(|stop| stop.with(&untried(rounds.as_slice())))?;
     }
     Ok(())
+}
+
+/// What is left out where a round fails, for people; empty when it was the last.
+fn untried(rounds: &[Vec<Archive>]) -> String {
+    let names: Vec<String> =
+        rounds.iter().flatten().map(|archive| format!("{} {}", archive.name, archive.version)).collect();
+    if names.is_empty() { String::new() } else { format!("; not tried after that: {}", names.join(", ")) }
 }
 
 /// The folder that files go to, as apt's settings can name it.
