@@ -95,6 +95,21 @@ defaults() {
 }
 check "whom no rule names, without a session and an agent, changes and fetches nothing" defaults
 
+# At the machine: a session of the seat's, which logind makes active as there are no terminals to switch between.
+seated() {
+    local user=$1
+    shift
+    as_user "$user" --property=PAMName=login --setenv=XDG_SEAT=seat0 --setenv=XDG_SESSION_CLASS=user "$@"
+}
+sessions() {
+    local status=0
+    holds "$(seated stranger sh -c 'loginctl show-session "$XDG_SESSION_ID"')" '^Active=yes$' || return 1
+    seated stranger omg refresh || return 1
+    seated stranger omg install -y plain-omg </dev/null || status=$?
+    equal "$status" 5 && not in_machine dpkg-query --show plain-omg
+}
+check "who sits at the machine fetches lists without being asked, and installs nothing" sessions
+
 installs() {
     # Only a package that is there already hears of others' files.
     as_user allowed omg install -y watch-omg && as_user allowed omg install -y whole-omg=1.0 || return 1
