@@ -12,7 +12,6 @@ mod deb_archive;
 #[path = "support/debian_root.rs"]
 mod debian_root;
 
-use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
@@ -22,17 +21,12 @@ use commits::{HELPER, Running, commit, done, of_files, plan, planned, request};
 use deb_archive::deb;
 use debian_root::Machine;
 use omg::transaction::{
-    Change, Conffiles, Event, FailureKind, ItemState, Level, Options, Outcome, Phase, QuestionKind, Reply, Request,
-    Verb, write_line,
+    Change, Event, FailureKind, ItemState, Level, Options, Outcome, Phase, Reply, Request, Verb, write_line,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
 fn keep() -> Options {
     Options::default()
-}
-
-fn conffiles(conffiles: Conffiles) -> Options {
-    Options { conffiles, ..Options::default() }
 }
 
 fn version_of(machine: &Machine, package: &str) -> String {
@@ -100,87 +94,6 @@ fn reinstalled_packages_are_told_though_dpkg_records_nothing() {
     let ran = commit(&machine, &[(Verb::Reinstall, "omgt-p8")], &keep());
     assert_eq!(done(ran.succeeded()), [(Change::Reinstall, "omgt-p8", "2", "2")]);
     assert!(machine.exists("/usr/share/doc/omgt-p8/version"));
-}
-
-/// Upgrades a package whose configuration file was changed here.
-fn upgrade_changed_conffile(machine: &Machine, options: &Options) -> Running {
-    machine.write("/etc/omgt/conf.conf", "mine\n");
-    Running::start(machine, &planned(machine, &[(Verb::Upgrade, "omgt-conf")], options))
-}
-
-#[test]
-fn changed_configuration_files_are_kept_or_replaced_as_told() {
-    for (choice, expected) in [(Conffiles::Keep, "mine\n"), (Conffiles::Replace, "of version 2\n")] {
-        let machine = world().machine();
-        // What an administrator told apt to do does not win over what was asked for.
-        let other = if choice == Conffiles::Keep { "confnew" } else { "confold" };
-        machine.write("/etc/apt/apt.conf.d/90local", format!("DPkg::Options {{ \"--force-{other}\"; }};\n"));
-        let ran = upgrade_changed_conffile(&machine, &conffiles(choice)).finish();
-        assert_eq!(done(ran.succeeded()), [(Change::Upgrade, "omgt-conf", "1", "2")]);
-        assert_eq!(machine.read("/etc/omgt/conf.conf"), expected);
-        assert!(!ran.events.iter().any(|event| matches!(event, Event::Question(_))));
-    }
-}
-
-#[test]
-fn the_owner_is_asked_about_a_changed_configuration_file() {
-    for (answer, expected) in [(Some("keep"), "mine\n"), (Some("replace"), "of version 2\n"), (None, "mine\n")] {
-        let machine = world().machine();
-        let mut running = upgrade_changed_conffile(&machine, &conffiles(Conffiles::Ask));
-        let Event::Question(question) = running.until(|event| matches!(event, Event::Question(_))) else {
-            unreachable!()
-        };
-        let QuestionKind::Conffile { package, path } = &question.kind;
-        assert_eq!((package.as_str(), path.as_str()), ("omgt-conf:amd64", "/etc/omgt/conf.conf"));
-        assert_eq!(question.choices, ["keep", "replace"]);
-        match answer {
-            Some(choice) => running.reply(&Reply::Answer { id: question.id, choice: choice.to_owned() }),
-            None => running.hang_up(),
-        }
-        running.finish().succeeded();
-        assert_eq!(machine.read("/etc/omgt/conf.conf"), expected);
-    }
-}
-
-#[test]
-fn each_question_has_its_own_answer_and_scripts_find_the_end_of_the_input_before_and_after() {
-    let machine = world().machine();
-    machine.write("/etc/omgt/one.conf", "mine\n");
-    machine.write("/etc/omgt/two.conf", "mine too\n");
-    machine.write("/var/lib/omgt-read", "");
-    let actions = [(Verb::Upgrade, "omgt-reads"), (Verb::Install, "omgt-looks")];
-    let mut running = Running::start(&machine, &planned(&machine, &actions, &conffiles(Conffiles::Ask)));
-    let mut asked = Vec::new();
-    for _ in 0..2 {
-        let Event::Question(question) = running.until(|event| matches!(event, Event::Question(_))) else {
-            unreachable!()
-        };
-        let QuestionKind::Conffile { path, .. } = question.kind;
-        let choice = if path == "/etc/omgt/two.conf" { "replace" } else { "keep" };
-        // What is said about another question is no answer.
-        running.reply(&Reply::Answer { id: question.id + 7, choice: "replace".to_owned() });
-        running.reply(&Reply::Answer { id: question.id, choice: choice.to_owned() });
-        asked.push(path);
-    }
-    running.finish().succeeded();
-    asked.sort_unstable();
-    assert_eq!(asked, ["/etc/omgt/one.conf", "/etc/omgt/two.conf"]);
-    assert_eq!(machine.read("/etc/omgt/one.conf"), "mine\n");
-    assert_eq!(machine.read("/etc/omgt/two.conf"), "two of version 2\n");
-    assert_eq!(machine.read("/var/lib/omgt-read"), "end\n");
-    assert_eq!(machine.read("/var/lib/omgt-input"), "");
-}
-
-#[test]
-fn where_the_kernel_tells_nobody_who_reads_configuration_files_are_kept_and_nothing_waits() {
-    let machine = world().machine();
-    machine.write("/etc/omgt/conf.conf", "mine\n");
-    let wanted = planned(&machine, &[(Verb::Upgrade, "omgt-conf")], &conffiles(Conffiles::Ask));
-    let ran = Running::start_without(&machine, &wanted, "sys_admin").finish();
-    assert_eq!(done(ran.succeeded()), [(Change::Upgrade, "omgt-conf", "1", "2")]);
-    assert_eq!(machine.read("/etc/omgt/conf.conf"), "mine\n");
-    let is_told = |event: &Event| matches!(event, Event::Message { text, .. } if text.contains("are kept"));
-    assert!(ran.events.iter().any(is_told), "{:?}", ran.events);
 }
 
 #[test]
@@ -412,36 +325,6 @@ fn a_wanted_restart_is_told_with_its_packages() {
         (restart.machine, restart.packages.as_slice()),
         (true, &["libc6".to_owned(), "linux-image".to_owned()][..])
     );
-}
-
-#[test]
-fn at_a_terminal_dpkg_asks_there_and_events_stay_apart() {
-    let machine = world().machine();
-    machine.write("/etc/omgt/conf.conf", "mine\n");
-    let wanted = planned(&machine, &[(Verb::Upgrade, "omgt-conf")], &conffiles(Conffiles::Ask));
-    let mut line = Vec::new();
-    write_line(&mut line, &wanted).unwrap();
-    machine.write("/root/request", line);
-    let helper = format!("{HELPER} commit --backend apt --terminal </root/request >/root/events");
-    let mut command = machine.command("script");
-    command.args(["--quiet", "--return", "--command", &helper, "/dev/null"]).env("TERM", "dumb");
-    let mut terminal = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let (mut screen, mut shown, mut chunk) = (terminal.stdout.take().unwrap(), Vec::new(), [0; 1000]);
-    while !String::from_utf8_lossy(&shown).contains("[default=N] ?") {
-        let length = screen.read(&mut chunk).unwrap();
-        assert_ne!(length, 0, "{}", String::from_utf8_lossy(&shown));
-        shown.extend_from_slice(&chunk[..length]);
-    }
-    // Kept open until the end: a terminal whose other side is gone hangs up.
-    let mut keyboard = terminal.stdin.take().unwrap();
-    keyboard.write_all(b"y\n").unwrap();
-    screen.read_to_end(&mut shown).unwrap();
-    assert!(terminal.wait().unwrap().success(), "{}", String::from_utf8_lossy(&shown));
-    assert_eq!(machine.read("/etc/omgt/conf.conf"), "of version 2\n");
-    let events = machine.read("/root/events");
-    let events: Vec<Event> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(matches!(events.last(), Some(Event::Finished(Outcome::Succeeded(_)))), "{events:?}");
-    assert!(!events.iter().any(|event| matches!(event, Event::Question(_))));
 }
 
 #[test]

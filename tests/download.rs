@@ -227,7 +227,15 @@ fn what_cannot_be_fetched_says_why_and_leaves_nothing() {
     let user = User::of_server(&server);
     assert_eq!(user.omg(&["omgt-a", "omgt-wrong"]).0, 5);
     assert_eq!(user.files().into_keys().collect::<Vec<_>>(), ["omgt-a_1%3a2+b~1_all.deb"]);
-    drop(server);
+    // All that failed is named, and what was not tried any more: versions of one package go one after the other.
+    let first = Server::new(&archives().of("one"), Serving::Well);
+    let user = User::new(&[over_http(&first), over_http(&server)]);
+    let (code, _, errors) = user.omg(&["omgt-wrong", "omgt-missing", "omgt-a=1", "omgt-a"]);
+    assert_eq!(code, 5, "{errors}");
+    for part in ["omgt-wrong:amd64", "; failed as well: omgt-missing:amd64;", "; not tried after that: omgt-a "] {
+        assert!(errors.contains(part), "{part} is not in: {errors}");
+    }
+    drop((first, server));
     for (serving, code, says) in [(Serving::NotFound, 1, "404"), (Serving::BreakingOff, 4, "omgt-a:amd64")] {
         let server = Server::new(&archives().of("two"), serving);
         let user = User::of_server(&server);

@@ -219,6 +219,18 @@ fn values_beyond_the_limit_are_refused_and_the_database_goes_on() {
 }
 
 #[test]
+fn a_history_entry_beyond_the_limit_keeps_no_other_one_out() {
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    let long = HistoryEntry { message: "x".repeat(MAX_VALUE_BYTES), ..entry(2) };
+    store.put_history(LOG, &[entry(3), long, entry(1)]).unwrap();
+    assert_eq!(store.history(LOG, 10), [entry(3), entry(1)]);
+    let warnings = store.take_warnings();
+    let is_told = matches!(warnings[..], [Warning::LongEntry { id: 2, bytes, .. }] if bytes > MAX_VALUE_BYTES);
+    assert!(is_told, "{warnings:?}");
+}
+
+#[test]
 fn a_history_entry_of_a_newer_version_is_left_out_and_kept() {
     let fixture = Fixture::new();
     let store = fixture.store();

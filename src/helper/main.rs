@@ -92,6 +92,9 @@ struct ServiceArguments {
     /// End after so many seconds with nothing to do
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     idle: u64,
+    /// Give a job up whose plan is not made after so many seconds
+    #[arg(long, hide = true, value_name = "SECONDS", default_value_t = 300)]
+    plan_within: u64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -147,7 +150,8 @@ fn main() -> ExitCode {
         }
         Command::Service(arguments) => {
             sweep();
-            service::run(Duration::from_secs(arguments.idle)).map(|()| ExitCode::SUCCESS)
+            service::run(Duration::from_secs(arguments.idle), Duration::from_secs(arguments.plan_within))
+                .map(|()| ExitCode::SUCCESS)
         }
         Command::Commit(arguments) | Command::Refresh(arguments) if !arguments.clean => {
             Err(commit::restart_clean(&arguments.mode()))

@@ -41,4 +41,6 @@ pub enum Warning {
     Repaired { path: PathBuf },
     #[error("entry {id} of the history cannot be read and is left out")]
     UnreadableEntry { id: u64 },
+    #[error("entry {id} of the history is not stored: {bytes} bytes are more than the {limit} that one value may have")]
+    LongEntry { id: u64, bytes: usize, limit: usize },
 }

@@ -151,15 +151,18 @@ impl Store {
     }
 
     /// Puts entries of the log at that place into its history, each under its number and in place of what was there; one that
-    /// is the same is left.
+    /// is the same is left. One that is longer than [`MAX_VALUE_BYTES`] is left out with a warning.
     ///
     /// # Errors
-    /// When the database is not available or an entry is longer than [`MAX_VALUE_BYTES`].
+    /// When the database is not available.
     pub fn put_history(&self, log: &str, entries: &[HistoryEntry]) -> Result<(), StoreError> {
         let mut rows = Vec::with_capacity(entries.len());
         for entry in entries {
             let bytes = history::encode(entry)?;
-            check_length(bytes.len())?;
+            if let Err(StoreError::TooLarge { bytes, limit }) = check_length(bytes.len()) {
+                self.lock().warn(Warning::LongEntry { id: entry.id, bytes, limit });
+                continue;
+            }
             rows.push((entry.id, bytes));
         }
         // Most of the time nothing is new, and a transaction that writes waits for the disk.

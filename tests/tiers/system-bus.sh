@@ -12,9 +12,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/support/tap.sh
+. tests/tiers/debian-root.sh
 
 target_dir=$(realpath "${TARGET_DIR:-${CARGO_TARGET_DIR:-target}}")
-cache=${OMG_TEST_CACHE:-/var/cache/omg-tests}
 
 skip() {
     echo "SKIP $*"
@@ -34,7 +34,7 @@ over() {
 repository() {
     local folder=$1 name version build
     mkdir -p "$folder"
-    for name in hello-omg=1.0 other-omg=1.0 third-omg=1.0 rival-omg=1.0 spy-omg=1.0 tool-omg=1.0; do
+    for name in hello-omg=1.0 other-omg=1.0 third-omg=1.0 rival-omg=1.0 spy-omg=1.0 tool-omg=1.0 table-omg=1.0; do
         version=${name#*=} name=${name%%=*} build=$scratch/build/$name
         mkdir -p "$build/DEBIAN" "$build/usr/share/$name"
         echo "$name $version" >"$build/usr/share/$name/data"
@@ -59,15 +59,15 @@ inside() {
     mount -t tmpfs -o mode=755 tmpfs "$scratch"
     ip link set lo up 2>/dev/null || true
 
-    { cat /etc/passwd && for uid in 61601 61602 61603; do echo "omg$uid:x:$uid:$uid::/nonexistent:/bin/sh"; done; } >"$scratch/passwd"
-    { cat /etc/group && for uid in 61601 61602 61603; do echo "omg$uid:x:$uid:"; done; } >"$scratch/group"
+    { cat /etc/passwd && for uid in $(seq 61601 61606); do echo "omg$uid:x:$uid:$uid::/nonexistent:/bin/sh"; done; } >"$scratch/passwd"
+    { cat /etc/group && for uid in $(seq 61601 61606); do echo "omg$uid:x:$uid:"; done; } >"$scratch/group"
     mount --bind "$scratch/passwd" /etc/passwd
     mount --bind "$scratch/group" /etc/group
 
     # The machine whose packages are changed.
     root=$scratch/root
     mkdir -p "$root" "$scratch/changes/upper" "$scratch/changes/work"
-    mount -t overlay -o "lowerdir=$cache/bookworm,upperdir=$scratch/changes/upper,workdir=$scratch/changes/work" overlay "$root"
+    mount -t overlay -o "lowerdir=$debian_cache/bookworm,upperdir=$scratch/changes/upper,workdir=$scratch/changes/work" overlay "$root"
     mount -t tmpfs -o mode=755 tmpfs "$root/dev"
     for name in null zero full random urandom tty; do
         : >"$root/dev/$name"
@@ -96,7 +96,7 @@ inside() {
     cp dbus/org.omg.Transaction1.conf /usr/share/dbus-1/system.d/
     cp dbus/org.omg.transaction.policy /usr/share/polkit-1/actions/
     mkdir -p /usr/libexec/omg /etc/polkit-1/rules.d
-    printf '#!/bin/sh\nexec chroot %s /usr/libexec/omg/omg-helper "$@" --idle 3 2>>/run/omg-harness/service.log\n' "$root" \
+    printf '#!/bin/sh\nexec chroot %s /usr/libexec/omg/omg-helper "$@" --idle 3 --plan-within 20 2>>/run/omg-harness/service.log\n' "$root" \
         >/usr/libexec/omg/omg-helper
     chmod 755 /usr/libexec/omg/omg-helper
     rm -f /etc/polkit-1/rules.d/*
@@ -133,22 +133,7 @@ namespaces="--mount --propagation=private --pid --net --fork --kill-child --moun
 # shellcheck disable=SC2086 # one word an option
 unshare $namespaces true 2>/dev/null || skip "this machine does not allow new namespaces"
 
-mkdir -p "$cache"
-exec 9>"$cache/bookworm.lock"
-flock 9
-if [ ! -e "$cache/bookworm/var/lib/dpkg/status" ]; then
-    command -v debootstrap >/dev/null || skip "debootstrap is not installed"
-    unfinished=$(mktemp -d "$cache/bookworm.XXXXXX")
-    # Renamed when it is complete: an interrupted run leaves no root.
-    debootstrap --variant=minbase bookworm "$unfinished/root" "${OMG_TEST_MIRROR:-http://deb.debian.org/debian}" >"$unfinished/log" 2>&1 || {
-        echo "not ok - debootstrap makes a Debian 12"
-        tail -n 20 "$unfinished/log" | sed 's/^/# /'
-        exit 1
-    }
-    mv "$unfinished/root" "$cache/bookworm"
-    rm -rf --one-file-system "$unfinished"
-fi
-flock -u 9
+debian_root bookworm
 
 status=0
 # shellcheck disable=SC2086 # one word an option

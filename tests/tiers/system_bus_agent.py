@@ -76,6 +76,14 @@ class Session:
         await self.command("start-apart", actions, digest)
         return (await eventually(lambda: self.take("job"), "the job"))["job"]
 
+    async def call(self, path, interface, member, signature="", body=(), interactive=False):
+        """As Client.call, by the process whose agent it is; options are booleans, values of properties text."""
+        await self.command("call", path, interface, member, signature, list(body), interactive)
+        said = await eventually(lambda: self.take("answered"), member)
+        if said["answered"]:
+            return said["body"]
+        raise Refused(said["name"], said["text"])
+
     async def outcome(self, job):
         said = await eventually(lambda: self.take("finished"), "the end of the job")
         assert said["finished"] == job
@@ -131,6 +139,17 @@ async def follow(client, actions, digest):
     say(finished=job, outcome=word, result=result)
 
 
+async def pass_on(client, path, interface, member, signature, body, interactive):
+    body = [{key: Variant("b", value) for key, value in part.items()} if isinstance(part, dict) else part for part in body]
+    if signature == "ssv":
+        body[2] = Variant("s", body[2])
+    try:
+        answer = await client.call(path, interface, member, signature, body, interactive)
+        say(answered=True, body=json.loads(json.dumps(answer, default=lambda variant: variant.value)))
+    except Refused as refused:
+        say(answered=False, name=refused.name, text=refused.text)
+
+
 async def main():
     bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
     client = Client(bus)
@@ -149,6 +168,8 @@ async def main():
         word, *arguments = json.loads(line)
         if word == "start":
             jobs.add(asyncio.create_task(follow(client, *arguments)))
+        elif word == "call":
+            jobs.add(asyncio.create_task(pass_on(client, *arguments)))
         elif word == "start-apart":
             job = await owner.commit(*arguments)
             await owner.job(job, "Start", interactive=True)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import traceback
+import xml.etree.ElementTree as tree
 
 from dbus_next import BusType, Message, MessageFlag, MessageType, Variant
 from dbus_next.aio import MessageBus
@@ -13,10 +14,15 @@ from dbus_next.aio import MessageBus
 NAME = "org.omg.Transaction1"
 PATH = "/org/omg/Transaction1"
 JOB = "org.omg.Job1"
+PROPERTIES = "org.freedesktop.DBus.Properties"
 ERROR = "org.omg.Error."
 ROOT = sys.argv[1]
 HELPER = "/usr/libexec/omg/omg-helper"
 USER, OTHER = 61601, 61602
+INSTALL = [("install", "hello-omg")]
+REFUSED = "NotAuthorized"
+# The methods of a job, and arguments that are right in form.
+JOB_METHODS = {"Start": ("", []), "Cancel": ("", []), "Answer": ("us", [7, "keep"]), "GetResult": ("", []), "Close": ("", [])}
 # Enough for a machine that is busy; nothing here is as slow on one that is not.
 PATIENCE = 90
 
@@ -209,3 +215,31 @@ def audit(count):
 
 NOTHING = {"items": [], "restart": {"machine": False, "packages": [], "services": []}, "entry": 0}
 SUCCEEDED = event("finished", outcome="succeeded", **NOTHING)
+
+
+async def gone(client, job):
+    try:
+        await client.get(job, "State")
+        return False
+    except Refused as refused:
+        return refused.name == "org.freedesktop.DBus.Error.UnknownObject"
+
+
+async def described(client, path):
+    return (await client.call(path, "org.freedesktop.DBus.Introspectable", "Introspect"))[0]
+
+
+def members(xml, interface, kind):
+    found = tree.fromstring(xml).find(f"interface[@name='{interface}']")
+    return {member.get("name"): "".join(argument.get("type") for argument in member.findall("arg")
+                                        if argument.get("direction", "in") == "in")
+            for member in found.findall(kind)}
+
+
+async def waits(client, job):
+    return await client.get(job, "State") == "waiting"
+
+
+def state(process):
+    with open(f"/proc/{process}/stat", encoding="utf-8") as file:
+        return file.read().rsplit(")", 1)[1].split()[0]

@@ -46,6 +46,14 @@ impl Stop {
     pub fn failed(kind: FailureKind, message: impl Into<String>) -> Self {
         Self::Failed(Failure::new(kind, message))
     }
+
+    /// The same, with more to say of what failed.
+    pub fn with(self, more: &str) -> Self {
+        match self {
+            Self::Failed(failure) => Self::failed(failure.kind, failure.message + more),
+            Self::Cancelled => Self::Cancelled,
+        }
+    }
 }
 
 impl From<Failure> for Stop {

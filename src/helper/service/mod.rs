@@ -52,11 +52,12 @@ enum Ending {
     BusGone,
 }
 
-/// Serves on the system bus until there has been nothing to do for `idle`.
+/// Serves on the system bus until there has been nothing to do for `idle`. A job whose plan is not made within `plan_within`
+/// is given up.
 ///
 /// # Errors
 /// When there is no system bus, or another service has the name.
-pub fn run(idle: Duration) -> Result<(), Error> {
+pub fn run(idle: Duration, plan_within: Duration) -> Result<(), Error> {
     let program = std::env::current_exe().map_err(|error| format!("cannot find out this program's path: {error}"))?;
     let limit = getrlimit(Resource::Nofile);
     let wanted = limit.maximum.map_or(DESCRIPTORS, |most| most.min(DESCRIPTORS));
@@ -65,10 +66,10 @@ pub fn run(idle: Duration) -> Result<(), Error> {
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit });
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(serve(program, idle))
+    runtime.block_on(serve(program, idle, plan_within))
 }
 
-async fn serve(program: std::path::PathBuf, idle_timeout: Duration) -> Result<(), Error> {
+async fn serve(program: std::path::PathBuf, idle_timeout: Duration, plan_within: Duration) -> Result<(), Error> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let no_bus = |error| format!("cannot serve on the system bus: {error}");
@@ -81,6 +82,7 @@ async fn serve(program: std::path::PathBuf, idle_timeout: Duration) -> Result<()
         bus: asking.clone(),
         turns: Turns::default(),
         program,
+        plan_within,
     };
     let transaction = Transaction { means: Arc::new(means), jobs: jobs.clone(), activity: activity.clone() };
     let building = connection::Builder::system().serve_at(TRANSACTION_PATH, transaction);

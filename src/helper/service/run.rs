@@ -46,6 +46,9 @@ pub struct Means {
     pub turns: Turns,
     /// The program that changes packages: this one.
     pub program: PathBuf,
+    /// A helper makes its plan within this time, most of which is for copying package files: one that is stuck in a file on a
+    /// server that is gone, or that its owner serves, keeps nobody else from the machine for longer.
+    pub plan_within: Duration,
 }
 
 /// Told once: that the job may do all that it comes to, or why it ended before.
@@ -158,6 +161,9 @@ impl Run {
         // When a helper that was told to end has to have ended.
         let mut grace: Option<Instant> = None;
         let mut killed = false;
+        // When the plan that it makes has to be made.
+        let mut unplanned: Option<Instant> = None;
+        let mut stuck = false;
         let status = loop {
             tokio::select! {
                 biased;
@@ -203,11 +209,17 @@ impl Run {
                     // It is about to end: nobody is to be asked any more.
                     Some(Event::Resolved { .. }) if grace.is_some() => {}
                     Some(Event::Resolved { privileges }) => {
+                        unplanned = None;
                         let wanted: BTreeSet<_> = privileges.difference(&granted).copied().collect();
                         checking = Some((wanted.clone(), Box::pin(in_time(PATIENCE, check(&means, caller, wanted)))));
                     }
                     Some(Event::Finished(outcome)) => ended = Some(outcome),
-                    Some(event) => self.told(event, &mut lock, &mut patience).await,
+                    Some(event) => {
+                        if let Event::Phase { phase, .. } = event {
+                            unplanned = (phase == Phase::Resolving).then(|| Instant::now() + means.plan_within);
+                        }
+                        self.told(event, &mut lock, &mut patience).await;
+                    }
                     None => break child.ended().await,
                 },
                 // Something that it left behind may hold its output open.
@@ -233,6 +245,11 @@ impl Run {
                         child.kill();
                     }
                 }
+                () = at(unplanned) => {
+                    unplanned = None;
+                    stuck = true;
+                    child.kill();
+                }
                 () = at(patience) => {
                     patience = None;
                     if let Some((id, choice)) = self.relay.give_up() {
@@ -248,6 +265,7 @@ impl Run {
             (Some(outcome), _) => outcome,
             (None, Some(failure)) => failed(failure),
             (None, None) if killed => cancelled(),
+            (None, None) if stuck => failed(unread(means.plan_within)),
             (None, None) => failed(died(status)),
         }
     }
@@ -339,6 +357,16 @@ async fn at(instant: Option<Instant>) {
 
 fn internal(text: String) -> Failure {
     Failure::new(FailureKind::Internal, text)
+}
+
+/// Why a helper was ended that made no plan.
+fn unread(within: Duration) -> Failure {
+    let seconds = within.as_secs();
+    let text = format!(
+        "what was asked for could not be read and planned within {seconds} seconds; nothing was done: copy package files to \
+         a folder of this machine and try again"
+    );
+    Failure::new(FailureKind::LimitExceeded, text)
 }
 
 /// Why a helper that did not say how it ended did.

@@ -4,8 +4,7 @@ mod answers;
 mod apply;
 mod bounded;
 mod database;
-mod download;
-mod fetch;
+pub mod fetch;
 mod locks;
 mod manage;
 mod output;
@@ -27,7 +26,6 @@ use rust_apt::error::AptErrors;
 use super::super::{Caller, Stop, System, restart};
 use super::resolve::{self, Resolved};
 use super::{settings, sources};
-pub use download::download;
 pub use refresh::refresh;
 
 use apply::Seen;
@@ -167,7 +165,7 @@ struct Commit<'a> {
 impl Commit<'_> {
     /// Does what the plan says; what becomes of packages goes into `seen`, what is deleted into `deleted`.
     fn run(&self, cache: Cache, seen: &mut Seen, deleted: &mut Vec<Item>) -> Result<(), Stop> {
-        apply::configure(&self.config, self.system, self.request, self.caller);
+        apply::configure(&self.config, self.system, self.request);
         if asks(self.request, Verb::Repair) {
             return self.repair(cache, seen);
         }
@@ -227,7 +225,7 @@ fn changes_package(change: Change) -> bool {
 }
 
 /// apt's errors on one line; its warnings when there are none.
-fn words(said: &AptErrors) -> String {
+pub fn words(said: &AptErrors) -> String {
     let of = |errors: bool| -> Vec<&str> {
         said.iter().filter(|message| message.is_error == errors).map(|message| message.msg.trim()).collect()
     };

@@ -15,6 +15,7 @@ mod autoremove;
 mod caches;
 mod changes;
 mod commit;
+mod download;
 mod languages;
 mod lists;
 mod marking;
@@ -156,7 +157,7 @@ impl Backend for Apt {
     }
 
     fn download(&self, system: &System, request: &Download, caller: &dyn Caller) -> Outcome {
-        commit::download(system, request, caller)
+        download::download(system, request, caller)
     }
 
     fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome {

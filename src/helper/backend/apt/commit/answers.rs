@@ -20,12 +20,17 @@ use nix::sys::fanotify::{
 };
 use rust_apt::config::Config;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 
 /// Where the file is made: no other user has anything there.
 const FOLDER: &str = "/run";
 
 /// A question of dpkg's has long been told by then; one that was not is answered with what is here.
 const UNTOLD: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
+
+/// Bytes that are kept free for answers while nobody gives any: a page is the least that is.
+const RESERVED: u64 = 4096;
 
 /// What dpkg takes for keeping what is here, and for the package's version.
 const KEEP: &[u8] = b"n\n";
@@ -58,13 +63,15 @@ impl Answers {
     /// Makes the file.
     ///
     /// # Errors
-    /// Where the kernel lets nobody decide who reads: without CAP_SYS_ADMIN on the machine itself, as in most containers.
+    /// Where the kernel lets nobody decide who reads: without CAP_SYS_ADMIN on the machine itself, as in most containers. Where
+    /// the folder has no room for an answer.
     pub fn new(config: &Config) -> io::Result<Self> {
         let events = Fanotify::init(
             InitFlags::FAN_CLASS_CONTENT | InitFlags::FAN_CLOEXEC,
             EventFFlags::O_RDONLY | EventFFlags::O_CLOEXEC,
         )?;
         let file = tempfile::tempfile_in(FOLDER)?;
+        reserve(&file)?;
         events.mark(MarkFlags::FAN_MARK_ADD, MaskFlags::FAN_ACCESS_PERM, Some(file.as_raw_fd()), None::<&Path>)?;
         // Opened again, as only what is opened after the mark is asked about (since Linux 6.14).
         let reading = OpenOptions::new().read(true).open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
@@ -98,7 +105,7 @@ impl Answers {
     fn write(&self, replaces: bool) {
         // An answer that nobody took is not for the next question.
         let position = self.position();
-        let written = self.file.set_len(position).and_then(|()| {
+        let written = self.shorten(position).and_then(|()| {
             let answer = if replaces { REPLACE } else { KEEP };
             self.file.write_all_at(answer, position)
         });
@@ -150,7 +157,7 @@ impl Answers {
                 let waits = matches!(state, QUIET | ASKING) && !is_answered && is_dpkg;
                 if !is_dpkg && !is_answered {
                     // What dpkg has read is for nobody else, who could read it by opening the file anew.
-                    let _ = self.file.set_len(0);
+                    let _ = self.shorten(0);
                 }
                 if !waits {
                     self.allow(event);
@@ -171,6 +178,18 @@ impl Answers {
             // Whoever waited is gone when it cannot be said.
             let _ = self.events.write_response(FanotifyResponse::new(file, Response::FAN_ALLOW));
         }
+    }
+
+    /// Removes what is behind `length`, and keeps the room for the next answer.
+    fn shorten(&self, length: u64) -> io::Result<()> {
+        if self.file.metadata()?.len() <= length {
+            // Also where nothing is removed, the room would be given back.
+            return Ok(());
+        }
+        self.file.set_len(length)?;
+        // Without it the next answer takes the room that is left then.
+        let _ = reserve(&self.file);
+        Ok(())
     }
 
     /// Whether there is something that was not read yet.
@@ -195,5 +214,14 @@ impl Answers {
         // State and parent come behind the name, which may hold anything.
         let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)).unwrap_or_default();
         parent == std::process::id().to_string() && self.dpkg.file_name() == Some(OsStr::new(name))
+    }
+}
+
+/// Makes room for answers without making the file longer.
+fn reserve(file: &File) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, 0, RESERVED) {
+        // Some file systems cannot.
+        Ok(()) | Err(Errno::OPNOTSUPP) => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }

@@ -73,29 +73,47 @@ fn kind_of(text: &str) -> FailureKind {
 }
 
 /// Sets what dpkg is started with.
-pub fn configure(config: &Config, system: &System, request: &Request, caller: &dyn Caller) {
-    let mut wanted = request.options.conffiles;
-    if wanted == Conffiles::Ask
-        && !at_terminal()
-        && let Err(error) = Answers::new(config)
-    {
-        let text =
-            format!("nobody can be asked about configuration files here ({error}): those that were changed are kept");
-        caller.tell(Event::Message { level: Level::Warning, text });
-        wanted = Conffiles::Keep;
-    }
-    let conffiles: &[&str] = match wanted {
-        Conffiles::Keep => &["--no-force-confnew", "--force-confdef", "--force-confold"],
-        Conffiles::Replace => &["--no-force-confdef", "--no-force-confold", "--force-confnew"],
-        Conffiles::Ask => &["--no-force-confdef", "--no-force-confold", "--no-force-confnew"],
-    };
-    for option in conffiles {
-        config.set("DPkg::Options::", option);
-    }
+pub fn configure(config: &Config, system: &System, request: &Request) {
+    set_conffiles(config, request.options.conffiles);
     if let Some(root) = super::root(system) {
         config.set("DPkg::Options::", &format!("--root={root}"));
     }
     config.set("CommandLine::AsString", &command_line(request));
+}
+
+/// What dpkg does with changed configuration files. The last word counts.
+fn set_conffiles(config: &Config, wanted: Conffiles) {
+    let conffiles = match wanted {
+        Conffiles::Keep => ["--no-force-confnew", "--force-confdef", "--force-confold"],
+        Conffiles::Replace => ["--no-force-confdef", "--no-force-confold", "--force-confnew"],
+        Conffiles::Ask => ["--no-force-confdef", "--no-force-confold", "--no-force-confnew"],
+    };
+    for option in conffiles {
+        config.set("DPkg::Options::", option);
+    }
+}
+
+/// Where the owner's answers go. `None` where nobody is to be asked, or can be: dpkg then keeps what was changed.
+fn answers(config: &Config, wanted: Conffiles, caller: &dyn Caller) -> Option<Answers> {
+    if wanted != Conffiles::Ask || at_terminal() {
+        return None;
+    }
+    let made = Answers::new(config).and_then(|answers| {
+        answers.redirect()?;
+        Ok(answers)
+    });
+    match made {
+        Ok(answers) => Some(answers),
+        Err(error) => {
+            // dpkg would find the end of its input where it asks, and fail the package.
+            set_conffiles(config, Conffiles::Keep);
+            let text = format!(
+                "nobody can be asked about configuration files here ({error}): those that were changed are kept"
+            );
+            caller.tell(Event::Message { level: Level::Warning, text });
+            None
+        }
+    }
 }
 
 /// The command line that apt's history.log shows.
@@ -164,14 +182,7 @@ pub fn listening<T>(
     // At a terminal dpkg asks and writes there.
     let terminal = at_terminal();
     let output = if terminal { None } else { Some(Output::redirect()?) };
-    let answers = match plan.options.conffiles {
-        // Where it cannot be, dpkg has been told to keep them.
-        Conffiles::Ask if !terminal => Answers::new(config).ok(),
-        _ => None,
-    };
-    if let Some(answers) = &answers {
-        answers.redirect()?;
-    }
+    let answers = answers(config, plan.options.conffiles, caller);
     let listener = Listener {
         report: Report::new(caller, plan, start, 1.0 - start),
         answers: answers.as_ref(),

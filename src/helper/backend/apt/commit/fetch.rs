@@ -17,6 +17,9 @@ use super::{Stop, words};
 /// Between two of apt's reports, in microseconds.
 const PULSE: usize = 100_000;
 
+/// So many files are named that failed besides the first.
+const NAMED: usize = 5;
+
 /// Fetches every package file that the plan needs and that is not there. `share` is the part of the whole that this is.
 ///
 /// # Errors
@@ -68,11 +71,7 @@ fn acquire(
     let said = result.err().unwrap_or_default();
     let worst = state.failures.iter().max_by_key(|failed| gravity(failed.kind));
     if let Some(failed) = worst {
-        let others = match state.failures.len() - 1 {
-            0 => String::new(),
-            1 => "; one more file could not be fetched".to_owned(),
-            others => format!("; {others} more files could not be fetched"),
-        };
+        let others = others(&state.failures, failed);
         let message = format!("{}: {}{others}; {}", failed.name, failed.text, advice(failed.kind));
         return Err(Stop::Failed(Failure::new(failed.kind, message)));
     }
@@ -85,6 +84,22 @@ fn acquire(
         caller.tell(Event::Message { level: Level::Warning, text: message.msg.clone() });
     }
     Ok(state.fetched)
+}
+
+/// What failed besides the one that is told, by name as far as that is of use.
+fn others(failures: &[Failed], told: &Failed) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for name in failures.iter().map(|failed| failed.name.as_str()) {
+        if name != told.name && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let (shown, more) = names.split_at(names.len().min(NAMED));
+    match (shown, more.len()) {
+        ([], _) => String::new(),
+        (shown, 0) => format!("; failed as well: {}", shown.join(", ")),
+        (shown, more) => format!("; failed as well: {} and {more} more", shown.join(", ")),
+    }
 }
 
 /// Downloads that cannot fit are not begun.

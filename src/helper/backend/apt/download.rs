@@ -21,15 +21,15 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use super::super::super::{Caller, System};
-use super::super::changes::{Reader, archive_name};
-use super::super::package_files::{PackageFiles, copy_hashing, is_plain};
-use super::super::target::{self, Target};
-use super::super::{caches, settings, sources, text};
-use super::fetch::{self, Fetched};
-use super::{Stop, words};
+use super::super::{Caller, Stop, System};
+use super::changes::{Reader, archive_name};
+use super::commit::fetch::{self, Fetched};
+use super::commit::words;
+use super::package_files::{PackageFiles, copy_hashing, is_plain};
+use super::target::{self, Target};
+use super::{caches, settings, sources, text};
 
-/// See [`super::super::super::Backend::download`].
+/// See [`super::super::Backend::download`].
 pub fn download(system: &System, request: &Download, caller: &dyn Caller) -> Outcome {
     let applied = Applied::default();
     match all(system, request, caller) {
@@ -50,7 +50,7 @@ fn all(system: &System, request: &Download, caller: &dyn Caller) -> Result<(), S
     let config = settings::load(system, &mut said).map_err(|error| unavailable(&error))?;
     let status = config.file("Dir::State::status", "");
     caches::distrust_old(&config, status.as_ref(), &sources::package_lists(&config));
-    let cache = super::super::open(&[], &mut said).map_err(|error| unavailable(&error))?;
+    let cache = super::open(&[], &mut said).map_err(|error| unavailable(&error))?;
     let archives = select(&cache, &config, request, &folder, &mut said)?;
     for text in said {
         caller.tell(Event::Message { level: Level::Warning, text });
@@ -73,7 +73,8 @@ fn all(system: &System, request: &Download, caller: &dyn Caller) -> Result<(), S
         caller.tell(Event::Item { item, state: ItemState::Hit, bytes_done: size, bytes_total: size });
     }
     let mut cache = Some(cache);
-    for round in rounds(missing) {
+    let mut rounds = rounds(missing).into_iter();
+    while let Some(round) = rounds.next() {
         let cache = match cache.take() {
             Some(cache) => cache,
             // What apt would fetch is settled once for a cache.
@@ -81,9 +82,16 @@ fn all(system: &System, request: &Download, caller: &dyn Caller) -> Result<(), S
                 Stop::failed(FailureKind::Internal, format!("apt cannot read its lists: {}", words(&errors)))
             })?,
         };
-        fetch_round(&config, cache, &round, &folder, caller)?;
+        fetch_round(&config, cache, &round, &folder, caller).map_err(|stop| stop.with(&untried(rounds.as_slice())))?;
     }
     Ok(())
+}
+
+/// What is left out where a round fails, for people; empty when it was the last.
+fn untried(rounds: &[Vec<Archive>]) -> String {
+    let names: Vec<String> =
+        rounds.iter().flatten().map(|archive| format!("{} {}", archive.name, archive.version)).collect();
+    if names.is_empty() { String::new() } else { format!("; not tried after that: {}", names.join(", ")) }
 }
 
 /// The folder that files go to, as apt's settings can name it.
@@ -309,7 +317,7 @@ fn mark(cache: &Cache, config: &Config, archives: &[Archive]) -> Result<(), Fail
         };
         let package = cache.get(&full_name).ok_or_else(moved)?;
         let is_it = |version: &Version<'_>| text::is_sound(version) && version.version() == archive.version;
-        let same_hash = |promise: super::super::changes::Promise| promise.sha256 == archive.sha256;
+        let same_hash = |promise: super::changes::Promise| promise.sha256 == archive.sha256;
         let mut versions = package.versions().filter(is_it);
         let version = versions.find(|version| reader.promise(version).is_some_and(same_hash)).ok_or_else(moved)?;
         version.set_candidate();
