@@ -20,7 +20,7 @@ use std::process::Stdio;
 use commit_world::world;
 use commits::{HELPER, Ran, Running, done, planned};
 use debian_root::Machine;
-use omg::transaction::{Change, Conffiles, Event, Options, Outcome, QuestionKind, Reply, Verb, write_line};
+use omg::transaction::{Change, Conffiles, Event, Level, Options, Outcome, QuestionKind, Reply, Verb, write_line};
 
 fn conffiles(conffiles: Conffiles) -> Options {
     Options { conffiles, ..Options::default() }
@@ -39,7 +39,12 @@ fn upgrade_changed_conffile(machine: &Machine, options: &Options) -> Running {
 
 #[test]
 fn changed_configuration_files_are_kept_or_replaced_as_told() {
-    for (choice, expected) in [(Conffiles::Keep, "mine\n"), (Conffiles::Replace, "of version 2\n")] {
+    let kept = "/etc/omgt/conf.conf was changed here and is kept; the package's is /etc/omgt/conf.conf.dpkg-dist";
+    let replaced = "/etc/omgt/conf.conf is the package's now; what was there is /etc/omgt/conf.conf.dpkg-old";
+    for (choice, expected, said, other_file) in [
+        (Conffiles::Keep, "mine\n", kept, "of version 2\n"),
+        (Conffiles::Replace, "of version 2\n", replaced, "mine\n"),
+    ] {
         let machine = world().machine();
         // What an administrator told apt to do does not win over what was asked for.
         let other = if choice == Conffiles::Keep { "confnew" } else { "confold" };
@@ -48,6 +53,10 @@ fn changed_configuration_files_are_kept_or_replaced_as_told() {
         assert_eq!(done(ran.succeeded()), [(Change::Upgrade, "omgt-conf", "1", "2")]);
         assert_eq!(machine.read("/etc/omgt/conf.conf"), expected);
         assert!(!ran.events.iter().any(|event| matches!(event, Event::Question(_))));
+        let told = Event::Message { level: Level::Warning, text: said.to_owned() };
+        assert!(ran.events.contains(&told), "{:?}", ran.events);
+        let path = said.rsplit(' ').next().unwrap();
+        assert_eq!(machine.read(path), other_file, "{path}");
     }
 }
 

@@ -135,7 +135,7 @@ fn an_undo_is_promised_only_where_nothing_old_is_needed() {
 fn quiet_changes_say_nothing_unless_something_goes_wrong() {
     let plan = |change| CannedPlan { items: vec![item(change, "vim", "9", "9")], ..CannedPlan::default() };
     let history: Vec<HistoryRow> = {
-        let item = ("hold".into(), "vim".into(), "all".into(), "9".into(), "9".into(), String::new());
+        let item = ("hold".into(), "vim".into(), "all".into(), "9".into(), "9".into(), String::new(), true);
         vec![(
             3,
             1,
@@ -218,9 +218,9 @@ fn a_phase_with_nothing_to_do_is_not_shown_and_nothing_is_told_twice() {
 #[test]
 fn an_undo_that_removes_many_packages_says_so_and_is_not_the_default() {
     let names: Vec<String> = (0..21).map(|number| format!("p{number:02}")).collect();
-    let installed = names
-        .iter()
-        .map(|name| ("install".into(), name.clone(), "all".into(), String::new(), "1".into(), "bookworm/main".into()));
+    let installed = names.iter().map(|name| {
+        ("install".into(), name.clone(), "all".into(), String::new(), "1".into(), "bookworm/main".into(), true)
+    });
     let history: Vec<HistoryRow> = vec![(
         12,
         1,
@@ -250,7 +250,7 @@ fn the_history_tells_what_takes_back_what_and_what_changed_nothing() {
     let row = |id, actions: &[(&str, &str)], items: &[(&str, &str, &str, &str)]| -> HistoryRow {
         let actions = actions.iter().map(|(verb, target)| ((*verb).into(), (*target).into())).collect();
         let item = |(change, name, from, to): &(&str, &str, &str, &str)| {
-            ((*change).into(), (*name).into(), "all".into(), (*from).into(), (*to).into(), String::new())
+            ((*change).into(), (*name).into(), "all".into(), (*from).into(), (*to).into(), String::new(), true)
         };
         let items = items.iter().map(item).collect();
         (id, 1_709_251_200, 1_709_251_260, 0, "sudo".into(), actions, "succeeded".into(), items, String::new())

@@ -114,9 +114,10 @@ pub fn downloaded(outcome: &Outcome, archives: &[Archive], folder: &Path, out: &
     }
     match (outcome, failure) {
         (_, Some(failure)) => Err(Failure::Concluded(ErrorKind::of(failure.kind), failure.message.clone())),
-        (Outcome::Cancelled { .. }, None) => {
-            Err(Failure::Concluded(ErrorKind::Cancelled, "cancelled: no file was fetched to its end".into()))
-        }
+        (Outcome::Cancelled { .. }, None) => Err(Failure::Concluded(
+            ErrorKind::Cancelled,
+            "cancelled: what was fetched to its end is there, the rest is not".into(),
+        )),
         _ => {
             if !out.is_json() && !out.quiet() {
                 out.styled(GOOD, &super::download::summary(archives, folder));

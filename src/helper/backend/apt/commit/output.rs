@@ -91,6 +91,8 @@ struct Heard {
     recent: VecDeque<String>,
     /// Whether it was told that a line was cut.
     told_of_cut: bool,
+    /// The configuration file that dpkg speaks of.
+    conffile: Option<String>,
 }
 
 impl Heard {
@@ -104,6 +106,9 @@ impl Heard {
         if text.starts_with("dpkg: warning:") {
             caller.tell(Event::Message { level: Level::Warning, text: text.clone() });
         }
+        if let Some(text) = self.decided(&text) {
+            caller.tell(Event::Message { level: Level::Warning, text });
+        }
         if text.starts_with("dpkg: error processing") && self.said.last_words.is_empty() {
             self.said.last_words = self.recent.drain(..).collect();
         }
@@ -115,6 +120,31 @@ impl Heard {
                 self.recent.pop_front();
             }
         }
+    }
+}
+
+impl Heard {
+    /// What became of a configuration file that was changed here and in its package. dpkg names it on one line and says what
+    /// it does on a later one.
+    fn decided(&mut self, text: &str) -> Option<String> {
+        if let Some(path) = text.strip_prefix("Configuration file '").and_then(|rest| rest.split_once('\'')) {
+            self.conffile = Some(path.0.to_owned());
+            return None;
+        }
+        let done = text.strip_prefix("==> ")?;
+        if done.starts_with("Keeping old config file") || done.starts_with("Using current old file") {
+            return self
+                .conffile
+                .take()
+                .map(|path| format!("{path} was changed here and is kept; the package's is {path}.dpkg-dist"));
+        }
+        if done.starts_with("Using new config file") || done.starts_with("Using new file") {
+            return self
+                .conffile
+                .take()
+                .map(|path| format!("{path} is the package's now; what was there is {path}.dpkg-old"));
+        }
+        None
     }
 }
 
