@@ -10,7 +10,7 @@ mod locks;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use alpm::{Alpm, CommitData, CommitError, Error as AlpmError, PackageReason};
+use alpm::{Alpm, CommitData, CommitError, Conflict, Error as AlpmError, FileConflict, PackageReason};
 use omg::index::Fingerprint;
 use omg::transaction::{
     Applied, Change, Digest, Event, FailureKind, Item, ItemState, Level, Outcome, Phase, Plan, Request, Verb,
@@ -202,9 +202,10 @@ fn change(
         let reason = match item.change {
             Change::MarkExplicit => PackageReason::Explicit,
             Change::MarkDependency => PackageReason::Depend,
-            Change::Install | Change::Upgrade | Change::Downgrade | Change::Reinstall if !item.explicit => {
-                PackageReason::Depend
+            Change::Install | Change::Upgrade | Change::Downgrade | Change::Reinstall if item.explicit => {
+                PackageReason::Explicit
             }
+            Change::Install | Change::Upgrade | Change::Downgrade | Change::Reinstall => PackageReason::Depend,
             _ => continue,
         };
         let marked = handle
@@ -225,7 +226,7 @@ fn change(
 fn failed(error: &CommitError) -> Failed {
     let kind = kind_of(error.error());
     let details = sound(|| match error.data() {
-        Some(CommitData::FileConflict(_)) => Vec::new(),
+        Some(CommitData::FileConflict(conflicts)) => conflicts.into_iter().map(file_conflict).collect(),
         Some(CommitData::PkgInvalid(files)) => files.into_iter().map(str::to_owned).collect(),
         None => Vec::new(),
     });
@@ -236,6 +237,20 @@ fn failed(error: &CommitError) -> Failed {
         format!("{}: {}", error.error(), details.join(", "))
     };
     Failed { kind, text }
+}
+
+/// What is in the way of which package.
+fn file_conflict(conflict: &Conflict) -> String {
+    #[expect(unsafe_code, reason = "the bindings hand out file conflicts as another type than theirs")]
+    // SAFETY: with this error libalpm's list holds `alpm_fileconflict_t`, which FileConflict is a view of; alpm_trans_commit
+    // is documented so, and the bindings free them as such.
+    let conflict = unsafe { &*std::ptr::from_ref(conflict).cast::<FileConflict>() };
+    match conflict.conflicting_target() {
+        Some(other) if !other.is_empty() => {
+            format!("{} of {} is in {other} as well", conflict.file(), conflict.target())
+        }
+        _ => format!("{} of {} is on the disk already", conflict.file(), conflict.target()),
+    }
 }
 
 fn kind_of(error: AlpmError) -> FailureKind {

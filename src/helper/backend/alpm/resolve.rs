@@ -1,5 +1,7 @@
 //! Resolves actions as pacman would.
 
+use std::cell::RefCell;
+
 use alpm::{Alpm, Db, Error as AlpmError, Package, PackageReason, PrepareData, PrepareError, TransFlag, Usage};
 use omg::transaction::{
     Action, Change, Failure, FailureKind, HeldBack, HoldReason, Item, Plan, Request, Resolution, Risk, Verb,
@@ -71,8 +73,13 @@ pub fn resolved(
         if handle.trans_add().is_empty() && handle.trans_remove().is_empty() {
             return Ok(());
         }
-        let answers = &answers;
-        handle.trans_prepare().map_err(|error| unresolved(&error, answers))
+        let failure = match handle.trans_prepare() {
+            Ok(()) => return Ok(()),
+            // What comes with this one is not what the bindings take it for.
+            Err(error) if error.error() == AlpmError::PkgInvalidArch => None,
+            Err(error) => Some(unresolved(&error, &answers)),
+        };
+        Err(failure.unwrap_or_else(|| of_other_architectures(&handle)))
     });
     if let Err(failure) = prepared {
         let _ = handle.trans_release();
@@ -111,7 +118,10 @@ fn locked(handle: &Alpm) -> Failure {
 struct Wanted {
     flags: TransFlag,
     upgrade: bool,
-    autoremove: bool,
+    /// Whether what nothing needs is removed, whoever needed it.
+    orphans: bool,
+    /// Names of packages that somebody wants for themselves.
+    asked_for: RefCell<Vec<String>>,
     /// Names of what is to be a dependency afterwards, whoever asks for it by name.
     dependencies: Vec<String>,
 }
@@ -129,7 +139,8 @@ impl Wanted {
         Self {
             flags,
             upgrade: asks(Verb::UpgradeAll) || asks(Verb::FullUpgrade),
-            autoremove: asks(Verb::Autoremove),
+            orphans: asks(Verb::Autoremove) && !asks(Verb::Remove) && !asks(Verb::Purge),
+            asked_for: RefCell::default(),
             dependencies: marks.map(|action| Target::parse(action.target()).name.to_owned()).collect(),
         }
     }
@@ -188,7 +199,7 @@ fn mark(
             Verb::UpgradeAll | Verb::FullUpgrade | Verb::Autoremove | Verb::Repair => {}
         }
     }
-    if wanted.autoremove {
+    if wanted.orphans {
         let mut unreadable = 0;
         let installed = Installed::read(handle.localdb(), &mut unreadable);
         for package in installed.orphans() {
@@ -270,6 +281,9 @@ fn add(handle: &Alpm, verb: Verb, package: &Package, all: &Wanted, resolution: &
             return Ok(());
         }
         _ => {}
+    }
+    if verb == Verb::Install {
+        all.asked_for.borrow_mut().push(name.to_owned());
     }
     match handle.trans_add_pkg(package) {
         Ok(()) => {}
@@ -375,8 +389,12 @@ fn items(handle: &Alpm, settings: &Settings, wanted: &Wanted, resolution: &mut R
             added.from = installed.version().to_string();
             added.delta -= installed.isize();
             added.explicit = installed.reason() == PackageReason::Explicit;
-        } else if wanted.dependencies.contains(&added.name) {
-            added.explicit = false;
+        }
+        // pacman leaves the reason of what is installed already as it is; who asks for it by name wants it all the same.
+        if wanted.dependencies.contains(&added.name) {
+            added.explicit &= installed.is_some();
+        } else {
+            added.explicit |= wanted.asked_for.borrow().contains(&added.name);
         }
         added.download = u64::try_from(package.download_size()).unwrap_or(0);
         added.repository = package.db().map_or(LOCAL, Db::name).to_owned();
@@ -437,20 +455,22 @@ fn unresolved(error: &PrepareError<'_>, answers: &Answers) -> Failure {
                 lines.push(format!("{one} and {other} conflict ({}); remove one of them", conflict.reason()));
             }
         }
-        Some(PrepareData::PkgInvalidArch(packages)) => {
-            for package in packages {
-                let arch = package.arch().unwrap_or("no architecture");
-                lines.push(format!(
-                    "{} is for {arch}, which this machine's configuration does not name",
-                    package.name()
-                ));
-            }
-        }
-        None => {}
+        Some(PrepareData::PkgInvalidArch(_)) | None => {}
     });
     if told.is_none() || lines.is_empty() {
         lines.push(error.error().to_string());
     }
     lines.extend(answers.notes());
     Failure::new(FailureKind::ResolutionFailed, lines.join("\n"))
+}
+
+/// Names the packages that are for none of the configured architectures.
+fn of_other_architectures(handle: &Alpm) -> Failure {
+    let known: Vec<&str> = handle.architectures().into_iter().collect();
+    let is_other = |arch: &str| arch != "any" && !known.contains(&arch);
+    let others = handle.trans_add().into_iter().filter_map(|package| {
+        let arch = package.arch().filter(|arch| is_other(arch))?;
+        Some(format!("{} is for {arch}, and this machine takes packages for {}", package.name(), known.join(", ")))
+    });
+    Failure::new(FailureKind::ResolutionFailed, others.collect::<Vec<_>>().join("\n"))
 }
