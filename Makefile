@@ -14,7 +14,8 @@ TEST_PACKAGES = apt-utils bash binutils dbus dbus-user-session debootstrap dpkg-
 	libglib2.0-bin man-db polkitd python3 python3-dasbus python3-dbus-next systemd util-linux zsh
 
 # Asked when a recipe runs, not before: `make deps` may just have installed the library.
-features = $$(if pkg-config --exists apt-pkg 2>/dev/null; then echo '--features debian'; fi)
+features = $$(if pkg-config --exists apt-pkg 2>/dev/null; then echo '--features debian'; fi; \
+	if pkg-config --atleast-version=16 libalpm 2>/dev/null; then echo '--features arch'; fi)
 
 data_home = $(or $(XDG_DATA_HOME),$(HOME)/.local/share)
 system_folders = DESTDIR='$(DESTDIR)' target='$(TARGET_DIR)/release' bindir='$(PREFIX)/bin' \

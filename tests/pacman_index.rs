@@ -65,7 +65,7 @@ fn machine() -> Machine {
         ],
     );
     machine.run("repo-remove", &["--quiet", "/srv/core/core.db.tar", "orphan", "gone"]);
-    machine.run("pacman", &["-Sy", "--noconfirm"]);
+    machine.run("pacman", &["-Syy", "--noconfirm"]);
     machine
 }
 

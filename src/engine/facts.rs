@@ -18,9 +18,39 @@ pub struct LockHolder {
 const LOCK_FILES: [&str; 4] =
     ["var/lib/dpkg/lock-frontend", "var/lib/dpkg/lock", "var/lib/apt/lists/lock", "var/cache/apt/archives/lock"];
 
-/// Who holds a lock of the package system under `root`, as the kernel lists it in `/proc/locks` (proc_locks(5)): the
-/// lock files themselves are readable by root alone.
+/// libalpm's lock, below the root: a file that is there while somebody changes packages.
+const LIBALPM_LOCK: &str = "var/lib/pacman/db.lck";
+
+/// Who holds a lock of the package system under `root`.
 pub(super) fn lock_holder(root: &Path) -> Option<LockHolder> {
+    advisory_lock_holder(root).or_else(|| file_holder(&root.join(LIBALPM_LOCK)))
+}
+
+/// The process that has a lock file open. Those of other users are not visible: the lock is held all the same, or was left
+/// behind.
+fn file_holder(lock: &Path) -> Option<LockHolder> {
+    if !lock.exists() {
+        return None;
+    }
+    let has_open = |pid: u32| {
+        let mut open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(Result::ok);
+        open.any(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|target| target == lock))
+    };
+    let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    Some(named(pids.find(|pid| has_open(*pid)).unwrap_or(0)))
+}
+
+fn named(pid: u32) -> LockHolder {
+    let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let command = command.trim();
+    let command = if command.is_empty() { "unknown" } else { command };
+    LockHolder { pid, command: command.to_owned() }
+}
+
+/// Who holds one of apt's and dpkg's locks, as the kernel lists it in `/proc/locks` (proc_locks(5)): the
+/// lock files themselves are readable by root alone.
+fn advisory_lock_holder(root: &Path) -> Option<LockHolder> {
     let files: Vec<LockFile> = LOCK_FILES.iter().filter_map(|file| LockFile::at(&root.join(file))).collect();
     if files.is_empty() {
         return None;
@@ -30,10 +60,7 @@ pub(super) fn lock_holder(root: &Path) -> Option<LockHolder> {
     let held =
         |lock: &HeldLock| files.iter().any(|file| file.is_locked_by(lock, || mount_device(&mounts, file.mount?)));
     let pid = locks.lines().filter_map(HeldLock::parse).find(held)?.pid;
-    let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let command = command.trim();
-    let command = if command.is_empty() { "unknown" } else { command };
-    Some(LockHolder { pid, command: command.to_owned() })
+    Some(named(pid))
 }
 
 /// A file as the kernel's tables name it.
@@ -190,6 +217,21 @@ mod tests {
         assert_eq!(holder.pid, std::process::id());
         assert!(!holder.command.is_empty());
         drop(file);
+        assert_eq!(lock_holder(root.path()), None);
+    }
+
+    #[test]
+    fn libalpms_lock_is_held_as_long_as_it_is_there() {
+        let root = tempfile::tempdir().unwrap();
+        let lock = root.path().join(LIBALPM_LOCK);
+        fs::create_dir_all(lock.parent().unwrap()).unwrap();
+        assert_eq!(lock_holder(root.path()), None);
+        let file = fs::File::create(&lock).unwrap();
+        assert_eq!(lock_holder(root.path()).unwrap().pid, std::process::id());
+        drop(file);
+        // Left behind, or another user's.
+        assert_eq!(lock_holder(root.path()), Some(LockHolder { pid: 0, command: "unknown".to_owned() }));
+        fs::remove_file(&lock).unwrap();
         assert_eq!(lock_holder(root.path()), None);
     }
 

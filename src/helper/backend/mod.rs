@@ -5,6 +5,8 @@ mod alpm;
 #[cfg(feature = "debian")]
 mod apt;
 #[cfg(any(feature = "arch", feature = "debian"))]
+mod package_files;
+#[cfg(any(feature = "arch", feature = "debian"))]
 mod report;
 #[cfg(any(feature = "arch", feature = "debian"))]
 mod restart;

@@ -19,7 +19,7 @@ use omg::transaction::{
 use super::super::{Caller, Stop, System, restart};
 use super::resolve::{self, Lock, Resolved};
 use super::settings::Settings;
-use super::{sound, sources};
+use super::{repair, sound, sources};
 
 /// See [`super::super::Backend::commit`].
 pub fn commit(system: &System, request: &Request, caller: &dyn Caller) -> Outcome {
@@ -59,8 +59,8 @@ fn databases(system: &System, caller: &dyn Caller) -> Result<(), Stop> {
         }
         Err(AlpmError::HandleLock) => Err(locks::refused(&handle).into()),
         Err(error) => {
-            let kind = kind_of(error);
-            let message = format!("the databases cannot be fetched: {}; {}", heard.words(error), advice(kind));
+            let (kind, text) = heard.worse(kind_of(error), error.to_string());
+            let message = format!("the databases cannot be fetched: {text}; {}", advice(kind));
             Err(Stop::failed(kind, message))
         }
     }
@@ -76,17 +76,19 @@ fn handle(settings: &Settings) -> Result<Alpm, Stop> {
 
 fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut Applied) -> Result<(), Stop> {
     let agreed = if caller.asks() { Some(Agreed::to(system, request, caller)?) } else { None };
-    if asks(request, Verb::Repair) {
-        return locks::repair(&handle(&settings(system)?)?, caller);
-    }
     let digest = agreed.as_ref().map(|agreed| agreed.digest).or(request.digest);
     let settings = settings(system)?;
     let waiting = handle(&settings)?;
+    if asks(request, Verb::Repair) {
+        locks::repair(&waiting, caller)?;
+        repair::remove_torn(&settings)?;
+    }
     locks::wait(&waiting, request.options.wait, caller)?;
     drop(waiting);
     let resolved = same_plan(system, settings, request, digest, Lock::Take, caller)?;
     drop(agreed);
-    let Resolved { settings, mut handle, plan } = resolved;
+    // The package files are read until libalpm is done.
+    let Resolved { settings, mut handle, plan, files: _files, .. } = resolved;
     if caller.is_cancelled() {
         let _ = handle.trans_release();
         return Err(Stop::Cancelled);
@@ -118,7 +120,7 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
         Err(Undone::Stopped(stop)) => Err(stop),
         Err(Undone::Commit(_)) if caller.is_cancelled() && applied.items.is_empty() => Err(Stop::Cancelled),
         Err(Undone::Commit(Failed { kind, text })) => {
-            let text = if text.is_empty() { heard.last_words() } else { text };
+            let (kind, text) = heard.worse(kind, text);
             Err(Stop::failed(kind, format!("{text}; {}", advice(kind))))
         }
     }
@@ -155,8 +157,7 @@ fn same_plan(
     caller: &dyn Caller,
 ) -> Result<Resolved, Stop> {
     caller.tell(Event::Phase { phase: Phase::Resolving, cancellable: true });
-    let handle = handle(&settings)?;
-    let mut resolved = resolve::resolved(system, settings, handle, request, lock)?;
+    let mut resolved = resolve::resolved(system, settings, request, lock, &|| caller.is_cancelled())?;
     if digest.is_some_and(|agreed| agreed != resolved.plan.digest) {
         let _ = resolved.handle.trans_release();
         let message = "what was planned is not what would be done now, as packages or databases have changed since; \

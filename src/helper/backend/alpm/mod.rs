@@ -4,8 +4,10 @@
 
 mod answers;
 mod commit;
+mod file;
 mod record;
 mod relations;
+mod repair;
 mod resolve;
 mod settings;
 mod sources;
@@ -19,7 +21,7 @@ use omg::index::{Builder, Entry, EntryId, Meta, Version};
 use omg::package::{Flags, PackageDetails, VersionDetails, VersionSource};
 use omg::transaction::{Applied, Download, Failure, FailureKind, Outcome, Plan, Request};
 
-use super::{Backend, Caller, Contents, Error, System};
+use super::{Backend, Caller, Contents, Error, System, package_files};
 use crate::index::Timings;
 use relations::Installed;
 use settings::Settings;
@@ -61,8 +63,8 @@ impl Backend for Pacman {
         commit::commit(system, request, caller)
     }
 
-    fn sweep(&self, _: &System) -> io::Result<()> {
-        Ok(())
+    fn sweep(&self, system: &System) -> io::Result<()> {
+        package_files::sweep(system)
     }
 
     fn download(&self, _: &System, _: &Download, _: &dyn Caller) -> Outcome {
@@ -204,7 +206,11 @@ impl<'a> Reading<'a> {
             flags.set(Flags::UPGRADABLE, package.sync_new_version(syncdbs).is_some());
             flags.set(Flags::FOREIGN, known.offered.is_empty());
             flags.set(Flags::HELD, package.should_ignore());
-            flags.set(Flags::BROKEN, known.installed.is_some_and(|position| installed.is_broken(position)));
+            flags.set(
+                Flags::BROKEN,
+                repair::is_torn(self.handle, package)
+                    || known.installed.is_some_and(|position| installed.is_broken(position)),
+            );
         }
         flags.set(Flags::ESSENTIAL, self.settings.config.hold_pkg.iter().any(|held| held == name));
         for offer in &known.offered {

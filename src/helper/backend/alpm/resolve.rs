@@ -7,12 +7,15 @@ use omg::transaction::{
     Action, Change, Failure, FailureKind, HeldBack, HoldReason, Item, Plan, Request, Resolution, Risk, Verb,
 };
 
+use tempfile::TempDir;
+
 use super::super::System;
+use super::super::package_files::PackageFiles;
 use super::answers::Answers;
 use super::commit::clean;
 use super::relations::Installed;
 use super::settings::Settings;
-use super::{LOCAL, sound};
+use super::{LOCAL, file, repair, sound};
 
 /// A request, prepared as a transaction of libalpm's.
 pub struct Resolved {
@@ -20,6 +23,10 @@ pub struct Resolved {
     /// Holds the prepared transaction: ready to be committed, or released.
     pub handle: Alpm,
     pub plan: Plan,
+    /// The package files that the transaction reads: they go with this.
+    pub files: PackageFiles,
+    /// What the transaction was resolved from, where that is not the database itself.
+    _database: Option<TempDir>,
 }
 
 /// Whether libalpm's lock is taken.
@@ -35,25 +42,37 @@ pub enum Lock {
 /// When there is no such plan, in libalpm's own words, or its databases cannot be read.
 pub fn plan(system: &System, request: &Request) -> Result<Plan, Failure> {
     let settings = Settings::read(system).map_err(|error| unavailable(&error.to_string()))?;
-    let handle = settings.handle().map_err(|error| unavailable(&error.to_string()))?;
-    resolved(system, settings, handle, request, Lock::Leave).map(|mut resolved| {
+    resolved(system, settings, request, Lock::Leave, &|| false).map(|mut resolved| {
         // Nothing was locked: there is nothing that this could fail at.
         let _ = resolved.handle.trans_release();
         resolved.plan
     })
 }
 
-/// Marks in a transaction of `handle` what the request asks for, and lets libalpm prepare it.
+/// Marks in a transaction what the request asks for, and lets libalpm prepare it.
 ///
 /// # Errors
 /// As [`plan`], and [`FailureKind::Locked`].
 pub fn resolved(
     system: &System,
     settings: Settings,
-    mut handle: Alpm,
     request: &Request,
     lock: Lock,
+    cancelled: &dyn Fn() -> bool,
 ) -> Result<Resolved, Failure> {
+    let repairs = request.actions.iter().any(|action| action.verb() == Verb::Repair);
+    let database = if repairs && lock == Lock::Leave { repair::without_torn(&settings) } else { Ok(None) };
+    let database = database.map_err(|error| unavailable(&format!("the databases cannot be read: {error}")))?;
+    let handle = match &database {
+        Some(database) => settings.handle_of(database.path()),
+        None => settings.handle(),
+    };
+    let mut handle = handle.map_err(|error| unavailable(&error.to_string()))?;
+    let files = PackageFiles::copy(system, request, &|label, path| file::read(&handle, label, path), cancelled)?;
+    if repairs {
+        // What an interrupted change unpacked belongs to nobody yet.
+        handle.add_overwrite_file("*").map_err(|error| internal("a repair cannot be prepared", error))?;
+    }
     let mut resolution = Resolution::default();
     let answers = Answers::listen(&handle);
     let wanted = Wanted::of(request);
@@ -65,7 +84,7 @@ pub fn resolved(
         AlpmError::HandleLock => locked(&handle),
         error => internal("a transaction cannot be begun", error),
     })?;
-    let added = mark(&handle, &settings, request, &wanted, &mut resolution);
+    let added = mark(&handle, system, &settings, request, &files, &wanted, &mut resolution);
     let prepared = added.and_then(|()| {
         if wanted.upgrade {
             handle.sync_sysupgrade(false).map_err(|error| internal("the upgrade cannot be worked out", error))?;
@@ -85,7 +104,7 @@ pub fn resolved(
         let _ = handle.trans_release();
         return Err(failure);
     }
-    let read = sound(|| items(&handle, &settings, &wanted, &mut resolution));
+    let read = sound(|| items(&handle, &settings, &files, &wanted, &mut resolution));
     if read.is_none() {
         let _ = handle.trans_release();
         let message = "a package that would change has text that is not UTF-8; remove the repository it is from";
@@ -95,7 +114,7 @@ pub fn resolved(
     // A plan for one system must not be taken for one of another that happens to come to the same.
     resolution.place = (system.root.is_some() || !system.options.is_empty()).then(|| format!("{system:?}"));
     let plan = Plan::new(request.actions.clone(), request.options.clone(), resolution);
-    Ok(Resolved { settings, handle, plan })
+    Ok(Resolved { settings, handle, plan, files, _database: database })
 }
 
 fn unavailable(text: &str) -> Failure {
@@ -115,15 +134,15 @@ fn locked(handle: &Alpm) -> Failure {
 }
 
 /// What the actions of a request come to for the whole transaction.
-struct Wanted {
+pub struct Wanted {
     flags: TransFlag,
     upgrade: bool,
     /// Whether what nothing needs is removed, whoever needed it.
     orphans: bool,
     /// Names of packages that somebody wants for themselves.
-    asked_for: RefCell<Vec<String>>,
+    pub asked_for: RefCell<Vec<String>>,
     /// Names of what is to be a dependency afterwards, whoever asks for it by name.
-    dependencies: Vec<String>,
+    pub dependencies: RefCell<Vec<String>>,
 }
 
 impl Wanted {
@@ -141,7 +160,7 @@ impl Wanted {
             upgrade: asks(Verb::UpgradeAll) || asks(Verb::FullUpgrade),
             orphans: asks(Verb::Autoremove) && !asks(Verb::Remove) && !asks(Verb::Purge),
             asked_for: RefCell::default(),
-            dependencies: marks.map(|action| Target::parse(action.target()).name.to_owned()).collect(),
+            dependencies: RefCell::new(marks.map(|action| Target::parse(action.target()).name.to_owned()).collect()),
         }
     }
 }
@@ -173,11 +192,14 @@ impl<'a> Target<'a> {
 /// Adds everything that is asked for by name.
 fn mark(
     handle: &Alpm,
+    system: &System,
     settings: &Settings,
     request: &Request,
+    files: &PackageFiles,
     wanted: &Wanted,
     resolution: &mut Resolution,
 ) -> Result<(), Failure> {
+    let mut files = files.files.iter();
     for action in &request.actions {
         match action.verb() {
             Verb::Install | Verb::Reinstall | Verb::Upgrade => install(handle, action, wanted, resolution)?,
@@ -192,11 +214,14 @@ fn mark(
                 return Err(Failure::new(FailureKind::InvalidArgument, message));
             }
             Verb::InstallFile => {
-                let message = "package files of pacman's are not installed by this omg yet; use pacman -U";
-                return Err(Failure::new(FailureKind::BackendUnavailable, message));
+                if let Some(file) = files.next() {
+                    file::add(handle, action.target(), &file.path)?;
+                    wanted.asked_for.borrow_mut().push(file.name.clone());
+                }
             }
             Verb::Clean => resolution.items.extend(clean::items(settings)),
-            Verb::UpgradeAll | Verb::FullUpgrade | Verb::Autoremove | Verb::Repair => {}
+            Verb::Repair => repair::mark(handle, system, wanted, resolution)?,
+            Verb::UpgradeAll | Verb::FullUpgrade | Verb::Autoremove => {}
         }
     }
     if wanted.orphans {
@@ -274,7 +299,7 @@ fn add(handle: &Alpm, verb: Verb, package: &Package, all: &Wanted, resolution: &
         }
         (Verb::Install | Verb::Upgrade, Some(installed)) if installed.version() == package.version() => {
             resolution.notes.push(format!("{name} is already the newest version ({}).", installed.version()));
-            let stays_dependency = all.dependencies.iter().any(|known| known == name);
+            let stays_dependency = all.dependencies.borrow().iter().any(|known| known == name);
             if verb == Verb::Install && installed.reason() == PackageReason::Depend && !stays_dependency {
                 resolution.items.push(marked(Change::MarkExplicit, installed));
             }
@@ -314,7 +339,7 @@ fn remove(handle: &Alpm, action: &Action, resolution: &mut Resolution) -> Result
     members.into_iter().try_for_each(|package| add_removal(handle, package))
 }
 
-fn add_removal(handle: &Alpm, package: &Package) -> Result<(), Failure> {
+pub fn add_removal(handle: &Alpm, package: &Package) -> Result<(), Failure> {
     match handle.trans_remove_pkg(package) {
         Ok(()) | Err(AlpmError::TransDupTarget) => Ok(()),
         Err(error) => Err(internal(&format!("{} cannot be removed", package.name()), error)),
@@ -364,7 +389,7 @@ fn item(change: Change, package: &Package, to: &str) -> Item {
 }
 
 /// Everything that the prepared transaction does.
-fn items(handle: &Alpm, settings: &Settings, wanted: &Wanted, resolution: &mut Resolution) {
+fn items(handle: &Alpm, settings: &Settings, files: &PackageFiles, wanted: &Wanted, resolution: &mut Resolution) {
     let local = handle.localdb();
     for package in handle.trans_remove() {
         let change = if wanted.flags.contains(TransFlag::NO_SAVE) { Change::Purge } else { Change::Remove };
@@ -391,7 +416,7 @@ fn items(handle: &Alpm, settings: &Settings, wanted: &Wanted, resolution: &mut R
             added.explicit = installed.reason() == PackageReason::Explicit;
         }
         // pacman leaves the reason of what is installed already as it is; who asks for it by name wants it all the same.
-        if wanted.dependencies.contains(&added.name) {
+        if wanted.dependencies.borrow().contains(&added.name) {
             added.explicit &= installed.is_some();
         } else {
             added.explicit |= wanted.asked_for.borrow().contains(&added.name);
@@ -400,6 +425,9 @@ fn items(handle: &Alpm, settings: &Settings, wanted: &Wanted, resolution: &mut R
         added.repository = package.db().map_or(LOCAL, Db::name).to_owned();
         package.sha256sum().unwrap_or_default().clone_into(&mut added.sha256);
         if package.db().is_none() {
+            if let Some(file) = files.files.iter().find(|file| file.name == added.name) {
+                file.sha256.clone_into(&mut added.sha256);
+            }
             resolution.risks.push(Risk::Untrusted(added.name.clone()));
         }
         resolution.items.push(added);

@@ -1,5 +1,6 @@
 //! pacman's configuration, as pacman itself reads it: pacman-conf(8) expands the file, and what it prints sets the handle.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use alpm::Alpm;
@@ -68,12 +69,21 @@ impl Settings {
     /// # Errors
     /// In libalpm's words.
     pub fn handle(&self) -> Result<Alpm, Error> {
+        self.handle_of(Path::new(&self.config.db_path))
+    }
+
+    /// The same for the databases in another folder.
+    ///
+    /// # Errors
+    /// In libalpm's words.
+    pub fn handle_of(&self, database: &Path) -> Result<Alpm, Error> {
         let config = &self.config;
         let cannot = |error: alpm::Error| format!("libalpm cannot be set up from {}: {error}", self.file);
-        if !Path::new(&config.db_path).is_dir() {
-            return Err(format!("there is no package database: {} is no folder", config.db_path).into());
+        if !database.is_dir() {
+            return Err(format!("there is no package database: {} is no folder", database.display()).into());
         }
-        let mut handle = Alpm::new(config.root_dir.as_str(), config.db_path.as_str()).map_err(cannot)?;
+        let place = database.as_os_str().as_bytes();
+        let mut handle = Alpm::new(config.root_dir.as_bytes(), place).map_err(cannot)?;
         alpm_utils::configure_alpm(&mut handle, config).map_err(cannot)?;
         // Which the library above leaves out.
         handle.set_ignoregroups(config.ignore_group.iter()).map_err(cannot)?;

@@ -8,8 +8,8 @@ use rust_apt::config::Config;
 use rust_apt::raw::PkgIterator;
 use rust_apt::{Cache, DepType, Package, Version};
 
+use super::super::package_files::PackageFiles;
 use super::origin;
-use super::package_files::PackageFiles;
 use super::phasing::Phasing;
 use super::state;
 use super::text::{self, Name};

@@ -21,11 +21,12 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+use super::super::package_files::{PackageFiles, copy_hashing};
 use super::super::{Caller, Stop, System};
 use super::changes::{Reader, archive_name};
 use super::commit::fetch::{self, Fetched};
 use super::commit::words;
-use super::package_files::{PackageFiles, copy_hashing, is_plain};
+use super::deb::is_plain;
 use super::target::{self, Target};
 use super::{caches, settings, sources, text};
 

@@ -12,7 +12,7 @@ use rust_apt::error::AptErrors;
 use rust_apt::raw::PkgIterator;
 use rust_apt::{Cache, Package, Version};
 
-use super::package_files::{PackageFile, PackageFiles};
+use super::super::package_files::{PackageFile, PackageFiles};
 use super::target::{self, Target, Which};
 use super::unmet::{self, When};
 use super::{autoremove, release, state};

@@ -5,10 +5,11 @@ use rust_apt::Cache;
 use rust_apt::config::Config;
 use rust_apt::raw::PkgIterator;
 
+use super::super::package_files::PackageFiles;
 use super::super::{Error, System};
 use super::changes::{self, Reader};
+use super::deb;
 use super::marking::{self, Marking};
-use super::package_files::PackageFiles;
 use super::target::{self, Target};
 use super::{caches, settings, sources, state, text};
 
@@ -41,7 +42,7 @@ pub fn resolved(system: &System, request: &Request, cancelled: &dyn Fn() -> bool
     if let Some(recommends) = request.options.recommends {
         config.set("APT::Install-Recommends", if recommends { "true" } else { "false" });
     }
-    let files = PackageFiles::copy(system, request, cancelled)?;
+    let files = PackageFiles::copy(system, request, &deb::read, cancelled)?;
     let paths: Vec<String> = files.files.iter().map(|file| file.path.display().to_string()).collect();
     let status = config.file("Dir::State::status", "");
     caches::distrust_old(&config, status.as_ref(), &sources::package_lists(&config));

@@ -5,10 +5,10 @@ use std::thread;
 use std::time::Duration;
 
 use alpm::{
-    Alpm, AnyDownloadEvent, AnyEvent, AnyQuestion, DownloadEvent, DownloadResult, Error as AlpmError,
-    Event as AlpmEvent, LogLevel, PackageOperation, Progress, Question as AlpmQuestion,
+    Alpm, AnyDownloadEvent, AnyEvent, AnyQuestion, DownloadEvent, DownloadResult, Event as AlpmEvent, LogLevel,
+    PackageOperation, Progress, Question as AlpmQuestion,
 };
-use omg::transaction::{Event, ItemState, Level, Phase, Plan, Question, QuestionKind};
+use omg::transaction::{Event, FailureKind, ItemState, Level, Phase, Plan, Question, QuestionKind};
 
 use super::super::super::report::Report;
 use super::super::super::{Caller, end_children};
@@ -55,13 +55,16 @@ pub struct Heard {
 }
 
 impl Heard {
-    /// The errors that were logged; without any, libalpm's own word.
-    pub fn words(&self, error: AlpmError) -> String {
-        if self.errors.is_empty() { error.to_string() } else { self.last_words() }
-    }
-
-    pub fn last_words(&self) -> String {
-        self.errors.join("; ")
+    /// The kind and text of a failure, with what was logged of it. libalpm has no number of its own for a key that is not
+    /// known, and says of other failures less than its log does.
+    pub fn worse(&self, kind: FailureKind, text: String) -> (FailureKind, String) {
+        // The last one is of a signature that is wanted and not there.
+        const OF_KEYS: [&str; 4] = ["keyring", "signature", "key ", ".sig'"];
+        let of_keys = self.errors.iter().any(|error| OF_KEYS.iter().any(|word| error.contains(word)));
+        let vague = matches!(kind, FailureKind::Internal | FailureKind::Network);
+        let kind = if vague && of_keys { FailureKind::Untrusted } else { kind };
+        let said = self.errors.iter().filter(|error| !text.contains(error.as_str())).map(String::as_str);
+        (kind, std::iter::once(text.as_str()).chain(said).collect::<Vec<_>>().join("; "))
     }
 }
 

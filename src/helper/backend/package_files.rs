@@ -5,7 +5,6 @@ use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use omg::transaction::{Failure, FailureKind, Request, Verb};
 use rustix::fs::{FlockOperation, OFlags, flock};
@@ -13,7 +12,7 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use super::super::System;
+use super::System;
 
 /// The most that the package files of one request may have together, in bytes.
 const MAX_TOTAL: u64 = 8 << 30;
@@ -44,6 +43,16 @@ pub struct PackageFile {
     pub sha256: String,
 }
 
+/// What a package file says that it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub name: String,
+    pub version: String,
+    pub arch: String,
+    /// What the package system would call the file.
+    pub file: String,
+}
+
 /// The copies of a request's package files, removed when dropped: in the order of its actions.
 #[derive(Debug, Default)]
 pub struct PackageFiles {
@@ -64,11 +73,16 @@ struct Folder {
 const CANCELLED: &str = "cancelled";
 
 impl PackageFiles {
-    /// Copies the files of a request and reads what they are. Ends early, with an error, once it is `cancelled`.
+    /// Copies the files of a request and has `read` tell what each copy is. Ends early, with an error, once it is `cancelled`.
     ///
     /// # Errors
     /// Descriptors that are missing, are no regular files or hold no package, too little room, and errors of copying.
-    pub fn copy(system: &System, request: &Request, cancelled: &dyn Fn() -> bool) -> Result<Self, Failure> {
+    pub fn copy(
+        system: &System,
+        request: &Request,
+        read: &dyn Fn(&str, &Path) -> Result<Identity, Failure>,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Self, Failure> {
         let actions: Vec<&str> = request
             .actions
             .iter()
@@ -95,7 +109,7 @@ impl PackageFiles {
         for (number, (label, (from, size))) in actions.iter().zip(&opened).enumerate() {
             let place = folder.inside.path().join(number.to_string());
             DirBuilder::new().mode(0o700).create(&place).map_err(|error| broken(label, &error))?;
-            files.push(one(label, from, *size, &place, cancelled)?);
+            files.push(one(label, from, *size, &place, read, cancelled)?);
         }
         Ok(Self { files, _folder: Some(folder) })
     }
@@ -167,7 +181,7 @@ fn has_room(folder: &Path, needed: u64) -> Result<(), Failure> {
     Err(Failure::new(FailureKind::DiskFull, message))
 }
 
-fn invalid(message: String) -> Failure {
+pub fn invalid(message: String) -> Failure {
     Failure::new(FailureKind::InvalidArgument, message)
 }
 
@@ -219,13 +233,13 @@ fn one(
     from: &File,
     size: u64,
     place: &Path,
+    read: &dyn Fn(&str, &Path) -> Result<Identity, Failure>,
     cancelled: &dyn Fn() -> bool,
 ) -> Result<PackageFile, Failure> {
-    let copy = place.join("package.deb");
+    let copy = place.join("package");
     let sha256 = copy_hashing(from, size, &copy, cancelled).map_err(|error| broken(label, &error))?;
-    let [name, version, arch] = control(label, &copy)?;
-    // As apt names what it downloads: colons would read as an architecture.
-    let path = place.join(format!("{name}_{}_{arch}.deb", version.replace(':', "%3a")));
+    let Identity { name, version, arch, file } = read(label, &copy)?;
+    let path = place.join(file);
     fs::rename(&copy, &path).map_err(|error| broken(label, &error))?;
     Ok(PackageFile { name, version, arch, path, sha256 })
 }
@@ -267,42 +281,6 @@ pub fn copy_hashing(from: &File, size: u64, to: &Path, cancelled: &dyn Fn() -> b
     Ok(hex::encode(hash.finalize()))
 }
 
-/// Name, version and architecture in a package file's control record.
-fn control(label: &str, path: &Path) -> Result<[String; 3], Failure> {
-    const FIELDS: [&str; 3] = ["Package", "Version", "Architecture"];
-    let output = Command::new("dpkg-deb")
-        .arg("--field")
-        .arg(path)
-        .args(FIELDS)
-        .env("LC_ALL", "C.UTF-8")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| Failure::new(FailureKind::Internal, format!("dpkg-deb cannot be run: {error}")))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.lines().next().unwrap_or_default().replace(&path.display().to_string(), label);
-        return Err(invalid(format!("{label} is no package: {said}")));
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
-    let value = |field: &str| {
-        let mut fields = text.lines().filter_map(|line| line.split_once(": "));
-        fields.find(|(name, _)| name.eq_ignore_ascii_case(field)).map(|(_, value)| value.trim().to_owned())
-    };
-    let [name, version, arch] = FIELDS.map(|field| value(field).filter(|value| is_plain(value)));
-    match (name, version, arch) {
-        // dpkg reads names without regard to case, and apt files them in lower case.
-        (Some(name), Some(version), Some(arch)) => Ok([name.to_ascii_lowercase(), version, arch]),
-        _ => Err(invalid(format!("{label} is no package: its name, version or architecture is not valid"))),
-    }
-}
-
-/// Whether it can be part of a file's name and be asked for.
-pub fn is_plain(value: &str) -> bool {
-    value.len() <= 200
-        && value.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.:~".contains(&byte))
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
@@ -324,7 +302,7 @@ mod tests {
         for folder in ["install-left/0", "other"] {
             fs::create_dir_all(place.join(folder)).unwrap();
         }
-        fs::write(place.join("install-left/0/package.deb"), "half").unwrap();
+        fs::write(place.join("install-left/0/package"), "half").unwrap();
         fs::create_dir(place.join("install-used")).unwrap();
         fs::write(root.path().join("precious"), "").unwrap();
         symlink(root.path(), place.join("install-link")).unwrap();

@@ -1,0 +1,138 @@
+//! What pacman refuses for its signature, and what it takes, under each signature level: `omg-helper` refuses and takes the
+//! same.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/commits.rs"]
+mod commits;
+#[path = "support/debian_root.rs"]
+mod debian_root;
+#[path = "support/pacman_root.rs"]
+mod pacman_root;
+
+use commits::{HELPER, Running, of_files, plan, planned};
+use debian_root::Machine;
+use omg::transaction::{FailureKind, Options, Outcome, Request, Risk, Verb};
+use pacman_root::{configure, package, publish};
+
+/// As pacman.conf(5) has them.
+const LEVELS: [&str; 8] = [
+    "Never",
+    "Optional TrustedOnly",
+    "Optional TrustAll",
+    "Required TrustedOnly DatabaseNever",
+    "Required TrustAll DatabaseNever",
+    "PackageRequired DatabaseOptional",
+    "PackageNever DatabaseRequired",
+    "Required",
+];
+
+const PACKAGES: [&str; 4] = ["valid", "unknown", "damaged", "unsigned"];
+
+/// A repository with a package for each kind of signature; its database is signed by the key that is trusted.
+fn world() -> Machine {
+    let machine = pacman_root::machine();
+    configure(&machine, "SigLevel = Never", &["test"]);
+    publish(&machine, "test", &PACKAGES.map(|name| package(name, "1-1")));
+    let keys = "set -e
+        mkdir -m 700 -p /etc/pacman.d/gnupg /root/known /root/other
+        for who in known other; do
+            gpg --homedir /root/$who --batch --quiet --passphrase '' --quick-generate-key $who@example.org ed25519 sign never
+        done
+        gpg --homedir /root/known --export | gpg --homedir /etc/pacman.d/gnupg --batch --quiet --import
+        gpg --homedir /root/known --list-keys --with-colons | sed -n 's/^fpr:*\\([0-9A-F]*\\):$/\\1:6:/p' |
+            gpg --homedir /etc/pacman.d/gnupg --batch --quiet --import-ownertrust
+        # Readable for everybody, as pacman-key leaves it.
+        chmod 755 /etc/pacman.d/gnupg; chmod 644 /etc/pacman.d/gnupg/pubring.* /etc/pacman.d/gnupg/trustdb.gpg
+        sign() { gpg --homedir /root/$1 --batch --quiet --yes --detach-sign --output $2.sig $2; }
+        cd /srv/test
+        sign known valid-1-1-any.pkg.tar
+        sign other unknown-1-1-any.pkg.tar
+        sign known damaged-1-1-any.pkg.tar
+        cp unsigned-1-1-any.pkg.tar /tmp/other && sign known /tmp/other && cp /tmp/other.sig damaged-1-1-any.pkg.tar.sig
+        sign known test.db.tar
+        cp test.db.tar.sig test.db.sig
+        for who in known other; do gpgconf --homedir /root/$who --kill gpg-agent; done";
+    machine.run("sh", &["-c", keys]);
+    machine
+}
+
+fn set_level(machine: &Machine, level: &str) {
+    configure(machine, &format!("SigLevel = {level}\nLocalFileSigLevel = {level}"), &["test"]);
+    machine.run("sh", &["-c", "rm -rf /var/lib/pacman/sync /var/cache/pacman/pkg/*"]);
+}
+
+fn version_of(machine: &Machine, name: &str) -> String {
+    String::from_utf8(machine.try_run("pacman", &["-Q", name]).stdout).unwrap()
+}
+
+#[test]
+fn every_level_takes_and_refuses_what_pacman_does() {
+    let (ours, theirs) = (world(), world());
+    let mut outcomes = Vec::new();
+    for level in LEVELS {
+        for machine in [&ours, &theirs] {
+            set_level(machine, level);
+        }
+        let refreshed = ours.try_run(HELPER, &["refresh"]).status.success();
+        assert_eq!(refreshed, theirs.try_run("pacman", &["-Sy", "--noconfirm"]).status.success(), "{level}");
+        for name in PACKAGES {
+            let taken = theirs.try_run("pacman", &["-S", "--noconfirm", name]).status.success();
+            let wanted = planned(&ours, &[(Verb::Install, name)], &Options::default());
+            let ran = Running::start(&ours, &wanted).finish();
+            let ours_taken = matches!(ran.outcome, Some(Outcome::Succeeded(_)));
+            assert_eq!(ours_taken, taken, "{level}: {name}: {ran:?}");
+            assert_eq!(version_of(&ours, name), version_of(&theirs, name), "{level}: {name}");
+            if !taken {
+                assert_eq!(ran.failed().0.kind, FailureKind::Untrusted, "{level}: {name}: {ran:?}");
+            }
+            outcomes.push(taken);
+            for machine in [&ours, &theirs] {
+                machine.try_run("pacman", &["-R", "--noconfirm", name]);
+                assert!(!machine.exists("/var/lib/pacman/db.lck"));
+            }
+        }
+    }
+    // Each column of the table has both: the levels did something.
+    assert!(outcomes.iter().any(|taken| *taken) && outcomes.iter().any(|taken| !taken), "{outcomes:?}");
+    assert_eq!(outcomes[..4], [true; 4], "without signatures everything is taken");
+    assert_eq!(outcomes[12..16], [true, false, false, false], "with all required only what is trusted is");
+}
+
+#[test]
+fn a_database_that_is_not_signed_as_wanted_is_refused() {
+    let machine = world();
+    set_level(&machine, "Required");
+    assert!(machine.try_run(HELPER, &["refresh"]).status.success());
+    machine.run("sh", &["-c", "printf x >>/srv/test/test.db.tar; rm -rf /var/lib/pacman/sync"]);
+    let refused = machine.try_run(HELPER, &["refresh"]);
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(!refused.status.success() && said.contains("\"Untrusted\""), "{said}");
+    assert!(!machine.try_run("pacman", &["-Sy", "--noconfirm"]).status.success());
+    assert!(!machine.exists("/var/lib/pacman/db.lck"));
+}
+
+#[test]
+fn a_package_file_is_untrusted_and_checked_as_pacman_checks_it() {
+    let machine = world();
+    let file = std::fs::File::open(machine.path("/srv/test/valid-1-1-any.pkg.tar")).unwrap();
+    let wanted = of_files(&[("valid.pkg.tar", &file)]);
+    set_level(&machine, "Optional");
+    let shown = plan(&machine, &wanted).unwrap();
+    assert_eq!(shown.risks, [Risk::Untrusted("valid".to_owned())]);
+    let item = &shown.items[0];
+    assert_eq!((item.repository.as_str(), item.to.as_str(), item.explicit), ("local", "1-1", true));
+    assert_eq!(machine.run("sha256sum", &["/srv/test/valid-1-1-any.pkg.tar"])[..64], item.sha256);
+    let ran = Running::start(&machine, &Request { digest: Some(shown.digest), ..wanted.clone() }).finish();
+    assert_eq!(ran.succeeded().items.len(), 1);
+    assert_eq!(version_of(&machine, "valid"), "valid 1-1\n");
+    // Its signature does not come with it.
+    set_level(&machine, "Required");
+    let failure = plan(&machine, &wanted).unwrap_err();
+    assert!(failure.kind == FailureKind::Untrusted && failure.message.contains("LocalFileSigLevel"), "{failure}");
+    let nonsense = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut &nonsense, b"no package at all").unwrap();
+    set_level(&machine, "Never");
+    let failure = plan(&machine, &of_files(&[("x.pkg.tar", &nonsense)])).unwrap_err();
+    assert_eq!(failure.kind, FailureKind::InvalidArgument, "{failure}");
+}
