@@ -250,6 +250,50 @@ fn failures_name_the_file_or_the_script_and_leave_no_lock() {
 }
 
 #[test]
+fn hooks_of_the_distribution_run_and_the_administrators_take_their_place() {
+    let machine = machine();
+    let hook = |when: &str, text: &str| {
+        format!(
+            "[Trigger]\nOperation = Install\nOperation = Upgrade\nType = Package\nTarget = *\n[Action]\n\
+             Description = {text}\nWhen = {when}\nExec = /bin/sh -c 'echo {text} >>/var/lib/omgt-hooks'\n"
+        )
+    };
+    machine.write("/usr/share/libalpm/hooks/a.hook", hook("PreTransaction", "before"));
+    machine.write("/usr/share/libalpm/hooks/b.hook", hook("PostTransaction", "theirs"));
+    machine.write("/etc/pacman.d/hooks/b.hook", hook("PostTransaction", "mine"));
+    let ran = commit(&machine, &[(Verb::Install, "p4")], &keep());
+    ran.succeeded();
+    assert_eq!(machine.read("/var/lib/omgt-hooks"), "before\nmine\n");
+    assert!(messages(&ran, Level::Info).contains(&"hook 1 of 1: mine"), "{:?}", ran.events);
+    // What pacman itself does.
+    machine.run("rm", &["/var/lib/omgt-hooks"]);
+    machine.run("pacman", &["-S", "--noconfirm", "p8"]);
+    assert_eq!(machine.read("/var/lib/omgt-hooks"), "before\nmine\n");
+}
+
+#[test]
+fn nothing_is_told_as_done_that_was_not() {
+    let machine = machine();
+    let only = Options { download_only: true, ..keep() };
+    let ran = commit(&machine, &[(Verb::Remove, "p7")], &only);
+    assert_eq!(done(ran.succeeded()), []);
+    assert_eq!(version_of(&machine, "p7"), "p7 1-1");
+    let ran = commit(&machine, &[(Verb::Reinstall, "p7")], &only);
+    assert_eq!(done(ran.succeeded()), []);
+    let wanted = planned(&machine, &[(Verb::Reinstall, "p7")], &keep());
+    machine.run("sh", &["-c", "rm /var/cache/pacman/pkg/p7*; echo broken >/srv/extra/p7-1-1-any.pkg.tar"]);
+    let ran = Running::start(&machine, &wanted).finish();
+    assert!(ran.failed().1.items.is_empty(), "{ran:?}");
+    // A database that reads as empty is none that everything is up to date with.
+    machine.run("sh", &["-c", "rm /var/lib/pacman/sync/extra.db"]);
+    let failure = plan(&machine, &request(&[(Verb::UpgradeAll, "")], &keep())).unwrap_err();
+    assert!(failure.message.contains("the database of extra cannot be used"), "{failure}");
+    machine.run("sed", &["-i", "1a XferCommand = /usr/bin/false %o %u", "/etc/pacman.conf"]);
+    let refused = machine.try_run(HELPER, &["refresh"]);
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stdout).contains("XferCommand"));
+}
+
+#[test]
 fn downloads_alone_and_the_cache_are_pacmans() {
     let machine = machine();
     machine.run("sh", &["-c", "rm -f /var/cache/pacman/pkg/*"]);

@@ -151,16 +151,14 @@ impl Lines {
         let _ = write_line(&mut *self.events.lock().unwrap_or_else(PoisonError::into_inner), event);
     }
 
-    /// Asks, and waits for one of the choices; the first one when nobody answers any more.
+    /// Asks, and waits for one of the choices; the first one when nobody answers any more, or wants an end.
     pub fn ask(&self, question: Question) -> String {
         let (id, choices) = (question.id, question.choices.clone());
         self.tell(&Event::Question(question));
         let answer = self.shared.wait_for(|heard| {
-            heard
-                .answers
-                .iter()
-                .find(|(of, choice)| *of == id && choices.contains(choice))
-                .map(|(_, choice)| choice.clone())
+            let answer = heard.answers.iter().find(|(of, choice)| *of == id && choices.contains(choice));
+            let default = || if heard.cancelled { choices.first().cloned() } else { None };
+            answer.map(|(_, choice)| choice.clone()).or_else(default)
         });
         answer.or_else(|| choices.into_iter().next()).unwrap_or_default()
     }

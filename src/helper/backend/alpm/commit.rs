@@ -5,13 +5,12 @@
 
 pub mod clean;
 mod listener;
-mod locks;
+pub mod locks;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use alpm::{Alpm, CommitData, CommitError, Conflict, Error as AlpmError, FileConflict, PackageReason};
-use omg::index::Fingerprint;
 use omg::transaction::{
     Applied, Change, Digest, Event, FailureKind, Item, ItemState, Level, Outcome, Phase, Plan, Request, Verb,
 };
@@ -19,7 +18,7 @@ use omg::transaction::{
 use super::super::{Caller, Stop, System, restart};
 use super::resolve::{self, Lock, Resolved};
 use super::settings::Settings;
-use super::{repair, sound, sources};
+use super::{repair, sound};
 
 /// See [`super::super::Backend::commit`].
 pub fn commit(system: &System, request: &Request, caller: &dyn Caller) -> Outcome {
@@ -43,20 +42,17 @@ pub fn refresh(system: &System, caller: &dyn Caller) -> Outcome {
 
 fn databases(system: &System, caller: &dyn Caller) -> Result<(), Stop> {
     let settings = settings(system)?;
+    settings.fetches()?;
     let handle = handle(&settings)?;
     locks::wait(&handle, false, caller)?;
     caller.tell(Event::Phase { phase: Phase::Fetching, cancellable: settings.config.download_user.is_some() });
-    let (mut handle, result, heard) = listener::listening(handle, caller, None, |handle| {
+    let (handle, result, heard) = listener::listening(handle, caller, None, |handle| {
         let databases = handle.syncdbs_mut();
         if databases.is_empty() { Ok(false) } else { databases.update(false) }
     });
     match result {
         Ok(_) => Ok(()),
-        Err(_) if caller.is_cancelled() => {
-            // Only where it is ours: libalpm leaves it when its child is ended.
-            let _ = handle.trans_release();
-            Err(Stop::Cancelled)
-        }
+        Err(_) if caller.is_cancelled() => Err(Stop::Cancelled),
         Err(AlpmError::HandleLock) => Err(locks::refused(&handle).into()),
         Err(error) => {
             let (kind, text) = heard.worse(kind_of(error), error.to_string());
@@ -75,8 +71,7 @@ fn handle(settings: &Settings) -> Result<Alpm, Stop> {
 }
 
 fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut Applied) -> Result<(), Stop> {
-    let agreed = if caller.asks() { Some(Agreed::to(system, request, caller)?) } else { None };
-    let digest = agreed.as_ref().map(|agreed| agreed.digest).or(request.digest);
+    let digest = if caller.asks() { Some(agreed(system, request, caller)?) } else { request.digest };
     let settings = settings(system)?;
     let waiting = handle(&settings)?;
     if asks(request, Verb::Repair) {
@@ -86,12 +81,14 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
     locks::wait(&waiting, request.options.wait, caller)?;
     drop(waiting);
     let resolved = same_plan(system, settings, request, digest, Lock::Take, caller)?;
-    drop(agreed);
     // The package files are read until libalpm is done.
     let Resolved { settings, mut handle, plan, files: _files, .. } = resolved;
     if caller.is_cancelled() {
         let _ = handle.trans_release();
         return Err(Stop::Cancelled);
+    }
+    if plan.download_size() > 0 {
+        settings.fetches()?;
     }
     caller.begin(&plan);
     let before = Installed::of(&handle);
@@ -101,8 +98,12 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
     // What failed half-way is in the local database as it is on the disk.
     let after = self::handle(&settings).map(|fresh| Installed::of(&fresh));
     applied.items = match after {
-        Ok(after) => before.changes(&after, &plan),
-        Err(_) => plan.items.clone(),
+        Ok(after) => before.changes(&after, &plan, result.is_ok() && !request.options.download_only),
+        // What became of it is not known; that it was tried must not be lost.
+        Err(error) => {
+            applied.items.clone_from(&plan.items);
+            return result.map_err(Undone::stop).and(Err(error));
+        }
     };
     if result.is_ok() {
         applied.items.extend(plan.items.iter().filter(|item| item.change == Change::Clean).cloned());
@@ -126,24 +127,14 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
     }
 }
 
-/// A plan that the caller was asked about while nothing was locked.
-struct Agreed {
-    digest: Digest,
-    /// Of what it was resolved from.
-    _fingerprint: Fingerprint,
-}
-
-impl Agreed {
-    fn to(system: &System, request: &Request, caller: &dyn Caller) -> Result<Self, Stop> {
-        let settings = settings(system)?;
-        let fingerprint = sources::fingerprint(&settings);
-        let mut resolved = same_plan(system, settings, request, request.digest, Lock::Leave, caller)?;
-        let _ = resolved.handle.trans_release();
-        match caller.authorise(&resolved.plan) {
-            Ok(()) => Ok(Self { digest: resolved.plan.digest, _fingerprint: fingerprint }),
-            Err(_) if caller.is_cancelled() => Err(Stop::Cancelled),
-            Err(failure) => Err(failure.into()),
-        }
+/// Lets the caller ask about the plan while nothing is locked; the digest that was agreed to.
+fn agreed(system: &System, request: &Request, caller: &dyn Caller) -> Result<Digest, Stop> {
+    let mut resolved = same_plan(system, settings(system)?, request, request.digest, Lock::Leave, caller)?;
+    let _ = resolved.handle.trans_release();
+    match caller.authorise(&resolved.plan) {
+        Ok(()) => Ok(resolved.plan.digest),
+        Err(_) if caller.is_cancelled() => Err(Stop::Cancelled),
+        Err(failure) => Err(failure.into()),
     }
 }
 
@@ -177,6 +168,15 @@ enum Undone {
     Commit(Failed),
 }
 
+impl Undone {
+    fn stop(self) -> Stop {
+        match self {
+            Self::Stopped(stop) => stop,
+            Self::Commit(Failed { kind, text }) => Stop::failed(kind, text),
+        }
+    }
+}
+
 /// A commit of libalpm's that failed.
 struct Failed {
     kind: FailureKind,
@@ -191,7 +191,14 @@ fn change(
     plan: &Plan,
     caller: &dyn Caller,
 ) -> Result<(), Undone> {
-    if !handle.trans_add().is_empty() || !handle.trans_remove().is_empty() {
+    // With only removals libalpm does not heed that it is to fetch and stop.
+    let fetches_nothing = request.options.download_only && handle.trans_add().is_empty();
+    if !fetches_nothing && (!handle.trans_add().is_empty() || !handle.trans_remove().is_empty()) {
+        if plan.download_size() == 0 {
+            // Before anything of libalpm's runs that must not be ended: checks, hooks, scripts. Otherwise it fetches first, and
+            // tells.
+            caller.tell(Event::Phase { phase: Phase::Applying, cancellable: false });
+        }
         handle.trans_commit().map_err(|error| Undone::Commit(failed(&error)))?;
     } else if plan.items.iter().any(|item| item.change != Change::Clean) {
         caller.tell(Event::Phase { phase: Phase::Applying, cancellable: false });
@@ -227,7 +234,9 @@ fn change(
 fn failed(error: &CommitError) -> Failed {
     let kind = kind_of(error.error());
     let details = sound(|| match error.data() {
-        Some(CommitData::FileConflict(conflicts)) => conflicts.into_iter().map(file_conflict).collect(),
+        Some(CommitData::FileConflict(conflicts)) => {
+            conflicts.into_iter().filter_map(|conflict| sound(|| file_conflict(conflict))).collect()
+        }
         Some(CommitData::PkgInvalid(files)) => files.into_iter().map(str::to_owned).collect(),
         None => Vec::new(),
     });
@@ -317,8 +326,9 @@ impl Installed {
         Self(packages.collect())
     }
 
-    /// What is different later, as the plan called it where it did. A reinstallation leaves no trace but in the plan.
-    fn changes(&self, later: &Self, plan: &Plan) -> Vec<Item> {
+    /// What is different later, as the plan called it where it did. A reinstallation leaves no trace but in the plan, where
+    /// all of it was `done`.
+    fn changes(&self, later: &Self, plan: &Plan, done: bool) -> Vec<Item> {
         let mut items = Vec::new();
         let planned = |name: &str, change: &[Change]| {
             plan.items.iter().find(|item| item.name == name && change.contains(&item.change))
@@ -331,7 +341,7 @@ impl Installed {
                         let change = if new.explicit { Change::MarkExplicit } else { Change::MarkDependency };
                         items.push(made(change, name, Some(old), Some(new)));
                     }
-                    match planned(name, &[Change::Reinstall]) {
+                    match planned(name, &[Change::Reinstall]).filter(|_| done) {
                         Some(item) => item.clone(),
                         None => continue,
                     }

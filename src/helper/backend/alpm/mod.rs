@@ -169,7 +169,7 @@ impl<'a> Reading<'a> {
         if !usage.intersects(Usage::SEARCH | Usage::INSTALL | Usage::UPGRADE) {
             return;
         }
-        if let Err(error) = database.is_valid() {
+        if let Err(error) = sources::usable(self.handle, database) {
             let name = database.name();
             self.warnings.push(format!("the database of {name} cannot be used: {error}; `omg refresh` fetches it"));
             return;

@@ -12,10 +12,10 @@ use tempfile::TempDir;
 use super::super::System;
 use super::super::package_files::PackageFiles;
 use super::answers::Answers;
-use super::commit::clean;
+use super::commit::{clean, locks};
 use super::relations::Installed;
 use super::settings::Settings;
-use super::{LOCAL, file, repair, sound};
+use super::{LOCAL, file, repair, sound, sources};
 
 /// A request, prepared as a transaction of libalpm's.
 pub struct Resolved {
@@ -69,22 +69,30 @@ pub fn resolved(
     };
     let mut handle = handle.map_err(|error| unavailable(&error.to_string()))?;
     let files = PackageFiles::copy(system, request, &|label, path| file::read(&handle, label, path), cancelled)?;
+    if repairs && request.actions.len() > 1 {
+        let message = "a repair finishes what was interrupted and does nothing else; ask for the rest afterwards";
+        return Err(Failure::new(FailureKind::InvalidArgument, message));
+    }
     if repairs {
         // What an interrupted change unpacked belongs to nobody yet.
         handle.add_overwrite_file("*").map_err(|error| internal("a repair cannot be prepared", error))?;
     }
     let mut resolution = Resolution::default();
     let answers = Answers::listen(&handle);
+    if request.actions.iter().any(|action| reads_repositories(action.verb())) {
+        usable(&handle)?;
+    }
     let wanted = Wanted::of(request);
     let mut flags = wanted.flags;
     if lock == Lock::Leave {
         flags |= TransFlag::NO_LOCK;
     }
     handle.trans_init(flags).map_err(|error| match error {
-        AlpmError::HandleLock => locked(&handle),
+        AlpmError::HandleLock => locks::refused(&handle),
         error => internal("a transaction cannot be begun", error),
     })?;
-    let added = mark(&handle, system, &settings, request, &files, &wanted, &mut resolution);
+    let added = sound(|| mark(&handle, system, &settings, request, &files, &wanted, &mut resolution));
+    let added = added.unwrap_or_else(|| Err(not_text()));
     let prepared = added.and_then(|()| {
         if wanted.upgrade {
             handle.sync_sysupgrade(false).map_err(|error| internal("the upgrade cannot be worked out", error))?;
@@ -107,14 +115,18 @@ pub fn resolved(
     let read = sound(|| items(&handle, &settings, &files, &wanted, &mut resolution));
     if read.is_none() {
         let _ = handle.trans_release();
-        let message = "a package that would change has text that is not UTF-8; remove the repository it is from";
-        return Err(Failure::new(FailureKind::ResolutionFailed, message));
+        return Err(not_text());
     }
     resolution.notes.append(&mut answers.notes());
     // A plan for one system must not be taken for one of another that happens to come to the same.
     resolution.place = (system.root.is_some() || !system.options.is_empty()).then(|| format!("{system:?}"));
     let plan = Plan::new(request.actions.clone(), request.options.clone(), resolution);
     Ok(Resolved { settings, handle, plan, files, _database: database })
+}
+
+fn not_text() -> Failure {
+    let message = "a package that would change has text that is not UTF-8; remove the repository it is from";
+    Failure::new(FailureKind::ResolutionFailed, message)
 }
 
 fn unavailable(text: &str) -> Failure {
@@ -125,12 +137,25 @@ fn internal(what: &str, error: AlpmError) -> Failure {
     Failure::new(FailureKind::Internal, format!("{what}: {error}"))
 }
 
-fn locked(handle: &Alpm) -> Failure {
-    let message = format!(
-        "another program holds the package system's lock {}; try again when it is done, or wait with --wait",
-        handle.lockfile()
-    );
-    Failure::new(FailureKind::Locked, message)
+fn reads_repositories(verb: Verb) -> bool {
+    matches!(
+        verb,
+        Verb::Install | Verb::InstallFile | Verb::Reinstall | Verb::Upgrade | Verb::UpgradeAll | Verb::FullUpgrade
+    )
+}
+
+/// Refuses to plan from databases that libalpm would read as empty.
+fn usable(handle: &Alpm) -> Result<(), Failure> {
+    for database in handle.syncdbs() {
+        let Err(error) = sources::usable(handle, database) else { continue };
+        let kind = match error {
+            AlpmError::DbInvalidSig | AlpmError::SigMissing | AlpmError::SigInvalid => FailureKind::Untrusted,
+            _ => FailureKind::BackendUnavailable,
+        };
+        let message = format!("the database of {} cannot be used: {error}; `omg refresh` fetches it", database.name());
+        return Err(Failure::new(kind, message));
+    }
+    Ok(())
 }
 
 /// What the actions of a request come to for the whole transaction.
@@ -297,7 +322,11 @@ fn add(handle: &Alpm, verb: Verb, package: &Package, all: &Wanted, resolution: &
             let message = format!("{name} is not installed, so it cannot be reinstalled; install it");
             return Err(Failure::new(FailureKind::NotFound, message));
         }
-        (Verb::Install | Verb::Upgrade, Some(installed)) if installed.version() == package.version() => {
+        (Verb::Install | Verb::Upgrade, Some(installed))
+            if installed.version() == package.version()
+                // An upgrade never takes an older one.
+                || verb == Verb::Upgrade && installed.version() > package.version() =>
+        {
             resolution.notes.push(format!("{name} is already the newest version ({}).", installed.version()));
             let stays_dependency = all.dependencies.borrow().iter().any(|known| known == name);
             if verb == Verb::Install && installed.reason() == PackageReason::Depend && !stays_dependency {
@@ -312,8 +341,11 @@ fn add(handle: &Alpm, verb: Verb, package: &Package, all: &Wanted, resolution: &
     }
     match handle.trans_add_pkg(package) {
         Ok(()) => {}
-        // Asked for twice.
-        Err(error) if error.error == AlpmError::TransDupTarget => return Ok(()),
+        // The same one twice is no error of libalpm's.
+        Err(error) if error.error == AlpmError::TransDupTarget => {
+            let message = format!("{name} is asked for twice, from different repositories or in different versions");
+            return Err(Failure::new(FailureKind::InvalidArgument, message));
+        }
         Err(error) if error.error == AlpmError::PkgIgnored => {
             let message = format!("{name} is ignored by pacman's configuration (IgnorePkg, IgnoreGroup)");
             return Err(Failure::new(FailureKind::ResolutionFailed, message));

@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use alpm::Alpm;
+use omg::transaction::{Failure, FailureKind};
 use pacmanconf::Config;
 
 use super::super::{Error, System};
@@ -64,6 +65,22 @@ impl Settings {
         Ok(Self { config, file })
     }
 
+    /// Refuses what would not be fetched as the configuration says.
+    ///
+    /// # Errors
+    /// [`FailureKind::BackendUnavailable`] where a command of the administrator's is to fetch (`XferCommand`).
+    pub fn fetches(&self) -> Result<(), Failure> {
+        if self.config.xfer_command.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "{} has another program fetch packages (XferCommand), which this omg does not do; nothing was fetched: use \
+             pacman, or take that line away",
+            self.file
+        );
+        Err(Failure::new(FailureKind::BackendUnavailable, message))
+    }
+
     /// A handle with these settings and every configured repository registered.
     ///
     /// # Errors
@@ -84,7 +101,10 @@ impl Settings {
         }
         let place = database.as_os_str().as_bytes();
         let mut handle = Alpm::new(config.root_dir.as_bytes(), place).map_err(cannot)?;
+        // The distribution's own hooks, which pacman-conf does not tell of and the library below would forget.
+        let hooks: Vec<String> = handle.hookdirs().into_iter().map(str::to_owned).collect();
         alpm_utils::configure_alpm(&mut handle, config).map_err(cannot)?;
+        handle.set_hookdirs(hooks.iter().chain(&config.hook_dir)).map_err(cannot)?;
         // Which the library above leaves out.
         handle.set_ignoregroups(config.ignore_group.iter()).map_err(cannot)?;
         Ok(handle)

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use alpm::{Alpm, Db};
 use omg::index::Fingerprint;
 
 use super::settings::Settings;
@@ -47,6 +48,16 @@ fn all(settings: &Settings) -> Vec<PathBuf> {
 /// A file of a sync database.
 fn sync_file(settings: &Settings, repository: &str, ending: &str) -> PathBuf {
     Path::new(&settings.config.db_path).join("sync").join(format!("{repository}.{ending}"))
+}
+
+/// Whether a repository's database is there and signed as the configuration wants it. libalpm takes a missing one for empty.
+///
+/// # Errors
+/// [`alpm::Error::DbNotFound`], and why it is not valid.
+pub fn usable(handle: &Alpm, database: &Db) -> Result<(), alpm::Error> {
+    database.is_valid()?;
+    let file = format!("{}{}", database.name(), handle.dbext());
+    if Path::new(handle.dbpath()).join("sync").join(file).exists() { Ok(()) } else { Err(alpm::Error::DbNotFound) }
 }
 
 /// When a sync database was last fetched or found to be current, Unix time in seconds; 0 when there is none.

@@ -42,7 +42,15 @@ pub fn items(settings: &Settings) -> Vec<Item> {
 /// # Errors
 /// When a file cannot be deleted.
 pub fn clean(settings: &Settings) -> io::Result<()> {
-    files(settings).into_iter().try_for_each(fs::remove_file)
+    for file in files(settings) {
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io::Error::new(error.kind(), format!("{}: {error}", file.display())));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Package files, whole or not, and their signatures.

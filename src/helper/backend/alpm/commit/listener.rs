@@ -1,12 +1,14 @@
 //! What libalpm says while it works.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use alpm::{
-    Alpm, AnyDownloadEvent, AnyEvent, AnyQuestion, DownloadEvent, DownloadResult, Event as AlpmEvent, LogLevel,
-    PackageOperation, Progress, Question as AlpmQuestion,
+    Alpm, AnyDownloadEvent, AnyEvent, AnyQuestion, DownloadEvent, DownloadResult, Event as AlpmEvent, EventType,
+    LogLevel, PackageOperation, Progress, Question as AlpmQuestion,
 };
 use omg::transaction::{Event, FailureKind, ItemState, Level, Phase, Plan, Question, QuestionKind};
 
@@ -20,15 +22,19 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Of the whole, how much fetching is, when there is something to fetch.
 const FETCH_SHARE: f64 = 0.5;
 
-/// The most of what errors, and of what scripts said, that is kept; in bytes.
+/// The most of what errors said that is kept, in bytes.
 const KEPT: usize = 4096;
+
+/// The longest line of a script or hook that is told, in bytes.
+const TOLD: usize = 2000;
 
 /// The answer that imports a key; the other one is what is taken when nobody answers.
 const IMPORT: &str = "import";
 
 /// What a callback heard.
 enum Said {
-    Phase(Phase),
+    /// Whether fetching begins, or ends; answered when the caller was told.
+    Fetching(bool, Sender<()>),
     Item {
         called: String,
         state: ItemState,
@@ -51,7 +57,6 @@ enum Said {
 #[derive(Debug, Default)]
 pub struct Heard {
     errors: Vec<String>,
-    script: String,
 }
 
 impl Heard {
@@ -78,21 +83,25 @@ pub fn listening<T>(
     let mut handle = handle;
     let (sender, receiver) = channel();
     let sandboxed = handle.sandbox_user().is_some();
-    listen(&handle, &sender);
+    let fetching = Arc::new(Mutex::new(false));
+    listen(&handle, &sender, &fetching);
     drop(sender);
     thread::scope(|scope| {
-        let listener = scope.spawn(move || Listener::new(caller, plan, sandboxed).run(&receiver));
-        let result = work(&mut handle);
+        let fetching = &fetching;
+        let listener = scope.spawn(move || Listener::new(caller, plan, sandboxed).run(&receiver, fetching));
+        // Whatever becomes of it, the listener must find its end.
+        let result = catch_unwind(AssertUnwindSafe(|| work(&mut handle)));
         // The callbacks hold the other ends of the channel.
         let _ = (handle.take_raw_log_cb(), handle.take_raw_event_cb(), handle.take_raw_progress_cb());
         let _ = (handle.take_raw_dl_cb(), handle.take_raw_question_cb());
         let heard = listener.join().unwrap_or_default();
+        let result = result.unwrap_or_else(|panic| resume_unwind(panic));
         (handle, result, heard)
     })
 }
 
 /// A callback that cannot be heard any more changes nothing: whoever listened is gone.
-fn listen(handle: &Alpm, sender: &Sender<Said>) {
+fn listen(handle: &Alpm, sender: &Sender<Said>, fetching: &Arc<Mutex<bool>>) {
     handle.set_log_cb(sender.clone(), |level, text, sender| {
         let level = match level {
             LogLevel::ERROR => Level::Error,
@@ -101,8 +110,23 @@ fn listen(handle: &Alpm, sender: &Sender<Said>) {
         };
         let _ = sender.send(Said::Message(level, text.trim_end().to_owned()));
     });
-    handle.set_event_cb(sender.clone(), |event, sender| {
-        if let Some(Some(said)) = sound(|| heard(&event)) {
+    handle.set_event_cb((sender.clone(), Arc::clone(fetching)), |event, (sender, fetching)| {
+        let phase = match event.event_type() {
+            EventType::PkgRetrieveStart | EventType::RetrieveStart => Some(true),
+            EventType::PkgRetrieveDone
+            | EventType::PkgRetrieveFailed
+            | EventType::RetrieveDone
+            | EventType::RetrieveFailed => Some(false),
+            _ => None,
+        };
+        if let Some(begins) = phase {
+            // libalpm goes on when this returns, to what must not be ended: checks, hooks, scripts.
+            *fetching.lock().unwrap_or_else(PoisonError::into_inner) = begins;
+            let (told, heard) = channel();
+            if sender.send(Said::Fetching(begins, told)).is_ok() {
+                let _ = heard.recv();
+            }
+        } else if let Some(Some(said)) = sound(|| heard(&event)) {
             let _ = sender.send(said);
         }
     });
@@ -130,8 +154,6 @@ fn listen(handle: &Alpm, sender: &Sender<Said>) {
 fn heard(event: &AnyEvent) -> Option<Said> {
     let item = |called: &str, state| Some(Said::Item { called: called.to_owned(), state, done: 0, total: 0 });
     match event.event() {
-        AlpmEvent::PkgRetrieveStart(_) | AlpmEvent::RetrieveStart => Some(Said::Phase(Phase::Fetching)),
-        AlpmEvent::TransactionStart => Some(Said::Phase(Phase::Applying)),
         AlpmEvent::PackageOperationStart(event) => match event.operation() {
             PackageOperation::Remove(package) => item(package.name(), ItemState::Removing),
             PackageOperation::Install(package)
@@ -213,7 +235,8 @@ struct Listener<'a> {
     to_fetch: u64,
     /// Whether what fetches is a process of its own, which can be ended.
     sandboxed: bool,
-    fetching: bool,
+    /// Whether packages change.
+    changes: bool,
     questions: u32,
     heard: Heard,
 }
@@ -232,13 +255,13 @@ impl<'a> Listener<'a> {
             done: Vec::new(),
             to_fetch: items.iter().map(|item| item.download).sum(),
             sandboxed,
-            fetching: plan.is_none(),
+            changes: plan.is_some(),
             questions: 0,
             heard: Heard::default(),
         }
     }
 
-    fn run(mut self, receiver: &Receiver<Said>) -> Heard {
+    fn run(mut self, receiver: &Receiver<Said>, fetching: &Mutex<bool>) -> Heard {
         loop {
             let wait = self.report.due().unwrap_or(LOOK).min(LOOK);
             match receiver.recv_timeout(wait) {
@@ -247,8 +270,12 @@ impl<'a> Listener<'a> {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.report.tick();
-            if self.fetching && self.sandboxed && self.caller.is_cancelled() {
-                end_children();
+            if self.sandboxed && self.caller.is_cancelled() {
+                // Held meanwhile: libalpm starts nothing else.
+                let fetching = fetching.lock().unwrap_or_else(PoisonError::into_inner);
+                if *fetching {
+                    end_children();
+                }
             }
         }
         self.report.flush();
@@ -257,11 +284,18 @@ impl<'a> Listener<'a> {
 
     fn take(&mut self, said: Said) {
         match said {
-            Said::Phase(phase) => {
+            Said::Fetching(begins, told) => {
                 self.report.flush();
-                self.fetching = phase == Phase::Fetching;
-                let cancellable = self.fetching && self.sandboxed;
-                self.caller.tell(Event::Phase { phase, cancellable });
+                let event = if begins {
+                    Event::Phase { phase: Phase::Fetching, cancellable: self.sandboxed }
+                } else {
+                    Event::Phase { phase: Phase::Applying, cancellable: false }
+                };
+                // The databases are all there is of a refresh.
+                if begins || self.changes {
+                    self.caller.tell(event);
+                }
+                let _ = told.send(());
             }
             Said::Item { called, state, done, total } => self.item(&called, state, done, total),
             Said::Changed(fraction) => {
@@ -276,13 +310,21 @@ impl<'a> Listener<'a> {
                 self.caller.tell(Event::Message { level, text });
             }
             Said::Script(line) => {
-                if self.heard.script.len() < KEPT {
-                    self.heard.script.push_str(&line);
-                    self.caller.tell(Event::Message { level: Level::Info, text: line });
+                if !line.is_empty() {
+                    self.caller.tell(Event::Message { level: Level::Info, text: told(line) });
                 }
             }
             Said::Key { fingerprint, owner, answer } => {
                 self.report.flush();
+                if self.caller.asks() {
+                    // What was allowed is the plan; trusting one more key is no part of it.
+                    let text = format!(
+                        "the key {fingerprint} of {owner} is not known here and not imported; root can, with pacman-key"
+                    );
+                    self.caller.tell(Event::Message { level: Level::Warning, text });
+                    let _ = answer.send(false);
+                    return;
+                }
                 self.questions += 1;
                 let question = Question {
                     id: self.questions,
@@ -313,4 +355,14 @@ impl<'a> Listener<'a> {
             self.report.progress(FETCH_SHARE * fraction.min(1.0), fetched.min(self.to_fetch), self.to_fetch);
         }
     }
+}
+
+/// A line as it is told: what is too long of it is left out, which it says.
+fn told(mut line: String) -> String {
+    if line.len() > TOLD {
+        let end = (0..=TOLD).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
+        line.truncate(end);
+        line.push_str(" […]");
+    }
+    line
 }

@@ -90,7 +90,15 @@ pub fn refused(handle: &Alpm) -> Failure {
     let path = Path::new(handle.lockfile());
     match Holder::of(path) {
         Some(holder) => told(&holder, path),
-        None => Failure::new(FailureKind::Locked, "another program changed packages just now; try again"),
+        None if rustix::process::geteuid().is_root() => {
+            let message = format!(
+                "the package system cannot be locked: {} cannot be made, or another program had it just now; look at the \
+                 disk it is on and try again",
+                path.display()
+            );
+            Failure::new(FailureKind::Locked, message)
+        }
+        None => Failure::new(FailureKind::NotAuthorized, "the package system can be changed by root alone"),
     }
 }
 
