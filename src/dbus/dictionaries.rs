@@ -10,18 +10,23 @@ use crate::package::{VersionDetails, split_relations};
 /// A dictionary under construction.
 pub type Dictionary = HashMap<&'static str, Variant<'static>>;
 
-/// Fields of a record that have a key of their own, with that key.
-const TEXT_FIELDS: [(&str, &str); 5] = [
+/// Fields of a record that have a key of their own, with that key: Debian's names, then pacman's.
+const TEXT_FIELDS: [(&str, &str); 8] = [
     ("Section", "Section"),
     ("Priority", "Priority"),
     ("Homepage", "Homepage"),
     ("Maintainer", "Maintainer"),
     ("Source", "Source"),
+    ("URL", "Homepage"),
+    ("Packager", "Maintainer"),
+    ("Base", "Source"),
 ];
 
-/// Relation fields of a record, with their keys.
-const RELATION_FIELDS: [(&str, &str); 9] = [
+/// Relation fields of a record, with their keys: Debian's names, then those of pacman's that differ.
+const RELATION_FIELDS: [(&str, &str); 11] = [
     ("Depends", "Depends"),
+    ("Depends On", "Depends"),
+    ("Conflicts With", "Conflicts"),
     ("Pre-Depends", "PreDepends"),
     ("Recommends", "Recommends"),
     ("Suggests", "Suggests"),

@@ -54,7 +54,8 @@ the fetching of package lists, are not listed, so the numbers have gaps.
 
 --json prints one object for each transaction, on a line of its own: id, time, ended (Unix
 seconds; 0: not ended), actor {uid, via}, actions [[verb, target]], standing (running, succeeded,
-failed, cancelled, interrupted), items [{change, name, arch, from, to, repository}], message,
+failed, cancelled, interrupted), items [{change, name, arch, from, to, repository,
+explicit}], message,
 takes_back (the number of the transaction whose inverse it is; absent: none that is listed).";
 
 pub const AUDIT_JSON: &str = "\

@@ -11,9 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use alpm::{Alpm, CommitData, CommitError, Conflict, Error as AlpmError, FileConflict, PackageReason};
-use omg::transaction::{
-    Applied, Change, Digest, Event, FailureKind, Item, ItemState, Level, Outcome, Phase, Plan, Request, Verb,
-};
+use omg::transaction::{Applied, Change, Digest, Event, FailureKind, Item, Level, Outcome, Phase, Plan, Request, Verb};
 
 use super::super::{Caller, Stop, System, restart};
 use super::resolve::{self, Lock, Resolved};
@@ -107,10 +105,6 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
     };
     if result.is_ok() {
         applied.items.extend(plan.items.iter().filter(|item| item.change == Change::Clean).cloned());
-    }
-    for item in applied.items.iter().filter(|item| matches!(item.change, Change::Remove | Change::Purge)) {
-        let name = format!("{}:{}", item.name, item.arch);
-        caller.tell(Event::Item { item: name, state: ItemState::Removed, bytes_done: 0, bytes_total: 0 });
     }
     if !applied.items.is_empty() {
         applied.restart = restart::wanted(Path::new(&settings.config.root_dir));
