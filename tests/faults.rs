@@ -126,6 +126,36 @@ async fn a_failing_helper_is_not_started_for_every_question_but_at_once_where_so
     assert_eq!(text(&client.details("app").await.unwrap(), "Installed"), "1.0.2");
 }
 
+#[tokio::test]
+async fn a_helper_that_fails_while_packages_change_is_started_again() {
+    let world = World::new();
+    let (marker, status) = (world.path("failed"), world.root.path().join("var/lib/dpkg/status"));
+    // As libapt-pkg does when its files are replaced under it, now and then.
+    let once = format!(
+        "if [ ! -e {0} ]; then : >{0}; touch {1}; kill -SEGV $$; fi; exec {HELPER} \"$@\"",
+        marker.display(),
+        status.display()
+    );
+    let path = world.script("helper", &once);
+    world.configure(&format!("helper = \"{}\"", path.display()));
+    let _daemon = world.daemon();
+    let client = world.peer().await;
+    assert_eq!(client.search("app").await.unwrap().len(), 1);
+    for change in ["1.1", "1.2"] {
+        fs::remove_file(&marker).unwrap();
+        let text = fs::read_to_string(&status).unwrap();
+        let old = if change == "1.1" { "1.0" } else { "1.1" };
+        world.root.write("var/lib/dpkg/status", &text.replacen(old, change, 1));
+        assert_eq!(text_of(&client, "Installed").await, change);
+        assert!(marker.exists(), "it failed once");
+    }
+    assert_eq!(texts(&client.dictionary("Status").await, "Errors"), Vec::<String>::new());
+}
+
+async fn text_of(client: &Client, key: &str) -> String {
+    text(&client.details("app").await.unwrap(), key)
+}
+
 fn omg(world: &World, arguments: &[&str]) -> (Option<i32>, String) {
     let output = world.command(env!("CARGO_BIN_EXE_omg")).args(arguments).output().unwrap();
     (output.status.code(), String::from_utf8(output.stdout).unwrap())

@@ -128,6 +128,7 @@ fn removals_keep_or_drop_changed_files_and_take_what_nothing_needs_when_asked() 
     // p7 needs p3 and p2, and p2 was asked for.
     let ran = commit(&machine, &[(Verb::Remove, "p7"), (Verb::Autoremove, "")], &keep());
     assert_eq!(done(ran.succeeded()), [(Change::Remove, "p3", "1-1", ""), (Change::Remove, "p7", "1-1", "")]);
+    machine.run("sed", &["-i", "s/^HoldPkg.*/HoldPkg = v?ta*/", "/etc/pacman.conf"]);
     let risky = plan(&machine, &request(&[(Verb::Remove, "vital")], &keep())).unwrap();
     assert_eq!(risky.risks, [Risk::RemovesEssential("vital".to_owned())]);
 }
@@ -141,6 +142,7 @@ fn what_cannot_be_is_explained_in_the_resolvers_terms() {
         (&[(Verb::Install, "elsewhere")], FailureKind::ResolutionFailed, "elsewhere is for armv7h"),
         (&[(Verb::Remove, "p2")], FailureKind::ResolutionFailed, "p5 needs p2>=1, which p2 would break or take away"),
         (&[(Verb::Install, "nothing")], FailureKind::NotFound, "no package, group or provider is called nothing"),
+        (&[(Verb::Install, "p4:i686")], FailureKind::NotFound, "no repository has p4 for i686"),
         (&[(Verb::Install, "p2=7")], FailureKind::NotFound, "no repository has version 7 of p2"),
         (&[(Verb::Install, "away/p2")], FailureKind::NotFound, "there is no repository away; there are core, extra"),
         (&[(Verb::Upgrade, "p9")], FailureKind::NotFound, "p9 is not installed"),
@@ -152,6 +154,11 @@ fn what_cannot_be_is_explained_in_the_resolvers_terms() {
         assert!(failure.message.contains(why), "{why}: {failure}");
     }
     assert!(!machine.exists("/var/lib/pacman/db.lck"), "planning locks nothing");
+    for target in ["p7=3", "core/p7", "p7:armv7h"] {
+        let shown = plan(&machine, &request(&[(Verb::Remove, target)], &keep())).unwrap();
+        assert!(shown.is_empty(), "{target}: {shown:?}");
+        assert_eq!(shown.notes, [format!("Package '{target}' is not installed, so not removed")]);
+    }
 }
 
 #[test]

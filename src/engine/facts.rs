@@ -2,6 +2,7 @@
 
 use std::cell::LazyCell;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
@@ -18,6 +19,10 @@ pub struct LockHolder {
 const LOCK_FILES: [&str; 4] =
     ["var/lib/dpkg/lock-frontend", "var/lib/dpkg/lock", "var/lib/apt/lists/lock", "var/cache/apt/archives/lock"];
 
+/// What every change of packages replaces or adds to, below the root: of dpkg, apt and libalpm.
+pub(super) const RECORDS: [&str; 4] =
+    ["var/lib/dpkg/status", "var/lib/apt/lists", "var/lib/pacman/local", "var/lib/pacman/sync"];
+
 /// libalpm's lock, below the root: a file that is there while somebody changes packages.
 const LIBALPM_LOCK: &str = "var/lib/pacman/db.lck";
 
@@ -29,12 +34,11 @@ pub(super) fn lock_holder(root: &Path) -> Option<LockHolder> {
 /// The process that has a lock file open. Those of other users are not visible: the lock is held all the same, or was left
 /// behind.
 fn file_holder(lock: &Path) -> Option<LockHolder> {
-    if !lock.exists() {
-        return None;
-    }
+    let held = lock.metadata().ok()?;
+    let is_it = |found: fs::Metadata| (found.dev(), found.ino()) == (held.dev(), held.ino());
     let has_open = |pid: u32| {
         let mut open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().filter_map(Result::ok);
-        open.any(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|target| target == lock))
+        open.any(|descriptor| fs::metadata(descriptor.path()).is_ok_and(is_it))
     };
     let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
     let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

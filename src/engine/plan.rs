@@ -1,10 +1,13 @@
 //! Plans, resolved by the helper as this user, and the history of what was done.
 
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::rebuild::{AFTER_MOVE, PATIENCE};
 use super::{Engine, EngineError, Subject, blocking};
 use crate::security::audit::{AuditLog, Readers, Record, SYSTEM_FOLDER, history};
 use crate::transaction::{Action, Answer, HistoryEntry, Options, Plan, Request, read_line, write_line};
@@ -27,13 +30,28 @@ impl Engine {
         files: Vec<OwnedFd>,
     ) -> Result<Plan, EngineError> {
         let _turn = self.resolvers.acquire().await;
-        let mut command = self.helper("plan")?;
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let request = Request { actions, options, files: files.iter().map(AsRawFd::as_raw_fd).collect(), digest: None };
-        let mut line = Vec::new();
-        write_line(&mut line, &request).map_err(|error| EngineError::Internal(format!("the request: {error}")))?;
-        let answer = self.run_helper(command, line, files).await;
-        match read_line::<Answer>(&mut answer?.as_slice()) {
+        let mut request = Request { actions, options, files: Vec::new(), digest: None };
+        let first = Instant::now();
+        let answer = loop {
+            let before = self.unsettled().await?;
+            let mut command = self.helper("plan")?;
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            // Each helper inherits its own, under their numbers.
+            let inherited = files.iter().map(OwnedFd::try_clone).collect::<io::Result<Vec<_>>>();
+            let inherited = inherited.map_err(|error| EngineError::Internal(format!("the package files: {error}")))?;
+            request.files = inherited.iter().map(AsRawFd::as_raw_fd).collect();
+            let mut line = Vec::new();
+            write_line(&mut line, &request).map_err(|error| EngineError::Internal(format!("the request: {error}")))?;
+            match self.run_helper(command, line, inherited).await {
+                // See `build_settled`.
+                Err(EngineError::Internal(said)) if first.elapsed() < PATIENCE && self.has_moved(before).await? => {
+                    tracing::debug!("packages are being changed, and the plan is made again: {said}");
+                    tokio::time::sleep(AFTER_MOVE).await;
+                }
+                answer => break answer?,
+            }
+        };
+        match read_line::<Answer>(&mut answer.as_slice()) {
             Ok(Some(Answer::Plan(plan))) => Ok(plan),
             Ok(Some(Answer::Failed(failure))) => Err(EngineError::Refused(failure)),
             Ok(None) => Err(EngineError::Internal("omg-helper gave no plan".into())),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, MemfdFlags};
 use tempfile::NamedTempFile;
 
-use super::{Engine, EngineError, Loaded, Subject, blocking, lock};
+use super::{Engine, EngineError, Loaded, Subject, blocking, facts, lock};
 use crate::index::{Fingerprint, Snapshot, is_out_of_room};
 use crate::store::check_folder;
 
@@ -28,6 +28,19 @@ const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How often the lock that daemons share is tried while another one holds it.
 const LOCK_POLL: Duration = Duration::from_millis(20);
+
+/// For how long a helper that fails while packages are being changed is started again.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Before it is started again.
+pub(super) const AFTER_MOVE: Duration = Duration::from_millis(200);
+
+/// How the packages stood before a helper was started.
+pub(super) struct Unsettled {
+    /// Whether somebody held a lock of the package system.
+    locked: bool,
+    seen: Fingerprint,
+}
 
 /// How the last rebuild failed.
 #[derive(Debug)]
@@ -82,7 +95,8 @@ impl Engine {
     fn rebuilt_from(&self) -> Fingerprint {
         let current = lock(&self.current).clone();
         let sources = current.iter().flat_map(|loaded| &loaded.snapshot.fingerprint().sources);
-        Fingerprint::take(sources.map(|source| source.path.clone()).chain(self.options.helper.clone()))
+        let records = facts::RECORDS.iter().map(|record| self.root().join(record));
+        Fingerprint::take(sources.map(|source| source.path.clone()).chain(records).chain(self.options.helper.clone()))
     }
 
     async fn load_or_build(self: &Arc<Self>) -> Result<Arc<Loaded>, EngineError> {
@@ -97,11 +111,40 @@ impl Engine {
         {
             return Ok(loaded);
         }
-        let begun = Instant::now();
-        let snapshot = self.build().await?;
+        let (begun, snapshot) = self.build_settled().await?;
         self.metrics.rebuilds.fetch_add(1, Ordering::Relaxed);
         self.metrics.last_rebuild_millis.store(begun.elapsed().as_millis() as u64, Ordering::Relaxed);
         Ok(self.adopt(snapshot, begun))
+    }
+
+    /// A new snapshot, and when the helper that made it was started. The package systems' libraries crash or fail when their
+    /// files are replaced while they read them: then another one is started.
+    async fn build_settled(self: &Arc<Self>) -> Result<(Instant, Snapshot), EngineError> {
+        let first = Instant::now();
+        loop {
+            let before = self.unsettled().await?;
+            let begun = Instant::now();
+            match self.build().await {
+                Ok(snapshot) => return Ok((begun, snapshot)),
+                Err(EngineError::Internal(said)) if first.elapsed() < PATIENCE && self.has_moved(before).await? => {
+                    tracing::debug!("packages are being changed, and their index is read again: {said}");
+                    tokio::time::sleep(AFTER_MOVE).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// What tells later whether packages were changed meanwhile.
+    pub(super) async fn unsettled(self: &Arc<Self>) -> Result<Unsettled, EngineError> {
+        let engine = Arc::clone(self);
+        blocking(move || Unsettled { locked: engine.lock_holder().is_some(), seen: engine.rebuilt_from() }).await
+    }
+
+    /// Whether packages were changed since, or are being changed.
+    pub(super) async fn has_moved(self: &Arc<Self>, before: Unsettled) -> Result<bool, EngineError> {
+        let engine = Arc::clone(self);
+        blocking(move || before.locked || before.seen.first_change().is_some() || engine.lock_holder().is_some()).await
     }
 
     /// The snapshot on disk, if it is what a build would give now.

@@ -177,7 +177,7 @@ impl Engine {
         facts::lock_holder(self.root())
     }
 
-    fn root(&self) -> &Path {
+    pub(super) fn root(&self) -> &Path {
         self.options.inputs.root.as_deref().map_or(Path::new("/"), Path::new)
     }
 

@@ -1,5 +1,10 @@
 //! `omg-helper`: the one program that talks to the package system's library.
 
+#![cfg_attr(
+    not(any(feature = "arch", feature = "debian")),
+    expect(dead_code, reason = "without a package library nothing tells how changes go, or asks")
+)]
+
 mod backend;
 mod commit;
 mod download;

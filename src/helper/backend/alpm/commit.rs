@@ -3,12 +3,10 @@
 //! libalpm calls back on the thread that works, with callbacks that outlive any borrow. They put what they hear into a
 //! channel ([`listener`]); another thread tells it to whoever asked.
 
-pub mod clean;
 mod listener;
-pub mod locks;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use alpm::{Alpm, CommitData, CommitError, Conflict, Error as AlpmError, FileConflict, PackageReason};
 use omg::transaction::{Applied, Change, Digest, Event, FailureKind, Item, Level, Outcome, Phase, Plan, Request, Verb};
@@ -16,7 +14,7 @@ use omg::transaction::{Applied, Change, Digest, Event, FailureKind, Item, Level,
 use super::super::{Caller, Stop, System, restart};
 use super::resolve::{self, Lock, Resolved};
 use super::settings::Settings;
-use super::{repair, sound};
+use super::{cache, locks, repair, sound};
 
 /// See [`super::super::Backend::commit`].
 pub fn commit(system: &System, request: &Request, caller: &dyn Caller) -> Outcome {
@@ -89,6 +87,7 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
         settings.fetches()?;
     }
     caller.begin(&plan);
+    let kernel = modules_of_the_running_kernel(&settings);
     let before = Installed::of(&handle);
     let (mut handle, result, heard) =
         listener::listening(handle, caller, Some(&plan), |handle| change(handle, &settings, request, &plan, caller));
@@ -108,6 +107,8 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
     }
     if !applied.items.is_empty() {
         applied.restart = restart::wanted(Path::new(&settings.config.root_dir));
+        // What the running kernel has not loaded yet it cannot load any more.
+        applied.restart.machine |= kernel.is_some_and(|modules| !modules.exists());
     }
     let _ = handle.trans_release();
     match result {
@@ -119,6 +120,13 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
             Err(Stop::failed(kind, format!("{text}; {}", advice(kind))))
         }
     }
+}
+
+/// The folder with the modules of the kernel that runs, where there is one and it is this machine's packages that change.
+fn modules_of_the_running_kernel(settings: &Settings) -> Option<PathBuf> {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let folder = Path::new("/usr/lib/modules").join(release);
+    (settings.config.root_dir == "/" && folder.exists()).then_some(folder)
 }
 
 /// Lets the caller ask about the plan while nothing is locked; the digest that was agreed to.
@@ -220,7 +228,7 @@ fn change(
         }
     }
     if asks(request, Verb::Clean) {
-        clean::clean(settings).map_err(|error| Undone::Stopped(error.into()))?;
+        cache::clean(settings).map_err(|error| Undone::Stopped(error.into()))?;
     }
     Ok(())
 }

@@ -3,8 +3,10 @@
 //! libalpm stays on one thread. Its bindings panic on text that is not UTF-8; what holds such text is left out ([`sound`]).
 
 mod answers;
+mod cache;
 mod commit;
 mod file;
+mod locks;
 mod record;
 mod relations;
 mod repair;
@@ -212,7 +214,7 @@ impl<'a> Reading<'a> {
                     || known.installed.is_some_and(|position| installed.is_broken(position)),
             );
         }
-        flags.set(Flags::ESSENTIAL, self.settings.config.hold_pkg.iter().any(|held| held == name));
+        flags.set(Flags::ESSENTIAL, self.settings.holds(name));
         for offer in &known.offered {
             let is_current = current == Some(offer.package.version()) && !versions.iter().any(is_installed);
             let mut version = record::version(offer.package, offer.database.name(), local.filter(|_| is_current));

@@ -12,10 +12,9 @@ use tempfile::TempDir;
 use super::super::System;
 use super::super::package_files::PackageFiles;
 use super::answers::Answers;
-use super::commit::{clean, locks};
 use super::relations::Installed;
 use super::settings::Settings;
-use super::{LOCAL, file, repair, sound, sources};
+use super::{LOCAL, cache, file, locks, repair, sound, sources};
 
 /// A request, prepared as a transaction of libalpm's.
 pub struct Resolved {
@@ -195,11 +194,12 @@ impl Wanted {
 struct Target<'a> {
     repository: Option<&'a str>,
     name: &'a str,
+    arch: Option<&'a str>,
     version: Option<&'a str>,
 }
 
 impl<'a> Target<'a> {
-    /// `NAME`, `REPOSITORY/NAME`, `NAME=VERSION`, `NAME:ARCH`; libalpm knows one architecture only.
+    /// `NAME`, `REPOSITORY/NAME`, `NAME=VERSION`, `NAME:ARCH`.
     fn parse(text: &'a str) -> Self {
         let (text, version) = match text.split_once('=') {
             Some((name, version)) => (name, Some(version)),
@@ -209,8 +209,17 @@ impl<'a> Target<'a> {
             Some((repository, name)) => (Some(repository), name),
             None => (None, text),
         };
-        let name = name.split_once(':').map_or(name, |(name, _)| name);
-        Self { repository, name, version }
+        let (name, arch) = match name.split_once(':') {
+            Some((name, arch)) => (name, Some(arch)),
+            None => (name, None),
+        };
+        Self { repository, name, arch, version }
+    }
+
+    /// Whether this is a package that it can mean.
+    fn fits(&self, package: &Package) -> bool {
+        self.arch.is_none_or(|arch| package.arch() == Some(arch))
+            && self.version.is_none_or(|version| package.version().as_str() == version)
     }
 }
 
@@ -244,7 +253,7 @@ fn mark(
                     wanted.asked_for.borrow_mut().push(file.name.clone());
                 }
             }
-            Verb::Clean => resolution.items.extend(clean::items(settings)),
+            Verb::Clean => resolution.items.extend(cache::items(settings)),
             Verb::Repair => repair::mark(handle, system, wanted, resolution)?,
             Verb::UpgradeAll | Verb::FullUpgrade | Verb::Autoremove => {}
         }
@@ -278,17 +287,16 @@ fn install(handle: &Alpm, action: &Action, all: &Wanted, resolution: &mut Resolu
         Some(version) => format!("{}={version}", target.name),
         None => target.name.to_owned(),
     };
-    let literal = databases.iter().find_map(|database| {
-        let package = database.pkg(target.name).ok()?;
-        target.version.is_none_or(|version| package.version().as_str() == version).then_some(package)
-    });
+    let literal =
+        databases.iter().find_map(|database| database.pkg(target.name).ok().filter(|package| target.fits(package)));
     let found = literal.or_else(|| {
         databases.iter().copied().collect::<alpm::AlpmListMut<&Db>>().list().find_satisfier(wanted.as_str())
     });
-    if let Some(package) = found {
+    let of_arch = |package: &&Package| target.arch.is_none_or(|arch| package.arch() == Some(arch));
+    if let Some(package) = found.filter(of_arch) {
         return add(handle, action.verb(), package, all, resolution);
     }
-    if target.version.is_none() {
+    if target.version.is_none() && target.arch.is_none() {
         let members: Vec<&Package> = databases
             .iter()
             .filter_map(|database| database.group(target.name).ok())
@@ -303,9 +311,10 @@ fn install(handle: &Alpm, action: &Action, all: &Wanted, resolution: &mut Resolu
             return Ok(());
         }
     }
-    let message = match target.version {
-        Some(version) => format!("no repository has version {version} of {}", target.name),
-        None => format!("no package, group or provider is called {}", target.name),
+    let message = match (target.version, target.arch) {
+        (Some(version), _) => format!("no repository has version {version} of {}", target.name),
+        (None, Some(arch)) => format!("no repository has {} for {arch}", target.name),
+        (None, None) => format!("no package, group or provider is called {}", target.name),
     };
     Err(Failure::new(FailureKind::NotFound, message))
 }
@@ -361,12 +370,15 @@ fn add(handle: &Alpm, verb: Verb, package: &Package, all: &Wanted, resolution: &
 fn remove(handle: &Alpm, action: &Action, resolution: &mut Resolution) -> Result<(), Failure> {
     let target = Target::parse(action.target());
     let local = handle.localdb();
-    if let Ok(package) = local.pkg(target.name) {
+    if let Ok(package) = local.pkg(target.name)
+        && target.repository.is_none()
+        && target.fits(package)
+    {
         return add_removal(handle, package);
     }
     let members: Vec<&Package> = local.group(target.name).into_iter().flat_map(|group| group.packages()).collect();
     if members.is_empty() {
-        resolution.notes.push(format!("Package '{}' is not installed, so not removed", target.name));
+        resolution.notes.push(format!("Package '{}' is not installed, so not removed", action.target()));
     }
     members.into_iter().try_for_each(|package| add_removal(handle, package))
 }
@@ -425,7 +437,7 @@ fn items(handle: &Alpm, settings: &Settings, files: &PackageFiles, wanted: &Want
     let local = handle.localdb();
     for package in handle.trans_remove() {
         let change = if wanted.flags.contains(TransFlag::NO_SAVE) { Change::Purge } else { Change::Remove };
-        if settings.config.hold_pkg.iter().any(|held| held == package.name()) {
+        if settings.holds(package.name()) {
             resolution.risks.push(Risk::RemovesEssential(package.name().to_owned()));
         }
         let from = package.version().to_string();

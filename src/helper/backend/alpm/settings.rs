@@ -1,5 +1,6 @@
 //! pacman's configuration, as pacman itself reads it: pacman-conf(8) expands the file, and what it prints sets the handle.
 
+use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -63,6 +64,18 @@ impl Settings {
             }
         }
         Ok(Self { config, file })
+    }
+
+    /// Whether pacman asks before it removes this package (`HoldPkg`), whose patterns are those of fnmatch(3).
+    pub fn holds(&self, name: &str) -> bool {
+        let Ok(name) = CString::new(name) else { return false };
+        self.config.hold_pkg.iter().any(|pattern| {
+            let Ok(pattern) = CString::new(pattern.as_str()) else { return false };
+            #[expect(unsafe_code, reason = "fnmatch(3) is what pacman compares with")]
+            // SAFETY: both are strings that end, and live until it returns.
+            let differs = unsafe { libc::fnmatch(pattern.as_ptr(), name.as_ptr(), 0) };
+            differs == 0
+        })
     }
 
     /// Refuses what would not be fetched as the configuration says.

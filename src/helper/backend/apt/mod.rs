@@ -171,6 +171,9 @@ fn open(files: &[String], warnings: &mut Vec<String>) -> Result<Cache, Error> {
     // The bindings do not say whether this worked, and without it almost every question would crash.
     let _ = cache.depcache();
     take_messages(warnings)?;
+    // Nor whether this did, which it does not where a list was replaced since the cache was made.
+    let _ = cache.records();
+    take_messages(warnings)?;
     Ok(cache)
 }
 

@@ -1,6 +1,7 @@
 //! libalpm's lock: a file that is there while somebody changes packages, and stays when they are killed.
 
-use std::fs;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use alpm::Alpm;
 use omg::transaction::{Event, Failure, FailureKind, Level, Phase};
 
-use super::super::super::{Caller, Stop};
+use super::super::{Caller, Stop};
 
 /// How long between two looks at a lock that another program holds.
 const POLL: Duration = Duration::from_millis(100);
@@ -23,13 +24,13 @@ enum Holder {
 
 impl Holder {
     fn of(path: &Path) -> Option<Self> {
-        if !path.exists() {
-            return None;
-        }
+        let lock = path.metadata().ok()?;
+        // Not by its path: the same database may have another one for whoever holds it.
+        let is_it = |found: Metadata| (found.dev(), found.ino()) == (lock.dev(), lock.ino());
         let processes = fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
             let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
             let mut open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.filter_map(Result::ok);
-            open.any(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|target| target == path)).then_some(pid)
+            open.any(|descriptor| fs::metadata(descriptor.path()).is_ok_and(is_it)).then_some(pid)
         });
         let holder = processes.map(|pid| {
             let command = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned();

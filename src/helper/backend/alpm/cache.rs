@@ -5,7 +5,7 @@ use std::{fs, io};
 
 use omg::transaction::{Change, Item};
 
-use super::super::settings::Settings;
+use super::settings::Settings;
 
 /// One item for each package file in the download caches; what it takes up is set free.
 pub fn items(settings: &Settings) -> Vec<Item> {
