@@ -11,6 +11,7 @@ mod apt_says;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use apt_root::{AptRoot, Suite, helper, run};
 use apt_says::{AptSays, named};
@@ -163,6 +164,30 @@ fn what_must_be_reinstalled_waits_or_lacks_what_it_needs_is_broken() {
     assert_eq!(named(&snapshot, Flags::BROKEN), set(&["damaged", "lacking", "waiting"]));
     assert_eq!(named(&snapshot, Flags::INSTALLED), set(&["damaged", "lacking", "waiting", "whole"]));
     assert_eq!(snapshot.meta().last_refresh, 0, "nothing was ever fetched");
+}
+
+#[test]
+fn what_dpkg_replaces_meanwhile_does_no_harm() {
+    let root = populated();
+    let (stop, status) = (AtomicBool::new(false), root.path().join("var/lib/dpkg/status"));
+    std::thread::scope(|scope| {
+        // As dpkg does at every step: another file takes its place.
+        scope.spawn(|| {
+            for round in 0.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let new = status.with_extension("new");
+                std::fs::write(&new, format!("{STATUS}{}", "\n".repeat(round % 7))).unwrap();
+                std::fs::rename(&new, &status).unwrap();
+            }
+        });
+        let snapshots: Vec<_> = (0..20).map(|_| std::panic::catch_unwind(|| root.index())).collect();
+        stop.store(true, Ordering::Relaxed);
+        for snapshot in snapshots {
+            assert_eq!(named(&snapshot.unwrap(), Flags::HELD), set(&["held"]));
+        }
+    });
 }
 
 #[test]

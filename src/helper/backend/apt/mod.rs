@@ -96,6 +96,10 @@ impl Backend for Apt {
         // The process ends soon: giving the lists back piece by piece would take longer than ending with them.
         let lists = ManuallyDrop::new(complete(lists, &used)?);
 
+        if sources::lists_changed(&config, &fingerprint) {
+            // See [`Origin::of`]: the bindings would crash.
+            return Err("the package lists were replaced while they were read; read them again".into());
+        }
         let origins = Origins::of(&cache, &lists)?;
         let translated: Vec<u32> = cache
             .package_files()

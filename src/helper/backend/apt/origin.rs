@@ -27,7 +27,13 @@ pub struct Origin {
 
 impl Origin {
     fn of(file: &PackageFile<'_>, lists: &Lists) -> Self {
-        let source = VersionSource { priority: file.priority(), description: file.index_file().describe(true) };
+        // dpkg's status is named by its path. The bindings crash when they are asked for what describes a file that was
+        // replaced since the cache was made of it, which dpkg does with that one at every step.
+        let description = match file.filename() {
+            Some(path) if !file.is_downloadable() => path.to_owned(),
+            _ => file.index_file().describe(true),
+        };
+        let source = VersionSource { priority: file.priority(), description };
         let is_security = |name: Option<&str>| name.is_some_and(|name| name.ends_with("-security"));
         let label = label(file, &source.description);
         Self {

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use omg::index::Fingerprint;
+use omg::index::{Fingerprint, SourceStamp, Stamp};
 use rust_apt::config::Config;
 
 use super::lists;
@@ -103,6 +103,14 @@ fn includes_of(file: &Path) -> Vec<PathBuf> {
 /// apt's folder of fetched lists.
 pub fn lists_folder(config: &Config) -> PathBuf {
     PathBuf::from(config.dir("Dir::State::lists", ""))
+}
+
+/// Whether a list is not what it was when the fingerprint was taken.
+pub fn lists_changed(config: &Config, fingerprint: &Fingerprint) -> bool {
+    let folder = lists_folder(config);
+    let lists = fingerprint.sources.iter().filter(|source| source.path.parent() == Some(folder.as_path()));
+    let changed = |source: &SourceStamp| Stamp::of(&source.path).unwrap_or(Stamp::Absent) != source.stamp;
+    lists.into_iter().any(changed)
 }
 
 /// The file with this machine's id, by which it takes part in phased updates.
