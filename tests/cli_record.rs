@@ -78,6 +78,9 @@ fn undo_plans_the_inverse_with_the_versions_of_the_history() {
     let back = "remove ripgrep, install libpcre=8.38, mark-dependency libpcre, install ack=3.6";
     assert_eq!(undone("3"), (0, back.into(), String::new()));
     assert_eq!(undone("2"), (0, "unhold git".into(), String::new()));
+    // Without a number it is the newest one.
+    let (code, _, error) = scene.told(&["undo", "-y"]);
+    assert_eq!((code, error.contains("transaction 9 cannot be taken back: it was interrupted")), (2, true), "{error}");
     let lost = "omg: the configuration files of nano are gone; they come back as new\n";
     assert_eq!(undone("7"), (0, "install nano=7.2".into(), lost.into()));
     let plans = scene.canned.seen().plans.len();

@@ -40,6 +40,15 @@ pub async fn find(client: &mut Client, number: u64) -> Result<HistoryEntry, Fail
     entries.into_iter().find(|entry| entry.id == number).ok_or_else(|| unknown(number))
 }
 
+/// The newest transaction.
+///
+/// # Errors
+/// When there is none.
+pub async fn newest(client: &mut Client) -> Result<HistoryEntry, Failure> {
+    let none = || Failure::Of(ErrorKind::NotFound, "there is no transaction yet".to_owned());
+    client.history(1).await?.into_iter().next().ok_or_else(none)
+}
+
 fn unknown(number: u64) -> Failure {
     Failure::Of(ErrorKind::NotFound, format!("there is no transaction {number}; `omg history` lists them"))
 }

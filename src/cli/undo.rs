@@ -8,7 +8,10 @@ use crate::dbus::client::{Client, ErrorKind};
 use crate::transaction::{Action, HistoryEntry, HistoryItem, Standing, Verb};
 
 pub async fn run(client: &mut Client, undo: Undo, out: &mut Output) -> Result<(), Failure> {
-    let entry = history::find(client, undo.number).await?;
+    let entry = match undo.number {
+        Some(number) => history::find(client, number).await?,
+        None => history::newest(client).await?,
+    };
     let inverse = inverse(&entry).map_err(|why| {
         Failure::Of(ErrorKind::Invalid, format!("transaction {} cannot be taken back: {why}", entry.id))
     })?;

@@ -204,9 +204,9 @@ pub struct Download {
 
 #[derive(Debug, Args)]
 pub struct Undo {
-    /// Number of the transaction, as `omg history` lists them.
+    /// Number of the transaction, as `omg history` lists them; the newest one when not given.
     #[arg(value_name = "N", value_hint = ValueHint::Other)]
-    pub number: u64,
+    pub number: Option<u64>,
     #[command(flatten)]
     pub how: Installing,
 }

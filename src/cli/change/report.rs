@@ -89,7 +89,7 @@ pub async fn refreshed(
         return Ok(());
     };
     match (upgrades, security) {
-        (0, _) => out.styled(GOOD, "everything is up to date"),
+        (0, _) => out.styled(GOOD, "the lists are fetched; there is nothing to upgrade"),
         (upgrades, 0) => out.styled(WARN, &format!("{} (`omg upgrade`)", counted(upgrades, "upgrade"))),
         (upgrades, security) => {
             let upgrades = counted(upgrades, "upgrade");

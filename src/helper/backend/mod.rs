@@ -14,7 +14,7 @@ mod restart;
 use std::path::{Path, PathBuf};
 
 use omg::index::{Builder, Fingerprint, Meta};
-use omg::transaction::{Download, Event, Failure, FailureKind, Outcome, Plan, Question, Request};
+use omg::transaction::{Applied, Download, Event, Failure, FailureKind, Outcome, Plan, Question, Request};
 
 use crate::index::Timings;
 
@@ -47,6 +47,15 @@ pub enum Stop {
 impl Stop {
     pub fn failed(kind: FailureKind, message: impl Into<String>) -> Self {
         Self::Failed(Failure::new(kind, message))
+    }
+
+    /// How what came to this result ended.
+    pub fn outcome(result: Result<(), Self>, applied: Applied) -> Outcome {
+        match result {
+            Ok(()) => Outcome::Succeeded(applied),
+            Err(Self::Cancelled) => Outcome::Cancelled { applied },
+            Err(Self::Failed(failure)) => Outcome::Failed { failure, applied },
+        }
     }
 
     /// The same, with more to say of what failed.

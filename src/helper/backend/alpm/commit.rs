@@ -19,21 +19,13 @@ use super::{cache, locks, repair, sound};
 /// See [`super::super::Backend::commit`].
 pub fn commit(system: &System, request: &Request, caller: &dyn Caller) -> Outcome {
     let mut applied = Applied::default();
-    match locked(system, request, caller, &mut applied) {
-        Ok(()) => Outcome::Succeeded(applied),
-        Err(Stop::Cancelled) => Outcome::Cancelled { applied },
-        Err(Stop::Failed(failure)) => Outcome::Failed { failure, applied },
-    }
+    let result = locked(system, request, caller, &mut applied);
+    Stop::outcome(result, applied)
 }
 
 /// See [`super::super::Backend::refresh`].
 pub fn refresh(system: &System, caller: &dyn Caller) -> Outcome {
-    let applied = Applied::default();
-    match databases(system, caller) {
-        Ok(()) => Outcome::Succeeded(applied),
-        Err(Stop::Cancelled) => Outcome::Cancelled { applied },
-        Err(Stop::Failed(failure)) => Outcome::Failed { failure, applied },
-    }
+    Stop::outcome(databases(system, caller), Applied::default())
 }
 
 fn databases(system: &System, caller: &dyn Caller) -> Result<(), Stop> {

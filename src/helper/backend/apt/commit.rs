@@ -38,11 +38,8 @@ const FETCH_SHARE: f64 = 0.5;
 /// See [`super::super::Backend::commit`].
 pub fn commit(system: &System, request: &Request, caller: &dyn Caller) -> Outcome {
     let mut applied = Applied::default();
-    match locked(system, request, caller, &mut applied) {
-        Ok(()) => Outcome::Succeeded(applied),
-        Err(Stop::Cancelled) => Outcome::Cancelled { applied },
-        Err(Stop::Failed(failure)) => Outcome::Failed { failure, applied },
-    }
+    let result = locked(system, request, caller, &mut applied);
+    Stop::outcome(result, applied)
 }
 
 fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut Applied) -> Result<(), Stop> {

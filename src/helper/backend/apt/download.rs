@@ -32,12 +32,7 @@ use super::{caches, settings, sources, text};
 
 /// See [`super::super::Backend::download`].
 pub fn download(system: &System, request: &Download, caller: &dyn Caller) -> Outcome {
-    let applied = Applied::default();
-    match all(system, request, caller) {
-        Ok(()) => Outcome::Succeeded(applied),
-        Err(Stop::Cancelled) => Outcome::Cancelled { applied },
-        Err(Stop::Failed(failure)) => Outcome::Failed { failure, applied },
-    }
+    Stop::outcome(all(system, request, caller), Applied::default())
 }
 
 fn invalid(message: String) -> Failure {

@@ -12,12 +12,7 @@ use super::{Stop, fetch, words};
 
 /// See [`super::super::super::Backend::refresh`].
 pub fn refresh(system: &System, caller: &dyn Caller) -> Outcome {
-    let applied = Applied::default();
-    match lists(system, caller) {
-        Ok(()) => Outcome::Succeeded(applied),
-        Err(Stop::Cancelled) => Outcome::Cancelled { applied },
-        Err(Stop::Failed(failure)) => Outcome::Failed { failure, applied },
-    }
+    Stop::outcome(lists(system, caller), Applied::default())
 }
 
 fn lists(system: &System, caller: &dyn Caller) -> Result<(), Stop> {
