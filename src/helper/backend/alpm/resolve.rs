@@ -137,10 +137,7 @@ fn internal(what: &str, error: AlpmError) -> Failure {
 }
 
 fn reads_repositories(verb: Verb) -> bool {
-    matches!(
-        verb,
-        Verb::Install | Verb::InstallFile | Verb::Reinstall | Verb::Upgrade | Verb::UpgradeAll | Verb::FullUpgrade
-    )
+    matches!(verb, Verb::Install | Verb::Reinstall | Verb::Upgrade | Verb::UpgradeAll | Verb::FullUpgrade)
 }
 
 /// Refuses to plan from databases that libalpm would read as empty.

@@ -36,18 +36,19 @@ pub struct Seen {
     pub unpacked: Vec<String>,
     /// Packages that failed, and why, in dpkg's words.
     pub errors: Vec<(String, String)>,
-    /// What the first script that failed said last.
-    pub last_words: Vec<String>,
+    /// What scripts said.
+    pub said: Said,
 }
 
 impl Seen {
     /// Takes up what a later run showed.
     pub fn and(&mut self, later: Self) {
+        // Of packages that did not fail it is no news.
+        if self.said.last_words.is_empty() && !later.errors.is_empty() {
+            self.said = later.said;
+        }
         self.unpacked.extend(later.unpacked);
         self.errors.extend(later.errors);
-        if self.last_words.is_empty() {
-            self.last_words = later.last_words;
-        }
     }
 
     /// Why it failed, for people; `said` are apt's words, for when no package is to blame.
@@ -56,14 +57,16 @@ impl Seen {
         let Some((name, text)) = self.errors.first() else {
             return Failure::new(kind_of(said), format!("{said}; {next}"));
         };
-        let words = match self.last_words.as_slice() {
+        let Said { last_words, recent } = &self.said;
+        let last_words = if last_words.is_empty() { recent } else { last_words };
+        let words = match last_words.as_slice() {
             [] => String::new(),
             words => format!("{SAID}{}", words.join(" / ")),
         };
         let others: Vec<&str> =
             self.errors.iter().skip(1).map(|(other, _)| other.as_str()).filter(|other| other != name).collect();
         let others = if others.is_empty() { String::new() } else { format!("; failed as well: {}", others.join(", ")) };
-        let kind = kind_of(&format!("{text} {}", self.last_words.join(" ")));
+        let kind = kind_of(&format!("{text} {}", last_words.join(" ")));
         Failure::new(kind, format!("{name}: {text}{others}; {next}{words}"))
     }
 }
@@ -211,8 +214,7 @@ pub fn listening<T>(
     if !terminal && let Ok(nothing) = std::fs::File::open("/dev/null") {
         rustix::stdio::dup2_stdin(&nothing)?;
     }
-    let Said { last_words } = said;
-    seen.and(Seen { last_words, ..found });
+    seen.and(Seen { said, ..found });
     Ok(result)
 }
 

@@ -34,6 +34,8 @@ pub struct Output {
 pub struct Said {
     /// What the first package script that failed had said last.
     pub last_words: Vec<String>,
+    /// What was said last of all: apt may not have copied dpkg's own line about a failure any more.
+    pub recent: Vec<String>,
 }
 
 impl Output {
@@ -64,10 +66,10 @@ impl Output {
         let (mut lines, mut heard, mut chunk) = (Lines::default(), Heard::default(), [0; 4096]);
         loop {
             let length = match reading.read(&mut chunk) {
-                Ok(0) => return heard.said,
+                Ok(0) => return heard.said(),
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => return heard.said,
+                Err(_) => return heard.said(),
             };
             let mut ended = false;
             lines.take(chunk.get(..length).unwrap_or_default(), |line| {
@@ -77,7 +79,7 @@ impl Output {
                 }
             });
             if ended {
-                return heard.said;
+                return heard.said();
             }
         }
     }
@@ -96,6 +98,10 @@ struct Heard {
 }
 
 impl Heard {
+    fn said(self) -> Said {
+        Said { recent: self.recent.into(), ..self.said }
+    }
+
     fn take(&mut self, line: Line<'_>, caller: &dyn Caller) {
         if line.cut && !self.told_of_cut {
             self.told_of_cut = true;
