@@ -6,7 +6,9 @@ cd "$(dirname "$0")/../.."
 
 cache=${OMG_TEST_CACHE:-/var/cache/omg-tests}
 root=$cache/forky
-cargo_home=${CARGO_HOME:-$HOME/.cargo} rustup_home=${RUSTUP_HOME:-$HOME/.rustup}
+cargo_home=${CARGO_HOME:-$HOME/.cargo}
+# The toolchain itself, wherever what chooses it lies.
+toolchain=$(rustc --print sysroot)
 packages=bubblewrap,ca-certificates,fakeroot,g++,gcc,git,gnupg,libalpm-dev,libapt-pkg-dev,libarchive-dev,libarchive-tools
 packages+=,libc6-dev,libcurl4-openssl-dev,libgpgme-dev,libssl-dev,makepkg,pacman-package-manager,pkgconf,xz-utils,zstd
 
@@ -27,21 +29,21 @@ cargo fetch --locked --quiet
 
 mkdir -p "$cache/forky-target" "$cache/forky-programs"
 unshare --mount --propagation=private --pid --fork --kill-child sh -s \
-    "$root" "$PWD" "$cargo_home" "$rustup_home" "$cache/forky-target" <<'IN'
+    "$root" "$PWD" "$cargo_home" "$toolchain" "$cache/forky-target" <<'IN'
 set -eu
 base=/mnt
 mount -t tmpfs tmpfs "$base"
 mkdir "$base/upper" "$base/work" "$base/root"
 mount -t overlay -o "lowerdir=$1,upperdir=$base/upper,workdir=$base/work" overlay "$base/root"
-for pair in "$2:/src" "$3:/cargo" "$4:/rustup" "$5:/target"; do
+for pair in "$2:/src" "$3/registry:/cargo/registry" "$4:/toolchain" "$5:/target"; do
     mkdir -p "$base/root${pair#*:}"
     mount --bind "${pair%%:*}" "$base/root${pair#*:}"
 done
 mount -o remount,bind,ro "$base/root/src"
 mount --rbind /dev "$base/root/dev"
 mount -t proc proc "$base/root/proc"
-exec chroot "$base/root" env -i HOME=/root CARGO_HOME=/cargo RUSTUP_HOME=/rustup CARGO_TARGET_DIR=/target \
-    CARGO_NET_OFFLINE=true PATH=/cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+exec chroot "$base/root" env -i HOME=/root CARGO_HOME=/cargo CARGO_TARGET_DIR=/target \
+    CARGO_NET_OFFLINE=true PATH=/toolchain/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     CI="${CI:-}" sh -euc '
         cd /src
         # Nowhere else is this code compiled.
