@@ -163,6 +163,7 @@ impl Engine {
         let answer = blocking(move || {
             let loaded = engine.fresh()?;
             let answer = first(&engine, &loaded);
+            loaded.snapshot.release_looked_up();
             engine.unless_damaged(&loaded, answer)
         })
         .await?;

@@ -145,9 +145,24 @@ impl Snapshot {
     /// Gives back the memory that the mapping holds. The kernel keeps the pages in its cache as long as it has room, so
     /// the next look at them costs little.
     pub fn release_memory(&self) {
+        self.release(0..self.map.len());
+    }
+
+    /// As [`Snapshot::release_memory`], but only of what one answer looks up here and there: over many answers that would
+    /// come to whole sections of which little is looked at again. What every search reads from end to end stays.
+    pub fn release_looked_up(&self) {
+        for section in [Section::Records, Section::Strings, Section::ProvidedNames, Section::Edges] {
+            if let Some(range) = self.range(section) {
+                self.release(range.clone());
+            }
+        }
+    }
+
+    fn release(&self, range: Range<usize>) {
         #[expect(unsafe_code, reason = "advice that may discard pages has no safe form")]
         // SAFETY: the mapping is shared, read-only and backed by the file: discarded pages are read from it again.
-        let advised = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        let advised =
+            unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len()) };
         if let Err(error) = advised {
             tracing::debug!("pages were not given back: {error}");
         }
