@@ -163,7 +163,7 @@ impl Engine {
         let answer = blocking(move || {
             let loaded = engine.fresh()?;
             let answer = first(&engine, &loaded);
-            loaded.snapshot.release_looked_up();
+            loaded.snapshot.release_all_but_names();
             engine.unless_damaged(&loaded, answer)
         })
         .await?;

@@ -148,10 +148,20 @@ impl Snapshot {
         self.release(0..self.map.len());
     }
 
-    /// As [`Snapshot::release_memory`], but only of what one answer looks up here and there: over many answers that would
-    /// come to whole sections of which little is looked at again. What every search reads from end to end stays.
-    pub fn release_looked_up(&self) {
-        for section in [Section::Records, Section::Strings, Section::ProvidedNames, Section::Edges] {
+    /// As [`Snapshot::release_memory`], but keeps the names and what goes with each, which every question reads. Of the
+    /// rest some is looked up here and there, some read from end to end by searches of summaries: these map a few MiB of
+    /// cached pages again, 64 KiB at a time.
+    pub fn release_all_but_names(&self) {
+        for section in [
+            Section::Records,
+            Section::Strings,
+            Section::FoldedSummaries,
+            Section::SummaryOffsets,
+            Section::SummaryOrder,
+            Section::Provided,
+            Section::ProvidedNames,
+            Section::Edges,
+        ] {
             if let Some(range) = self.range(section) {
                 self.release(range.clone());
             }
