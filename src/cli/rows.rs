@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use anstyle::Style;
 
 use super::output::{BAD, Cell, DIM, GOOD, NAME, Output, Table, WARN};
+use crate::config::Paths;
 use crate::dbus::client::{Client, ClientError};
 use crate::package::{Flags, PackageRow};
 
@@ -49,6 +50,10 @@ pub fn note_cut(count: usize, out: &mut Output) {
 
 /// Says what is wrong with what is known of the AUR's packages.
 pub async fn note_aur(client: &mut Client, out: &mut Output) {
+    // Where nothing of the AUR's was ever kept it is not asked, and one more call is a good part of a search's time.
+    if !Paths::from_process().cache_dir.join("aur").is_dir() {
+        return;
+    }
     // The answer is read while this is asked.
     out.flush();
     if let Some(problem) = client.aur_problem().await
