@@ -5,6 +5,7 @@
 //! - [`status`]: the status file's format, shared with `omg-fast`
 //! - [`config`]: the configuration file, validated
 //! - [`store`]: what must survive a reboot (redb)
+//! - [`aur`]: the AUR's packages
 //! - [`security`]: the audit log
 //! - [`transaction`]: actions, plans, progress and outcomes, and the helper's wire format
 //! - [`engine`]: the daemon's state: snapshot holder, caches, refresh worker, helper processes
@@ -12,6 +13,7 @@
 //! - [`daemon`]: activation, idle exit, signals: puts the rest together
 //! - [`cli`]: the command line
 
+pub mod aur;
 pub mod cli;
 pub mod config;
 pub mod daemon;

@@ -60,7 +60,8 @@ const STATUS_JSON: &str = "\
 --json prints one object: backend, daemon_version, pid, uptime (seconds), generation, packages,
 installed, explicit, upgradable, security, orphans, foreign, held, phased, residual, broken,
 vulnerabilities (absent: not known), runtimes [{name, version}], last_refresh, snapshot_created
-(Unix seconds), snapshot_bytes, restart_required, restart_packages, lock_holder {pid, command}
+(Unix seconds), snapshot_bytes, aur_packages, aur_fetched (Unix seconds; absent: the AUR's packages
+are not known), restart_required, restart_packages, lock_holder {pid, command}
 (absent: none), errors, data_dir, store, store_state (ok, in-use or failed).
 
 While packages cannot be read the exit code is 3, errors has the reason, and generation, the counts,
@@ -82,7 +83,7 @@ p99 and max, separated by tabs; each counter's its name and what it counts.
 --json prints one object: requests, failures {method: count}, latency_micros {method: {p50, p99,
 max}}, search_cache_hits, search_cache_misses, details_cache_hits, details_cache_misses,
 running_calls, cached_searches, cached_details, snapshot_bytes, resident_bytes, last_rebuild_millis,
-rebuilds, fingerprint_checks, worker_runs, last_worker_run (Unix seconds, absent: never).";
+rebuilds, fingerprint_checks, worker_runs, aur_archives (fetched), aur_requests (to its RPC), last_worker_run (Unix seconds, absent: never).";
 
 const COMPLETIONS_JSON: &str = "--json prints one object: shell, script.";
 
@@ -269,6 +270,12 @@ pub struct Search {
     /// Only what is installed.
     #[arg(long)]
     pub installed: bool,
+    /// Only packages of the Arch User Repository.
+    #[arg(long)]
+    pub aur: bool,
+    /// No packages of the Arch User Repository.
+    #[arg(long, conflicts_with = "aur")]
+    pub no_aur: bool,
     /// At most so many packages; 0 for all.
     #[arg(long, value_name = "N", default_value_t = 100, value_hint = ValueHint::Other)]
     pub limit: u32,
@@ -304,7 +311,7 @@ pub struct List {
     /// Installed packages that no repository offers.
     #[arg(long)]
     pub foreign: bool,
-    /// Packages of this repository: bookworm/main, bookworm or main.
+    /// Packages of this repository: bookworm/main, bookworm or main; aur for the Arch User Repository.
     #[arg(long, value_name = "R", value_hint = ValueHint::Other)]
     pub repo: Option<String>,
     #[command(flatten)]

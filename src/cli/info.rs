@@ -3,10 +3,10 @@
 use anstyle::Style;
 
 use super::args::Info;
-use super::output::format::bytes;
-use super::output::{BAD, DIM, GOOD, NAME, Output};
+use super::output::format::{ago, bytes};
+use super::output::{BAD, DIM, GOOD, NAME, Output, WARN};
 use super::rows::state;
-use super::{Failure, failure};
+use super::{Failure, failure, rows};
 use crate::dbus::client::Client;
 use crate::dbus::reply::{Details, Version};
 
@@ -37,6 +37,7 @@ pub async fn run(client: &mut Client, info: &Info, out: &mut Output) -> Result<(
             }
         }
     }
+    rows::note_aur(client, out).await;
     if code == 0 { Ok(()) } else { Err(Failure::Reported(code)) }
 }
 
@@ -66,6 +67,13 @@ fn print(details: &Details, all: bool, out: &mut Output) {
     pair("Source", details.source.as_deref(), plain, out);
     pair("Maintainer", details.maintainer.as_deref(), plain, out);
     pair("Homepage", details.homepage.as_deref(), plain, out);
+    // What the AUR's packages have, and no others.
+    for field in ["Votes", "Popularity"] {
+        pair(field, details.fields.get(field).map(String::as_str), plain, out);
+    }
+    let time = |field: &str| details.fields.get(field)?.parse().ok().map(ago);
+    pair("Out of date", time("Out Of Date").as_deref(), WARN, out);
+    pair("Last modified", time("Last Modified").as_deref(), plain, out);
     pair("Download", details.download_size.map(bytes).as_deref(), plain, out);
     pair("Installed size", details.installed_size.map(bytes).as_deref(), plain, out);
     for (key, relations) in [

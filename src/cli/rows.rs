@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use anstyle::Style;
 
 use super::output::{BAD, Cell, DIM, GOOD, NAME, Output, Table, WARN};
-use crate::dbus::client::ClientError;
+use crate::config::Paths;
+use crate::dbus::client::{Client, ClientError};
 use crate::package::{Flags, PackageRow};
 
 /// Prints rows until there are no more, or `limit` (0: none) or the reader is reached. Returns how many were printed
@@ -44,6 +45,21 @@ pub fn note_cut(count: usize, out: &mut Output) {
     if !out.quiet() {
         let shown = if count == 1 { "only the first is".to_owned() } else { format!("only the first {count} are") };
         out.note(DIM, &format!("{shown} shown; --limit 0 shows all"));
+    }
+}
+
+/// Says what is wrong with what is known of the AUR's packages.
+pub async fn note_aur(client: &mut Client, out: &mut Output) {
+    // Where nothing of the AUR's was ever kept it is not asked, and one more call is a good part of a search's time.
+    if !Paths::from_process().cache_dir.join("aur").is_dir() {
+        return;
+    }
+    // The answer is read while this is asked.
+    out.flush();
+    if let Some(problem) = client.aur_problem().await
+        && !out.quiet()
+    {
+        out.note(WARN, &problem);
     }
 }
 

@@ -15,12 +15,18 @@ pub async fn run(client: &mut Client, search: Search, out: &mut Output) -> Resul
         (_, true) => SearchMode::Substring,
         _ => search.mode,
     };
+    let sources: &[&str] = match (search.aur, search.no_aur) {
+        (true, _) => &["aur"],
+        (_, true) => &["apt", "alpm"],
+        _ => &[],
+    };
     let limit = search.limit;
     let mut query = SearchQuery {
         terms: search.terms,
         mode,
         descriptions: search.descriptions,
         installed: search.installed,
+        sources: sources.iter().map(|source| (*source).to_owned()).collect(),
         ..SearchQuery::default()
     };
     let (count, cut) = if (1..MESSAGE_ROWS).contains(&limit) {
@@ -30,6 +36,9 @@ pub async fn run(client: &mut Client, search: Search, out: &mut Output) -> Resul
     } else {
         rows::print(client.stream_search(&query).await?, limit, out)?
     };
+    if !search.no_aur {
+        rows::note_aur(client, out).await;
+    }
     if count == 0 {
         let hint = match query.terms.as_slice() {
             [name] => near::known(client, name).await,

@@ -71,6 +71,9 @@ fn summary(status: &Status) -> Vec<(&'static str, String, Style)> {
         let size = status.snapshot_bytes.map_or(String::new(), |size| format!(", {}", bytes(size)));
         rows.push(("Index", format!("built {}{size}", ago(created)), plain));
     }
+    if let (Some(packages), Some(fetched)) = (status.aur_packages, status.aur_fetched) {
+        rows.push(("AUR", format!("{} packages, fetched {}", count(packages), ago(fetched)), plain));
+    }
     if let Some(holder) = &status.lock_holder {
         rows.push(("Lock", format!("held by {} (process {})", holder.command, holder.pid), WARN));
     }

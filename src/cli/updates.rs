@@ -25,6 +25,7 @@ pub async fn run(client: &mut Client, limit: &Limit, out: &mut Output) -> Result
     if cut {
         rows::note_cut(updates.len(), out);
     }
+    rows::note_aur(client, out).await;
     Ok(())
 }
 

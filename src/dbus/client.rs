@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use zbus::proxy::CacheProperties;
 use zbus::{OwnedObjectPath, OwnedVariant, Structure, Variant, fdo};
 
 use super::connect::{self, Link};
 pub use super::connect::{ConnectOptions, Route, find_program};
-use super::names::{ERROR_PREFIX, PLAN_INTERFACE};
+use super::names::{ERROR_PREFIX, JOB_INTERFACE, PLAN_INTERFACE};
 use super::planned::{Planned, history_entry};
 use super::proxy::{Fields, Options, PackageManagerProxy, package_row, update_row};
 use super::reply::{self, Details, Metrics, Status};
@@ -47,6 +48,9 @@ pub enum ClientError {
     #[error("omgd gave an answer that this omg does not understand ({0}); after an upgrade run `omg daemon stop`")]
     Protocol(String),
 }
+
+/// How often a job is asked whether it has ended.
+const REFRESH_POLL: Duration = Duration::from_millis(50);
 
 /// What kind of error the daemon answered with, by its D-Bus name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -333,6 +337,32 @@ impl Client {
         }
         let rows = self.call(async |proxy| proxy.history(&options).await).await?;
         Ok(rows.into_iter().filter_map(history_entry).collect())
+    }
+
+    /// Why what is told of the AUR's packages is not what the AUR says now, if the daemon knows of such.
+    pub async fn aur_problem(&mut self) -> Option<String> {
+        let problem = self.call(async |proxy| proxy.aur_problem().await).await.ok()?;
+        (!problem.is_empty()).then_some(problem)
+    }
+
+    /// Has the daemon bring up to date what takes no rights; names the job, for [`Client::refreshed`].
+    pub async fn refresh(&mut self) -> Result<OwnedObjectPath, ClientError> {
+        let options = Options::from([("start", true.into())]);
+        self.call(async |proxy| proxy.refresh(&options).await).await
+    }
+
+    /// Waits until the job has ended, however it did, or is gone with its daemon.
+    pub async fn refreshed(&mut self, job: &OwnedObjectPath) {
+        let pending = async |proxy: &PackageManagerProxy<'_>| {
+            let (connection, to) = (proxy.inner().connection(), proxy.inner().destination());
+            connection.call_method(Some(to), job, Some(JOB_INTERFACE), "GetResult", &()).await
+        };
+        while let Err(error) = self.attempt(&pending).await {
+            if ClientError::from(error).name() != format!("{ERROR_PREFIX}InvalidState") {
+                return;
+            }
+            tokio::time::sleep(REFRESH_POLL).await;
+        }
     }
 
     /// Drops the daemon's cached answers.

@@ -149,7 +149,7 @@ impl Manager {
             arguments::text("prefix", &prefix)?;
         }
         let limit = arguments::suggestions(limit)?;
-        let names = self.engine.ask(move |_, loaded| Ok(loaded.snapshot.names_with_prefix(&prefix, limit)));
+        let names = self.engine.ask(move |_, loaded| Ok(loaded.names_with_prefix(&prefix, limit)));
         Ok(names.await?)
     }
 
@@ -247,7 +247,8 @@ impl Manager {
 impl Manager {
     /// Packages that match every term, best first: exact name, prefix, word, substring, letters in order, summary.
     ///
-    /// Options: limit u, mode s (fuzzy, substring, exact), descriptions b, installed b, sources as (apt, alpm, aur).
+    /// Options: limit u, mode s (fuzzy, substring, exact), descriptions b, installed b, sources as (apt, alpm, aur; without
+    /// it all). Packages of the AUR are those of the repository aur.
     #[zbus(out_args("rows"))]
     async fn search(
         &self,
@@ -260,7 +261,8 @@ impl Manager {
 
     /// Packages for which every given condition holds, in the order of names.
     ///
-    /// Conditions: installed, explicit, upgradable, orphans, foreign, held (b), repository s. Also limit u.
+    /// Conditions: installed, explicit, upgradable, orphans, foreign, held (b), repository s. Also limit u. Packages of the
+    /// AUR that are not installed are listed only for the repository aur.
     #[zbus(out_args("rows"))]
     async fn list(&self, #[zbus(header)] header: Header<'_>, query: Options) -> Result<Answer<Rows>, Error> {
         self.serve("List", &header, self.listing(&query)).await
@@ -322,6 +324,7 @@ impl Manager {
     /// Residual, Broken.
     /// When they cannot, and it is remembered how they were: LastKnown a{sv} with Time t (Unix time), Generation t and the
     /// counts u Installed, Explicit, Upgradable, Security, Orphans.
+    /// When the AUR's packages are known: AurPackages u, AurFetched t (Unix time).
     #[zbus(out_args("status"))]
     async fn status(&self, #[zbus(header)] header: Header<'_>) -> Result<Answer<Dictionary>, Error> {
         self.serve("Status", &header, self.state()).await
@@ -373,8 +376,9 @@ impl Manager {
         self.serve("Plan", &header, self.planned(connection, &owner, actions, &options)).await
     }
 
-    /// A job (org.omg.Job1) that brings up to date what needs no rights: compares the package system's files with what was
-    /// read from them, reads them again if they moved, and writes the status file. Every answer does as much for itself;
+    /// A job (org.omg.Job1) that brings up to date what needs no rights: fetches what the AUR says of its packages, where it
+    /// is asked (AurProblem says why that failed), compares the package system's files with what was read from them, reads
+    /// them again if they moved, and writes the status file. Every answer does as much for itself, without the AUR;
     /// the package lists are fetched by org.omg.Transaction1. Options: start b, which starts it at once and lets other
     /// connections use it. There may be 16 jobs, finished ones too.
     #[zbus(out_args("job"))]
@@ -448,6 +452,13 @@ impl Manager {
     #[zbus(property(emits_changed_signal = "const"))]
     fn backend(&self) -> &str {
         &self.engine.options().inputs.backend
+    }
+
+    /// Why what is told of the AUR's packages is not what the AUR says now; empty where nothing is wrong, or the AUR is not
+    /// asked.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn aur_problem(&self) -> String {
+        self.engine.aur_problem().unwrap_or_default()
     }
 
     /// Installed packages.

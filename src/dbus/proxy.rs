@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use zbus::{OwnedFd, OwnedVariant, Variant};
+use zbus::{OwnedFd, OwnedObjectPath, OwnedVariant, Variant};
 
 use super::planned::WireHistory;
 use crate::package::{Flags, PackageRow, UpdateRow};
@@ -42,6 +42,11 @@ pub trait PackageManager {
     fn history(&self, options: &Options<'_>) -> zbus::Result<Vec<WireHistory>>;
     fn clear_cache(&self) -> zbus::Result<()>;
     fn metrics(&self) -> zbus::Result<Fields>;
+    /// A job that brings up to date what takes no rights.
+    fn refresh(&self, options: &Options<'_>) -> zbus::Result<OwnedObjectPath>;
+    /// Why the AUR's packages may not be up to date; empty when they are.
+    #[zbus(property)]
+    fn aur_problem(&self) -> zbus::Result<String>;
 }
 
 /// The row as a domain type; flags that this version does not know are dropped.

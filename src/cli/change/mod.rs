@@ -217,7 +217,12 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
 /// Fetches the package lists.
 pub async fn refresh(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
+    // What takes no rights is done meanwhile, and whether or not the rest is allowed. That it cannot be is told below.
+    let own = interrupts.unless(client.refresh()).await?;
     let outcome = carry_out(&Work::Refresh, false, true, &mut interrupts, out).await?;
+    if let Ok(job) = own {
+        let _ = interrupts.unless(client.refreshed(&job)).await;
+    }
     report::refreshed(outcome, client, &mut interrupts, out).await
 }
 

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::super::Failure;
 use super::super::output::format::{count, counted};
 use super::super::output::{DIM, GOOD, NAME, Output, WARN};
+use super::super::{Failure, rows};
 use super::ask::Interrupts;
 use crate::dbus::client::{Client, ErrorKind};
 use crate::dbus::planned::PlannedItem;
@@ -83,6 +83,7 @@ pub async fn refreshed(
         Ok(Ok(status)) if !out.is_json() && !out.quiet() => status,
         _ => return Ok(()),
     };
+    rows::note_aur(client, out).await;
     let (Some(upgrades), Some(security)) = (status.upgradable, status.security) else {
         out.styled(WARN, "the packages cannot be read: see `omg status`");
         out.newline();
