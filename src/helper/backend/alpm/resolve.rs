@@ -4,7 +4,8 @@ use std::cell::RefCell;
 
 use alpm::{Alpm, Db, Error as AlpmError, Package, PackageReason, PrepareData, PrepareError, TransFlag, Usage};
 use omg::transaction::{
-    Action, Change, Failure, FailureKind, HeldBack, HoldReason, Item, Plan, Request, Resolution, Risk, Verb,
+    Action, Asks, Change, Decision, Failure, FailureKind, HeldBack, HoldReason, Item, NO, Plan, Request, Resolution, Risk,
+    Verb,
 };
 
 use tempfile::TempDir;
@@ -77,7 +78,7 @@ pub fn resolved(
         handle.add_overwrite_file("*").map_err(|error| internal("a repair cannot be prepared", error))?;
     }
     let mut resolution = Resolution::default();
-    let answers = Answers::listen(&handle);
+    let answers = Answers::listen(&handle, request.options.answers.clone());
     if request.actions.iter().any(|action| reads_repositories(action.verb())) {
         usable(&handle)?;
     }
@@ -90,7 +91,8 @@ pub fn resolved(
         AlpmError::HandleLock => locks::refused(&handle),
         error => internal("a transaction cannot be begun", error),
     })?;
-    let added = sound(|| mark(&handle, system, &settings, request, &files, &wanted, &mut resolution));
+    let marking = Marking { handle: &handle, system, settings: &settings, wanted: &wanted, answers: &answers };
+    let added = sound(|| marking.all(request, &files, &mut resolution));
     let added = added.unwrap_or_else(|| Err(not_text()));
     let prepared = added.and_then(|()| {
         if wanted.upgrade {
@@ -107,7 +109,7 @@ pub fn resolved(
         };
         Err(failure.unwrap_or_else(|| of_other_architectures(&handle)))
     });
-    if let Err(failure) = prepared {
+    if let Err(failure) = answers.refused().map_or(prepared, Err) {
         let _ = handle.trans_release();
         return Err(failure);
     }
@@ -116,7 +118,7 @@ pub fn resolved(
         let _ = handle.trans_release();
         return Err(not_text());
     }
-    resolution.notes.append(&mut answers.notes());
+    resolution.decisions = answers.decisions();
     // A plan for one system must not be taken for one of another that happens to come to the same.
     resolution.place = (system.root.is_some() || !system.options.is_empty()).then(|| format!("{system:?}"));
     let plan = Plan::new(request.actions.clone(), request.options.clone(), resolution);
@@ -220,148 +222,158 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Adds everything that is asked for by name.
-fn mark(
-    handle: &Alpm,
-    system: &System,
-    settings: &Settings,
-    request: &Request,
-    files: &PackageFiles,
-    wanted: &Wanted,
-    resolution: &mut Resolution,
-) -> Result<(), Failure> {
-    let mut files = files.files.iter();
-    for action in &request.actions {
-        match action.verb() {
-            Verb::Install | Verb::Reinstall | Verb::Upgrade => install(handle, action, wanted, resolution)?,
-            Verb::Remove | Verb::Purge => remove(handle, action, resolution)?,
-            Verb::MarkExplicit | Verb::MarkDependency => reason(handle, action, resolution)?,
-            Verb::Hold | Verb::Unhold => {
-                let message = format!(
-                    "pacman keeps what it holds in {}: change IgnorePkg there for {}",
-                    settings.file,
-                    action.target()
-                );
+/// What the marking of a transaction works with.
+struct Marking<'a> {
+    handle: &'a Alpm,
+    system: &'a System,
+    settings: &'a Settings,
+    wanted: &'a Wanted,
+    answers: &'a Answers,
+}
+
+impl Marking<'_> {
+    /// Adds everything that is asked for by name.
+    fn all(&self, request: &Request, files: &PackageFiles, resolution: &mut Resolution) -> Result<(), Failure> {
+        let handle = self.handle;
+        let mut files = files.files.iter();
+        for action in &request.actions {
+            match action.verb() {
+                Verb::Install | Verb::Reinstall | Verb::Upgrade => self.install(action, resolution)?,
+                Verb::Remove | Verb::Purge => remove(handle, action, resolution)?,
+                Verb::MarkExplicit | Verb::MarkDependency => reason(handle, action, resolution)?,
+                Verb::Hold | Verb::Unhold => {
+                    let message = format!(
+                        "pacman keeps what it holds in {}: change IgnorePkg there for {}",
+                        self.settings.file,
+                        action.target()
+                    );
+                    return Err(Failure::new(FailureKind::InvalidArgument, message));
+                }
+                Verb::InstallFile => {
+                    if let Some(file) = files.next() {
+                        file::add(handle, action.target(), &file.path)?;
+                        self.wanted.asked_for.borrow_mut().push(file.name.clone());
+                    }
+                }
+                Verb::Clean => resolution.items.extend(cache::items(self.settings)),
+                Verb::Repair => repair::mark(handle, self.system, self.wanted, resolution)?,
+                Verb::UpgradeAll | Verb::FullUpgrade | Verb::Autoremove => {}
+            }
+        }
+        if self.wanted.orphans {
+            let mut unreadable = 0;
+            let installed = Installed::read(handle.localdb(), &mut unreadable);
+            for package in installed.orphans() {
+                add_removal(handle, package)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn install(&self, action: &Action, resolution: &mut Resolution) -> Result<(), Failure> {
+        let handle = self.handle;
+        let target = Target::parse(action.target());
+        let databases: Vec<&Db> = handle
+            .syncdbs()
+            .into_iter()
+            .filter(|database| database.usage().unwrap_or(Usage::ALL).contains(Usage::INSTALL))
+            .filter(|database| target.repository.is_none_or(|repository| database.name() == repository))
+            .collect();
+        if let Some(repository) = target.repository
+            && databases.is_empty()
+        {
+            let known: Vec<&str> = handle.syncdbs().into_iter().map(Db::name).collect();
+            let message = format!("there is no repository {repository}; there are {}", known.join(", "));
+            return Err(Failure::new(FailureKind::NotFound, message));
+        }
+        let wanted = match target.version {
+            Some(version) => format!("{}={version}", target.name),
+            None => target.name.to_owned(),
+        };
+        let literal =
+            databases.iter().find_map(|database| database.pkg(target.name).ok().filter(|package| target.fits(package)));
+        let found = literal.or_else(|| {
+            databases.iter().copied().collect::<alpm::AlpmListMut<&Db>>().list().find_satisfier(wanted.as_str())
+        });
+        let of_arch = |package: &&Package| target.arch.is_none_or(|arch| package.arch() == Some(arch));
+        if let Some(package) = found.filter(of_arch) {
+            return self.add(action.verb(), package, resolution);
+        }
+        if target.version.is_none() && target.arch.is_none() {
+            let members: Vec<&Package> = databases
+                .iter()
+                .filter_map(|database| database.group(target.name).ok())
+                .flat_map(|group| group.packages())
+                .collect();
+            if !members.is_empty() {
+                for package in members {
+                    if !handle.trans_add().into_iter().any(|added| added.name() == package.name()) {
+                        self.add(action.verb(), package, resolution)?;
+                    }
+                }
+                return Ok(());
+            }
+        }
+        let message = match (target.version, target.arch) {
+            (Some(version), _) => format!("no repository has version {version} of {}", target.name),
+            (None, Some(arch)) => format!("no repository has {} for {arch}", target.name),
+            (None, None) => format!("no package, group or provider is called {}", target.name),
+        };
+        Err(Failure::new(FailureKind::NotFound, message))
+    }
+
+    fn add(&self, verb: Verb, package: &Package, resolution: &mut Resolution) -> Result<(), Failure> {
+        let (handle, all) = (self.handle, self.wanted);
+        let name = package.name();
+        let installed = handle.localdb().pkg(name).ok();
+        match (verb, installed) {
+            (Verb::Upgrade, None) => {
+                let message = format!("{name} is not installed, so it cannot be upgraded; install it");
+                return Err(Failure::new(FailureKind::NotFound, message));
+            }
+            (Verb::Reinstall, None) => {
+                let message = format!("{name} is not installed, so it cannot be reinstalled; install it");
+                return Err(Failure::new(FailureKind::NotFound, message));
+            }
+            (Verb::Install | Verb::Upgrade, Some(installed))
+                if installed.version() == package.version()
+                    // An upgrade never takes an older one.
+                    || verb == Verb::Upgrade && installed.version() > package.version() =>
+            {
+                resolution.notes.push(format!("{name} is already the newest version ({}).", installed.version()));
+                let stays_dependency = all.dependencies.borrow().iter().any(|known| known == name);
+                if verb == Verb::Install && installed.reason() == PackageReason::Depend && !stays_dependency {
+                    resolution.items.push(marked(Change::MarkExplicit, installed));
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        if package.should_ignore() && !self.answers.agrees(Asks::Ignored, name.to_owned(), true) {
+            resolution.notes.push(format!("{name} is ignored by pacman's configuration and was left as it is"));
+            return Ok(());
+        }
+        if verb == Verb::Install {
+            all.asked_for.borrow_mut().push(name.to_owned());
+        }
+        match handle.trans_add_pkg(package) {
+            Ok(()) => {}
+            // The same one twice is no error of libalpm's.
+            Err(error) if error.error == AlpmError::TransDupTarget => {
+                let message = format!("{name} is asked for twice, from different repositories or in different versions");
                 return Err(Failure::new(FailureKind::InvalidArgument, message));
             }
-            Verb::InstallFile => {
-                if let Some(file) = files.next() {
-                    file::add(handle, action.target(), &file.path)?;
-                    wanted.asked_for.borrow_mut().push(file.name.clone());
-                }
+            Err(error) if error.error == AlpmError::PkgIgnored => {
+                let message = format!("{name} is ignored by pacman's configuration (IgnorePkg, IgnoreGroup)");
+                return Err(Failure::new(FailureKind::ResolutionFailed, message));
             }
-            Verb::Clean => resolution.items.extend(cache::items(settings)),
-            Verb::Repair => repair::mark(handle, system, wanted, resolution)?,
-            Verb::UpgradeAll | Verb::FullUpgrade | Verb::Autoremove => {}
+            Err(error) => return Err(internal(&format!("{name} cannot be added"), error.error)),
         }
-    }
-    if wanted.orphans {
-        let mut unreadable = 0;
-        let installed = Installed::read(handle.localdb(), &mut unreadable);
-        for package in installed.orphans() {
-            add_removal(handle, package)?;
+        if package.should_ignore() {
+            resolution.risks.push(Risk::ChangesHeld(name.to_owned()));
         }
+        Ok(())
     }
-    Ok(())
-}
-
-fn install(handle: &Alpm, action: &Action, all: &Wanted, resolution: &mut Resolution) -> Result<(), Failure> {
-    let target = Target::parse(action.target());
-    let databases: Vec<&Db> = handle
-        .syncdbs()
-        .into_iter()
-        .filter(|database| database.usage().unwrap_or(Usage::ALL).contains(Usage::INSTALL))
-        .filter(|database| target.repository.is_none_or(|repository| database.name() == repository))
-        .collect();
-    if let Some(repository) = target.repository
-        && databases.is_empty()
-    {
-        let known: Vec<&str> = handle.syncdbs().into_iter().map(Db::name).collect();
-        let message = format!("there is no repository {repository}; there are {}", known.join(", "));
-        return Err(Failure::new(FailureKind::NotFound, message));
-    }
-    let wanted = match target.version {
-        Some(version) => format!("{}={version}", target.name),
-        None => target.name.to_owned(),
-    };
-    let literal =
-        databases.iter().find_map(|database| database.pkg(target.name).ok().filter(|package| target.fits(package)));
-    let found = literal.or_else(|| {
-        databases.iter().copied().collect::<alpm::AlpmListMut<&Db>>().list().find_satisfier(wanted.as_str())
-    });
-    let of_arch = |package: &&Package| target.arch.is_none_or(|arch| package.arch() == Some(arch));
-    if let Some(package) = found.filter(of_arch) {
-        return add(handle, action.verb(), package, all, resolution);
-    }
-    if target.version.is_none() && target.arch.is_none() {
-        let members: Vec<&Package> = databases
-            .iter()
-            .filter_map(|database| database.group(target.name).ok())
-            .flat_map(|group| group.packages())
-            .collect();
-        if !members.is_empty() {
-            for package in members {
-                if !handle.trans_add().into_iter().any(|added| added.name() == package.name()) {
-                    add(handle, action.verb(), package, all, resolution)?;
-                }
-            }
-            return Ok(());
-        }
-    }
-    let message = match (target.version, target.arch) {
-        (Some(version), _) => format!("no repository has version {version} of {}", target.name),
-        (None, Some(arch)) => format!("no repository has {} for {arch}", target.name),
-        (None, None) => format!("no package, group or provider is called {}", target.name),
-    };
-    Err(Failure::new(FailureKind::NotFound, message))
-}
-
-fn add(handle: &Alpm, verb: Verb, package: &Package, all: &Wanted, resolution: &mut Resolution) -> Result<(), Failure> {
-    let name = package.name();
-    let installed = handle.localdb().pkg(name).ok();
-    match (verb, installed) {
-        (Verb::Upgrade, None) => {
-            let message = format!("{name} is not installed, so it cannot be upgraded; install it");
-            return Err(Failure::new(FailureKind::NotFound, message));
-        }
-        (Verb::Reinstall, None) => {
-            let message = format!("{name} is not installed, so it cannot be reinstalled; install it");
-            return Err(Failure::new(FailureKind::NotFound, message));
-        }
-        (Verb::Install | Verb::Upgrade, Some(installed))
-            if installed.version() == package.version()
-                // An upgrade never takes an older one.
-                || verb == Verb::Upgrade && installed.version() > package.version() =>
-        {
-            resolution.notes.push(format!("{name} is already the newest version ({}).", installed.version()));
-            let stays_dependency = all.dependencies.borrow().iter().any(|known| known == name);
-            if verb == Verb::Install && installed.reason() == PackageReason::Depend && !stays_dependency {
-                resolution.items.push(marked(Change::MarkExplicit, installed));
-            }
-            return Ok(());
-        }
-        _ => {}
-    }
-    if verb == Verb::Install {
-        all.asked_for.borrow_mut().push(name.to_owned());
-    }
-    match handle.trans_add_pkg(package) {
-        Ok(()) => {}
-        // The same one twice is no error of libalpm's.
-        Err(error) if error.error == AlpmError::TransDupTarget => {
-            let message = format!("{name} is asked for twice, from different repositories or in different versions");
-            return Err(Failure::new(FailureKind::InvalidArgument, message));
-        }
-        Err(error) if error.error == AlpmError::PkgIgnored => {
-            let message = format!("{name} is ignored by pacman's configuration (IgnorePkg, IgnoreGroup)");
-            return Err(Failure::new(FailureKind::ResolutionFailed, message));
-        }
-        Err(error) => return Err(internal(&format!("{name} cannot be added"), error.error)),
-    }
-    if package.should_ignore() {
-        resolution.risks.push(Risk::ChangesHeld(name.to_owned()));
-    }
-    Ok(())
 }
 
 fn remove(handle: &Alpm, action: &Action, resolution: &mut Resolution) -> Result<(), Failure> {
@@ -529,8 +541,23 @@ fn unresolved(error: &PrepareError<'_>, answers: &Answers) -> Failure {
     if told.is_none() || lines.is_empty() {
         lines.push(error.error().to_string());
     }
-    lines.extend(answers.notes());
+    lines.extend(answers.decisions().iter().filter_map(otherwise));
     Failure::new(FailureKind::ResolutionFailed, lines.join("\n"))
+}
+
+/// What another answer would do.
+fn otherwise(decision: &Decision) -> Option<String> {
+    let key = decision.key();
+    let does = match (decision.asks, decision.chosen.as_str()) {
+        (Asks::Conflict, NO) => {
+            let (_, installed) = decision.about.split_once(':')?;
+            format!("removes {installed}")
+        }
+        (Asks::Skip, NO) => format!("leaves out {}", decision.about),
+        (Asks::Ignored, NO) => return Some(format!("{key} was answered with no")),
+        _ => return None,
+    };
+    Some(format!("the answer yes to {key} {does}"))
 }
 
 /// Names the packages that are for none of the configured architectures.
