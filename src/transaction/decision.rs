@@ -185,7 +185,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_for_one_question_or_for_all_of_its_kind() {
-        let given = answers(&[("conflict", "yes"), ("conflict:a:b", "no"), ("provider:engine>=2", "engine-b")]).unwrap();
+        let given =
+            answers(&[("conflict", "yes"), ("conflict:a:b", "no"), ("provider:engine>=2", "engine-b")]).unwrap();
         assert_eq!(given.to(Asks::Conflict, "a:b"), Some("no"));
         assert_eq!(given.to(Asks::Conflict, "a:c"), Some("yes"));
         assert_eq!(given.to(Asks::Provider, "engine>=2"), Some("engine-b"));

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::decide::about;
 use super::super::output::format::{bytes, count, counted};
 use super::super::output::{BAD, Cell, DIM, GOOD, NAME, Output, Table, WARN};
+use super::decide::about;
 use crate::dbus::planned::{Planned, PlannedItem};
 use crate::transaction::{Action, Verb};
 

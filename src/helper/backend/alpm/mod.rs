@@ -31,6 +31,9 @@ use settings::Settings;
 /// What packages that no repository offers are labelled with.
 const LOCAL: &str = "local";
 
+/// What packages that are installed from the download cache are labelled with.
+const CACHE: &str = "cache";
+
 /// The libalpm backend.
 #[derive(Debug)]
 pub struct Pacman;

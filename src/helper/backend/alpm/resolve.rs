@@ -1,11 +1,12 @@
 //! Resolves actions as pacman would.
 
 use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 
 use alpm::{Alpm, Db, Error as AlpmError, Package, PackageReason, PrepareData, PrepareError, TransFlag, Usage};
 use omg::transaction::{
-    Action, Asks, Change, Decision, Failure, FailureKind, HeldBack, HoldReason, Item, NO, Plan, Request, Resolution, Risk,
-    Verb,
+    Action, Asks, Change, Decision, Failure, FailureKind, HeldBack, HoldReason, Item, NO, Plan, Request, Resolution,
+    Risk, Verb,
 };
 
 use tempfile::TempDir;
@@ -13,9 +14,10 @@ use tempfile::TempDir;
 use super::super::System;
 use super::super::package_files::PackageFiles;
 use super::answers::Answers;
-use super::relations::Installed;
+use super::file::Downloaded;
+use super::relations::{Installed, is_sound};
 use super::settings::Settings;
-use super::{LOCAL, cache, file, locks, repair, sound, sources};
+use super::{CACHE, LOCAL, cache, file, locks, repair, sound, sources};
 
 /// A request, prepared as a transaction of libalpm's.
 pub struct Resolved {
@@ -166,6 +168,8 @@ pub struct Wanted {
     pub asked_for: RefCell<Vec<String>>,
     /// Names of what is to be a dependency afterwards, whoever asks for it by name.
     pub dependencies: RefCell<Vec<String>>,
+    /// What was downloaded before and is installed from there.
+    downloaded: RefCell<Vec<Downloaded>>,
 }
 
 impl Wanted {
@@ -176,6 +180,8 @@ impl Wanted {
         flags.set(TransFlag::NO_SAVE, asks(Verb::Purge) && !asks(Verb::Remove));
         // As `pacman -Rs`: with what only the removed packages needed.
         flags.set(TransFlag::RECURSE, asks(Verb::Autoremove));
+        // As `pacman -Rc`: with what needs the removed packages.
+        flags.set(TransFlag::CASCADE, request.options.cascade && (asks(Verb::Remove) || asks(Verb::Purge)));
         flags.set(TransFlag::DOWNLOAD_ONLY, request.options.download_only);
         let marks = request.actions.iter().filter(|action| action.verb() == Verb::MarkDependency);
         Self {
@@ -183,6 +189,7 @@ impl Wanted {
             upgrade: asks(Verb::UpgradeAll) || asks(Verb::FullUpgrade),
             orphans: asks(Verb::Autoremove) && !asks(Verb::Remove) && !asks(Verb::Purge),
             asked_for: RefCell::default(),
+            downloaded: RefCell::default(),
             dependencies: RefCell::new(marks.map(|action| Target::parse(action.target()).name.to_owned()).collect()),
         }
     }
@@ -314,12 +321,67 @@ impl Marking<'_> {
                 return Ok(());
             }
         }
+        if action.verb() == Verb::Install
+            && target.repository.is_none()
+            && let Some(version) = target.version
+        {
+            return self.downloaded(&target, version, resolution);
+        }
         let message = match (target.version, target.arch) {
             (Some(version), _) => format!("no repository has version {version} of {}", target.name),
             (None, Some(arch)) => format!("no repository has {} for {arch}", target.name),
             (None, None) => format!("no package, group or provider is called {}", target.name),
         };
         Err(Failure::new(FailureKind::NotFound, message))
+    }
+
+    /// Adds a version that only the download cache has.
+    fn downloaded(&self, target: &Target<'_>, version: &str, resolution: &mut Resolution) -> Result<(), Failure> {
+        let name = target.name;
+        if let Ok(installed) = self.handle.localdb().pkg(name)
+            && installed.version().as_str() == version
+        {
+            resolution.notes.push(format!("{name} is at version {version} already."));
+            return Ok(());
+        }
+        let all = cache::of_name(self.settings, name);
+        let fits = |cached: &&cache::Cached| {
+            let without_release = cached.version.rsplit_once('-').map(|(version, _)| version);
+            (cached.version == version || without_release == Some(version))
+                && target.arch.is_none_or(|arch| cached.arch == arch)
+        };
+        let Some(found) = all.iter().find(fits) else {
+            let mut message = format!("no repository has version {version} of {name}");
+            if !all.is_empty() {
+                let versions: Vec<&str> = all.iter().map(|cached| cached.version.as_str()).collect();
+                message.push_str(&format!("; in the download cache: {}", versions.join(", ")));
+            }
+            return Err(Failure::new(FailureKind::NotFound, message));
+        };
+        if self.is_left_alone(
+            name,
+            self.handle.localdb().pkg(name).is_ok_and(|package| package.should_ignore()),
+            resolution,
+        ) {
+            return Ok(());
+        }
+        let downloaded = file::add_downloaded(self.handle, name, &found.version, &found.path)?;
+        self.wanted.asked_for.borrow_mut().push(name.to_owned());
+        self.wanted.downloaded.borrow_mut().push(downloaded);
+        Ok(())
+    }
+
+    /// Whether a package that the configuration says to leave alone is left alone, as somebody decides.
+    fn is_left_alone(&self, name: &str, ignored: bool, resolution: &mut Resolution) -> bool {
+        if !ignored {
+            return false;
+        }
+        if self.answers.agrees(Asks::Ignored, name.to_owned(), true) {
+            resolution.risks.push(Risk::ChangesHeld(name.to_owned()));
+            return false;
+        }
+        resolution.notes.push(format!("{name} is ignored by pacman's configuration and was left as it is"));
+        true
     }
 
     fn add(&self, verb: Verb, package: &Package, resolution: &mut Resolution) -> Result<(), Failure> {
@@ -349,8 +411,7 @@ impl Marking<'_> {
             }
             _ => {}
         }
-        if package.should_ignore() && !self.answers.agrees(Asks::Ignored, name.to_owned(), true) {
-            resolution.notes.push(format!("{name} is ignored by pacman's configuration and was left as it is"));
+        if self.is_left_alone(name, package.should_ignore(), resolution) {
             return Ok(());
         }
         if verb == Verb::Install {
@@ -360,7 +421,8 @@ impl Marking<'_> {
             Ok(()) => {}
             // The same one twice is no error of libalpm's.
             Err(error) if error.error == AlpmError::TransDupTarget => {
-                let message = format!("{name} is asked for twice, from different repositories or in different versions");
+                let message =
+                    format!("{name} is asked for twice, from different repositories or in different versions");
                 return Err(Failure::new(FailureKind::InvalidArgument, message));
             }
             Err(error) if error.error == AlpmError::PkgIgnored => {
@@ -368,9 +430,6 @@ impl Marking<'_> {
                 return Err(Failure::new(FailureKind::ResolutionFailed, message));
             }
             Err(error) => return Err(internal(&format!("{name} cannot be added"), error.error)),
-        }
-        if package.should_ignore() {
-            resolution.risks.push(Risk::ChangesHeld(name.to_owned()));
         }
         Ok(())
     }
@@ -477,7 +536,14 @@ fn items(handle: &Alpm, settings: &Settings, files: &PackageFiles, wanted: &Want
         added.download = u64::try_from(package.download_size()).unwrap_or(0);
         added.repository = package.db().map_or(LOCAL, Db::name).to_owned();
         package.sha256sum().unwrap_or_default().clone_into(&mut added.sha256);
-        if package.db().is_none() {
+        let downloaded = wanted.downloaded.borrow();
+        if let Some(downloaded) = downloaded.iter().find(|known| package.db().is_none() && known.name == added.name) {
+            CACHE.clone_into(&mut added.repository);
+            downloaded.sha256.clone_into(&mut added.sha256);
+            if !downloaded.trusted {
+                resolution.risks.push(Risk::Untrusted(added.name.clone()));
+            }
+        } else if package.db().is_none() {
             if let Some(file) = files.files.iter().find(|file| file.name == added.name) {
                 file.sha256.clone_into(&mut added.sha256);
             }
@@ -485,6 +551,7 @@ fn items(handle: &Alpm, settings: &Settings, files: &PackageFiles, wanted: &Want
         }
         resolution.items.push(added);
     }
+    resolution.unneeded = unneeded(handle, &resolution.items);
     let behind = behind(handle);
     if wanted.upgrade {
         resolution.held_back = behind.into_iter().filter(|held| !changes(resolution, &held.name)).collect();
@@ -498,6 +565,26 @@ fn items(handle: &Alpm, settings: &Settings, files: &PackageFiles, wanted: &Want
             ));
         }
     }
+}
+
+/// What `autoremove` would remove once the transaction is through.
+fn unneeded(handle: &Alpm, items: &[Item]) -> Vec<String> {
+    let (adds, removes) = (handle.trans_add(), handle.trans_remove());
+    let changed: HashSet<&str> = adds.into_iter().chain(removes).map(|package| package.name()).collect();
+    let stay = handle.localdb().pkgs().into_iter();
+    // One that cannot be read is no reason to leave anything out.
+    let stay = stay.filter(|package| sound(|| package.name()).is_some_and(|name| !changed.contains(name)));
+    let stay = stay.filter(|package| sound(|| is_sound(package)).is_some());
+    let later: Vec<&Package> = stay.chain(adds).collect();
+    let reasons: HashMap<&str, bool> = items
+        .iter()
+        .filter(|item| !matches!(item.change, Change::Remove | Change::Purge | Change::Clean))
+        .map(|item| (item.name.as_str(), item.explicit))
+        .collect();
+    Installed::of(later).unneeded(|package| match reasons.get(package.name()) {
+        Some(explicit) => *explicit,
+        None => package.reason() == PackageReason::Explicit,
+    })
 }
 
 fn changes(resolution: &Resolution, name: &str) -> bool {
