@@ -91,7 +91,8 @@ fn an_upgrade_replaces_keeps_what_is_ignored_and_changed_files() {
     let shown = plan(&machine, &wanted).unwrap();
     let held: Vec<_> = shown.held_back.iter().map(|held| (held.name.as_str(), held.reason)).collect();
     assert_eq!(held, [("kept", HoldReason::Held)]);
-    assert!(shown.notes.iter().any(|note| note == "extra/new takes the place of old"), "{:?}", shown.notes);
+    let decided: Vec<_> = shown.decisions.iter().map(|decision| (decision.key(), decision.chosen.as_str())).collect();
+    assert_eq!(decided, [("replace:old:extra/new".to_owned(), "yes")]);
     let ran = Running::start(&machine, &wanted).finish();
     let found = done(ran.succeeded());
     for change in [
@@ -166,7 +167,8 @@ fn providers_groups_repositories_and_marks_are_libalpms() {
     let machine = machine();
     let shown = plan(&machine, &request(&[(Verb::Install, "needs-engine")], &keep())).unwrap();
     assert!(shown.items.iter().any(|item| item.name == "engine-a" && !item.explicit), "{shown:?}");
-    assert_eq!(shown.notes, ["engine is provided by engine-a; install engine-b by name to have that instead"]);
+    assert_eq!(shown.decisions[0].key(), "provider:engine");
+    assert_eq!(shown.decisions[0].choices, ["engine-a", "engine-b"]);
     let chosen = plan(&machine, &request(&[(Verb::Install, "needs-engine"), (Verb::Install, "engine-b")], &keep()));
     assert!(!chosen.unwrap().items.iter().any(|item| item.name == "engine-a"));
     let ran = commit(&machine, &[(Verb::Install, "bunch"), (Verb::Install, "extra/p1")], &keep());

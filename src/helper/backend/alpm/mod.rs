@@ -7,6 +7,7 @@ mod cache;
 mod commit;
 mod file;
 mod locks;
+mod mark;
 mod record;
 mod relations;
 mod repair;
