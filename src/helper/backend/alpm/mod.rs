@@ -14,6 +14,7 @@ mod repair;
 mod resolve;
 mod settings;
 mod sources;
+mod xfer;
 
 use std::collections::BTreeMap;
 use std::io;
