@@ -30,6 +30,7 @@ fn everything() -> CannedPlan {
         unneeded: vec!["libold".into(), "libolder".into()],
         risks: vec!["downgrades:git".into()],
         notes: vec!["selecting 'ripgrep' instead of 'rg'".into()],
+        ..CannedPlan::default()
     }
 }
 
@@ -196,7 +197,7 @@ fn json_is_the_plan_what_happens_and_the_result() {
             "items": [{"change": "install", "name": "ripgrep", "arch": "all", "from": "", "to": "13.0",
                        "repository": "bookworm/main", "download": 2048, "delta": 8192}],
             "held_back": [], "unneeded": [], "download_size": 2048, "installed_size_delta": 8192, "risks": [],
-            "notes": [],
+            "notes": [], "decisions": [],
         }})
     );
     assert_eq!(lines[1], json!({"event": "phase", "phase": "fetching", "cancellable": true}));
@@ -468,6 +469,7 @@ fn nothing_hostile_in_a_plan_reaches_the_terminal() {
         unneeded: vec!["u\u{1b}".into()],
         risks: vec!["untrusted:a\u{1b}".into()],
         notes: vec!["note\u{1b}]0;t\u{7}".into()],
+        decisions: vec![("why\u{1b}".into(), "d\u{7}".into(), vec!["a".into()], "a".into(), "c\u{9b}".into())],
     };
     let scene = Scene::new(plan, "");
     let piped = scene.told(&["install", "a", "--dry-run"]).1;
@@ -482,6 +484,36 @@ fn nothing_hostile_in_a_plan_reaches_the_terminal() {
     let (code, _, error) = scene.told(&["install", "a", "-y"]);
     assert_eq!(code, 2);
     assert!(error.contains("untrusted (a\\u{1b})"), "{error}");
+}
+
+#[test]
+fn a_conflict_is_asked_about_on_a_terminal_and_only_a_yes_plans_with_it() {
+    let conflict = |choice: &str| {
+        let choices = vec!["yes".to_owned(), "no".to_owned()];
+        ("conflict".to_owned(), "rival:p2".to_owned(), choices, "no".to_owned(), choice.to_owned())
+    };
+    let plan = CannedPlan { decisions: vec![conflict("yes")], ..installs("rival") };
+    let scene = Scene::new(plan.clone(), "");
+    let mut terminal = scene.on_terminal(&["install", "rival"]);
+    terminal.wait_for("rival conflicts with p2, which is installed; remove p2? [y/N] ").enter("y");
+    terminal.wait_for("Go on? [Y/n] ").enter("n");
+    terminal.end();
+    let answers = scene.canned.seen().options.iter().find(|(key, _)| key == "answers").map(|(_, value)| value.clone());
+    assert!(answers.as_ref().is_some_and(|answers| answers.contains("conflict")), "{answers:?}");
+    let scene = Scene::new(plan, "");
+    let mut terminal = scene.on_terminal(&["install", "rival"]);
+    terminal.wait_for("remove p2? [y/N] ").enter("");
+    let (_, text) = terminal.end();
+    assert!(!text.contains("Go on?"), "{text}");
+    // Nobody is asked without one, and -y takes the default.
+    let (code, _, error) = scene.told(&["install", "rival", "--dry-run"]);
+    assert_eq!((code, error.as_str()), (2, "omg: rival and p2 conflict\n"));
+    let (code, text, _) = scene.told(&["install", "rival", "--dry-run", "--answer", "conflict:rival:p2=yes"]);
+    assert_eq!(code, 0);
+    assert!(text.contains("decision\tconflict:rival:p2\tyes\tno\tyes,no\n"), "{text}");
+    let (code, _, error) = scene.told(&["install", "rival", "--answer", "root=yes"]);
+    assert_eq!(code, 2);
+    assert!(error.contains("is no question"), "{error}");
 }
 
 #[test]

@@ -91,7 +91,8 @@ fn an_upgrade_replaces_keeps_what_is_ignored_and_changed_files() {
     let shown = plan(&machine, &wanted).unwrap();
     let held: Vec<_> = shown.held_back.iter().map(|held| (held.name.as_str(), held.reason)).collect();
     assert_eq!(held, [("kept", HoldReason::Held)]);
-    assert!(shown.notes.iter().any(|note| note == "extra/new takes the place of old"), "{:?}", shown.notes);
+    let decided: Vec<_> = shown.decisions.iter().map(|decision| (decision.key(), decision.chosen.as_str())).collect();
+    assert_eq!(decided, [("replace:old:extra/new".to_owned(), "yes")]);
     let ran = Running::start(&machine, &wanted).finish();
     let found = done(ran.succeeded());
     for change in [
@@ -166,7 +167,8 @@ fn providers_groups_repositories_and_marks_are_libalpms() {
     let machine = machine();
     let shown = plan(&machine, &request(&[(Verb::Install, "needs-engine")], &keep())).unwrap();
     assert!(shown.items.iter().any(|item| item.name == "engine-a" && !item.explicit), "{shown:?}");
-    assert_eq!(shown.notes, ["engine is provided by engine-a; install engine-b by name to have that instead"]);
+    assert_eq!(shown.decisions[0].key(), "provider:engine");
+    assert_eq!(shown.decisions[0].choices, ["engine-a", "engine-b"]);
     let chosen = plan(&machine, &request(&[(Verb::Install, "needs-engine"), (Verb::Install, "engine-b")], &keep()));
     assert!(!chosen.unwrap().items.iter().any(|item| item.name == "engine-a"));
     let ran = commit(&machine, &[(Verb::Install, "bunch"), (Verb::Install, "extra/p1")], &keep());
@@ -295,9 +297,43 @@ fn nothing_is_told_as_done_that_was_not() {
     machine.run("sh", &["-c", "rm /var/lib/pacman/sync/extra.db"]);
     let failure = plan(&machine, &request(&[(Verb::UpgradeAll, "")], &keep())).unwrap_err();
     assert!(failure.message.contains("the database of extra cannot be used"), "{failure}");
-    machine.run("sed", &["-i", "1a XferCommand = /usr/bin/false %o %u", "/etc/pacman.conf"]);
+}
+
+#[test]
+fn a_command_of_the_administrators_fetches_as_it_does_for_pacman() {
+    let machine = machine();
+    machine.write(
+        "/usr/local/bin/fetch",
+        "#!/bin/sh\necho \"$PWD $1 ${2##*/}\" >>/var/log/fetched\nexec cp \"${2#file://}\" \"$1\"\n",
+    );
+    machine.run("chmod", &["755", "/usr/local/bin/fetch"]);
+    machine.run("sed", &["-i", "1a XferCommand = /usr/local/bin/fetch '%o' \"%u\"", "/etc/pacman.conf"]);
+    let fetched = |take: &dyn Fn()| {
+        machine.run("sh", &["-c", "rm -rf /var/log/fetched /var/lib/pacman/sync /var/cache/pacman/pkg/*"]);
+        take();
+        let mut lines: Vec<String> = machine.read("/var/log/fetched").lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    let ours = fetched(&|| {
+        refresh(&machine);
+        commit(&machine, &[(Verb::Install, "p9")], &keep()).succeeded();
+    });
+    assert_eq!(version_of(&machine, "p9"), "p9 2-1");
+    machine.run("pacman", &["-Rs", "--noconfirm", "p9"]);
+    let theirs = fetched(&|| {
+        machine.run("pacman", &["-Sy", "--noconfirm", "p9"]);
+    });
+    // The folder that libalpm fetches into has a name of its own each time.
+    let plain =
+        |lines: &[String]| lines.iter().map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(plain(&ours), plain(&theirs), "{ours:?} {theirs:?}");
+    assert!(ours.iter().any(|line| line.ends_with("core.db")) && ours[0].contains(".part "), "{ours:?}");
+    machine.write("/usr/local/bin/fetch", "#!/bin/sh\nexit 1\n");
+    machine.run("sh", &["-c", "rm -rf /var/lib/pacman/sync"]);
     let refused = machine.try_run(HELPER, &["refresh"]);
-    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stdout).contains("XferCommand"));
+    assert!(!refused.status.success(), "{}", String::from_utf8_lossy(&refused.stdout));
+    assert!(!machine.exists("/var/lib/pacman/db.lck"));
 }
 
 #[test]

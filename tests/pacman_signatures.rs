@@ -10,9 +10,15 @@ mod debian_root;
 #[path = "support/pacman_root.rs"]
 mod pacman_root;
 
-use commits::{HELPER, Running, of_files, plan, planned};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use commits::{HELPER, Running, of_files, plan, planned, request};
 use debian_root::Machine;
-use omg::transaction::{FailureKind, Options, Outcome, Request, Risk, Verb};
+use omg::transaction::{Event, FailureKind, Options, Outcome, Privilege, QuestionKind, Reply, Request, Risk, Verb};
 use pacman_root::{configure, package, publish};
 
 /// As pacman.conf(5) has them.
@@ -135,4 +141,124 @@ fn a_package_file_is_untrusted_and_checked_as_pacman_checks_it() {
     set_level(&machine, "Never");
     let failure = plan(&machine, &of_files(&[("x.pkg.tar", &nonsense)])).unwrap_err();
     assert_eq!(failure.kind, FailureKind::InvalidArgument, "{failure}");
+}
+
+#[test]
+fn a_cached_version_is_checked_as_the_repository_of_its_name_asks() {
+    let machine = world();
+    let level = "PackageRequired DatabaseNever";
+    set_level(&machine, level);
+    machine.run("pacman", &["-Sy", "--noconfirm", "valid"]);
+    publish(&machine, "test", &[package("valid", "2-1")]);
+    machine.run(
+        "sh",
+        &["-c", "cd /srv/test && gpg --homedir /root/known --batch --quiet --detach-sign valid-2-1-any.pkg.tar"],
+    );
+    machine.run("pacman", &["-Sy", "--noconfirm", "valid"]);
+    let wanted = request(&[(Verb::Install, "valid=1-1")], &Options::default());
+    let shown = plan(&machine, &wanted).unwrap();
+    // A trusted key vouches for it.
+    assert_eq!(shown.risks, [Risk::Downgrades("valid".to_owned())]);
+    let ran = Running::start(&machine, &Request { digest: Some(shown.digest), ..wanted.clone() }).finish();
+    assert_eq!(ran.succeeded().items.len(), 1);
+    assert_eq!(version_of(&machine, "valid"), "valid 1-1\n");
+    machine.run("pacman", &["-S", "--noconfirm", "valid"]);
+    let cached = "/var/cache/pacman/pkg/valid-1-1-any.pkg.tar";
+    machine.run("sh", &["-c", &format!("mv {cached}.sig /root/kept.sig")]);
+    let failure = plan(&machine, &wanted).unwrap_err();
+    assert!(failure.kind == FailureKind::Untrusted && failure.message.contains(", which SigLevel in"), "{failure}");
+    machine.run("cp", &["/srv/test/valid-2-1-any.pkg.tar.sig", &format!("{cached}.sig")]);
+    assert_eq!(plan(&machine, &wanted).unwrap_err().kind, FailureKind::Untrusted, "another's signature");
+    // As pacman asks for it where no repository has the name.
+    configure(&machine, "SigLevel = PackageRequired DatabaseNever\nLocalFileSigLevel = Optional", &[]);
+    machine.run("rm", &[&format!("{cached}.sig")]);
+    let shown = plan(&machine, &wanted).unwrap();
+    assert_eq!(shown.risks, [Risk::Downgrades("valid".to_owned()), Risk::Untrusted("valid".to_owned())]);
+}
+
+/// A key server on the loopback interface that has one key.
+struct KeyServer {
+    port: u16,
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl KeyServer {
+    fn new(key: String) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let over = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&over);
+        let thread = std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                let mut reader = BufReader::new(&stream);
+                let mut asked = String::new();
+                let _ = reader.read_line(&mut asked);
+                let mut line = String::new();
+                while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+                    line.clear();
+                }
+                let (status, body) =
+                    if asked.contains("op=get") { ("200 OK", key.as_str()) } else { ("404 Not Found", "") };
+                let length = body.len();
+                let _ = write!(
+                    &stream,
+                    "HTTP/1.0 {status}\r\nContent-Type: application/pgp-keys\r\nContent-Length: {length}\r\n\r\n{body}"
+                );
+            }
+        });
+        Self { port, over, thread: Some(thread) }
+    }
+}
+
+impl Drop for KeyServer {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+#[test]
+fn an_unknown_key_is_imported_when_the_one_who_asked_says_so() {
+    let machine = world();
+    let server = KeyServer::new(machine.run("gpg", &["--homedir", "/root/other", "--armor", "--export"]));
+    // libalpm imports only into the older kind of keyring, which pacman-key makes.
+    let keyring = format!(
+        "set -e; cd /etc/pacman.d/gnupg
+        gpg --homedir /root/known --export >/root/known.gpg
+        rm -f pubring.kbx pubring.kbx~; : >pubring.gpg
+        gpg --homedir . --batch --quiet --import /root/known.gpg
+        test ! -e pubring.kbx
+        echo 'keyserver hkp://127.0.0.1:{0}' | tee dirmngr.conf >gpg.conf",
+        server.port
+    );
+    machine.run("sh", &["-c", &keyring]);
+    set_level(&machine, "PackageRequired PackageTrustAll DatabaseNever");
+    assert!(machine.try_run(HELPER, &["refresh"]).status.success());
+    let wanted = planned(&machine, &[(Verb::Install, "unknown")], &Options::default());
+    for (choice, taken) in [("refuse", false), ("import", true)] {
+        let mut running = Running::start_supervised(&machine, &wanted);
+        let Event::Resolved { privileges } = running.until(|event| matches!(event, Event::Resolved { .. })) else {
+            panic!("it was waited for")
+        };
+        assert!(!privileges.contains(&Privilege::ImportKey), "no plan takes it");
+        running.reply(&Reply::Proceed);
+        let Event::Question(question) = running.until(|event| matches!(event, Event::Question(_))) else {
+            panic!("it was waited for")
+        };
+        let QuestionKind::Key { fingerprint, owner } = &question.kind else { panic!("{question:?}") };
+        assert!(fingerprint.len() >= 16 && owner.contains("other@example.org"), "{question:?}");
+        assert_eq!(question.choices, ["refuse", "import"]);
+        running.reply(&Reply::Answer { id: question.id, choice: choice.to_owned() });
+        let ran = running.finish();
+        assert_eq!(matches!(ran.outcome, Some(Outcome::Succeeded(_))), taken, "{choice}: {ran:?}");
+        let known = machine.run("gpg", &["--homedir", "/etc/pacman.d/gnupg", "--list-keys"]);
+        assert_eq!(known.contains("other@example.org"), taken, "{choice}: {known}");
+        assert_eq!(version_of(&machine, "unknown"), if taken { "unknown 1-1\n" } else { "" });
+    }
+    machine.run("gpgconf", &["--homedir", "/etc/pacman.d/gnupg", "--kill", "all"]);
 }

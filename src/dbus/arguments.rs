@@ -8,7 +8,7 @@ use zbus::{OwnedVariant, Variant};
 
 use super::error::Error;
 use crate::package::{ListQuery, PackageRow, SearchMode, SearchQuery};
-use crate::transaction::{self, Action, Conffiles, InvalidAction, MAX_ACTIONS, Verb};
+use crate::transaction::{self, Action, Answers, Conffiles, InvalidAction, MAX_ACTIONS, Verb};
 
 /// Options and queries, as they arrive.
 pub type Options = HashMap<String, OwnedVariant>;
@@ -118,7 +118,24 @@ pub fn plan_options(options: &Options) -> Result<transaction::Options, Error> {
         conffiles,
         wait: boolean(options, "wait")?.unwrap_or(false),
         download_only: boolean(options, "download-only")?.unwrap_or(false),
+        cascade: boolean(options, "cascade")?.unwrap_or(false),
+        answers: answers(options)?,
     })
+}
+
+/// Answers to what the package system asks while it plans.
+///
+/// # Errors
+/// As [`search_query`].
+pub fn answers(options: &Options) -> Result<Answers, Error> {
+    let Some(given) = options.get("answers") else { return Ok(Answers::default()) };
+    let refused = || Error::InvalidArgument(format!("answers: expected a{{ss}}, got {}", given.value_signature()));
+    if given.value_signature() != "a{ss}" {
+        return Err(refused());
+    }
+    let given: HashMap<String, String> =
+        given.try_clone().ok().and_then(|given| HashMap::try_from(given).ok()).ok_or_else(refused)?;
+    Answers::new(given).map_err(|error| Error::InvalidArgument(error.to_string()))
 }
 
 /// The package files of a plan: as many as there are actions that want one.

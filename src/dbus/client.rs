@@ -1,5 +1,6 @@
 //! The client side: finds the daemon, calls it, and says what went wrong.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -441,7 +442,7 @@ fn cannot_be_started(error: &zbus::Error) -> bool {
 }
 
 /// The options of a plan and its commit.
-pub(super) fn plan_options<'a>(options: &transaction::Options, files: &'a [File]) -> Options<'a> {
+pub(super) fn plan_options<'a>(options: &'a transaction::Options, files: &'a [File]) -> Options<'a> {
     let mut wire = Options::new();
     if let Some(recommends) = options.recommends {
         wire.insert("recommends", recommends.into());
@@ -449,6 +450,13 @@ pub(super) fn plan_options<'a>(options: &transaction::Options, files: &'a [File]
     wire.insert("conffiles", options.conffiles.as_str().into());
     wire.insert("wait", options.wait.into());
     wire.insert("download-only", options.download_only.into());
+    if options.cascade {
+        wire.insert("cascade", true.into());
+    }
+    if !options.answers.is_empty() {
+        let answers: HashMap<&str, &str> = options.answers.iter().collect();
+        wire.insert("answers", answers.into());
+    }
     if !files.is_empty() {
         let files: Vec<zbus::Fd<'_>> = files.iter().map(|file| file.as_fd().into()).collect();
         wire.insert("files", files.into());

@@ -361,9 +361,9 @@ impl Manager {
     ///
     /// Verbs: install, reinstall, upgrade, remove, purge, hold, unhold, mark-explicit, mark-dependency with NAME,
     /// NAME:ARCH, NAME=VERSION or NAME/RELEASE; install-file with a file's name; upgrade-all, full-upgrade, autoremove,
-    /// clean, repair with "". Options: recommends b, conffiles s (keep, replace, ask), wait b, download-only b, files ah
-    /// (one for each install-file). The plan is closed by Close, a minute after its owner left the bus, or after ten
-    /// minutes.
+    /// clean, repair with "". Options: recommends b, conffiles s (keep, replace, ask), wait b, download-only b,
+    /// cascade b (remove also what needs what is removed), answers a{ss} (see Decisions of the plan), files ah (one for
+    /// each install-file). The plan is closed by Close, a minute after its owner left the bus, or after ten minutes.
     #[zbus(out_args("plan"))]
     async fn plan(
         &self,

@@ -32,6 +32,9 @@ pub const MAX_ORPHANS: usize = 16;
 /// change, name, arch, from, to, repository, bytes to download, change of installed bytes.
 type Item = (&'static str, String, String, String, String, String, u64, i64);
 
+/// question, about, choices, default, choice.
+type Decision = (&'static str, String, Vec<String>, String, String);
+
 /// name, arch, from, to, reason.
 type HeldBack = (String, String, String, String, &'static str);
 
@@ -269,5 +272,19 @@ impl ServedPlan {
     #[zbus(property(emits_changed_signal = "const"))]
     fn notes(&self) -> Vec<String> {
         self.plan.notes.clone()
+    }
+
+    /// What the package system asked while it resolved, and how it was decided: (question, about, choices, default, choice).
+    /// Another choice is made by a plan of the same actions with the option answers, under the key QUESTION:ABOUT. Questions:
+    /// conflict (about WANTED:INSTALLED, whether the installed one is removed), replace (INSTALLED:REPOSITORY/NEW), ignored
+    /// (a name), skip (names, joined by commas), each with the choices yes and no, and provider (what is wanted; the choices
+    /// are packages).
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn decisions(&self) -> Vec<Decision> {
+        let row = |decision: &crate::transaction::Decision| {
+            let decision = decision.clone();
+            (decision.asks.as_str(), decision.about, decision.choices, decision.default, decision.chosen)
+        };
+        self.plan.decisions.iter().map(row).collect()
     }
 }

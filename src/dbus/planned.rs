@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::names::PLAN_PREFIX;
-use crate::transaction::{Action, Actor, HistoryEntry, HistoryItem, Item, Plan};
+use crate::transaction::{Action, Actor, HistoryEntry, HistoryItem, Item, Plan, decision};
 
 /// One package's part in a plan: a row of `Items`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,24 @@ pub struct HeldBackItem {
     pub reason: String,
 }
 
+/// A question and how it was decided: a row of `Decisions`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecisionItem {
+    /// The word of [`crate::transaction::Asks`], or of a later version.
+    pub question: String,
+    pub about: String,
+    pub choices: Vec<String>,
+    pub default: String,
+    pub choice: String,
+}
+
+impl DecisionItem {
+    /// What an answer calls it.
+    pub fn key(&self) -> String {
+        decision::key(&self.question, &self.about)
+    }
+}
+
 /// The properties of `org.omg.Plan1`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all(deserialize = "PascalCase", serialize = "snake_case"))]
@@ -67,6 +85,8 @@ pub struct Planned {
     pub risks: Vec<String>,
     /// What the package system said while it resolved.
     pub notes: Vec<String>,
+    /// What it asked, and how that was decided.
+    pub decisions: Vec<DecisionItem>,
 }
 
 impl From<Plan> for Planned {
@@ -79,6 +99,13 @@ impl From<Plan> for Planned {
             to: held.to,
             reason: held.reason.as_str().to_owned(),
         });
+        let decisions = plan.decisions.into_iter().map(|decision| DecisionItem {
+            question: decision.asks.as_str().to_owned(),
+            about: decision.about,
+            choices: decision.choices,
+            default: decision.default,
+            choice: decision.chosen,
+        });
         Self {
             digest: plan.digest.to_string(),
             items: plan.items.iter().map(PlannedItem::from).collect(),
@@ -88,6 +115,7 @@ impl From<Plan> for Planned {
             installed_size_delta,
             risks: plan.risks.iter().map(ToString::to_string).collect(),
             notes: plan.notes,
+            decisions: decisions.collect(),
         }
     }
 }

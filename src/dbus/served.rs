@@ -17,11 +17,12 @@ use super::plan::ServedPlan;
 
 /// C++ types for `qdbusxml2cpp`, which asks for one wherever Qt has none of its own for the D-Bus type. Those that begin
 /// with `Omg` are for clients to define, with the fields that the member's documentation names.
-const QT_TYPES: [(&str, &str); 11] = [
+const QT_TYPES: [(&str, &str); 12] = [
     ("a(ss)", "OmgActions"),
     ("a(tttusa(ss)sa(ssssssb)s)", "OmgTransactions"),
     ("a(sssssstx)", "OmgPlanItems"),
     ("a(sssss)", "OmgHeldBackUpgrades"),
+    ("a(ssasss)", "OmgDecisions"),
     ("a{sv}", "QVariantMap"),
     ("aa{sv}", "QList&lt;QVariantMap&gt;"),
     ("a(sssssut)", "OmgPackageRows"),

@@ -12,7 +12,7 @@ use zbus::connection::Builder;
 use zbus::fdo::DBusProxy;
 use zbus::message::Type;
 use zbus::names::{BusName, OwnedUniqueName};
-use zbus::proxy::CacheProperties;
+use zbus::proxy::{CacheProperties, MethodFlags};
 use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath, OwnedVariant};
 
 use super::client::{ClientError, plan_options};
@@ -212,7 +212,10 @@ impl Job {
             Reply::Proceed => {}
             Reply::Cancel => self.proxy.inner().call_noreply("Cancel", &()).await?,
             Reply::Answer { id, choice } => {
-                self.proxy.inner().call_noreply("Answer", &(*id, choice.as_str())).await?;
+                // An answer may take a consent of its own.
+                let flags = MethodFlags::NO_REPLY_EXPECTED | MethodFlags::ALLOW_INTERACTIVE_AUTH;
+                let _: Option<()> =
+                    self.proxy.inner().call_with_flags("Answer", flags, &(*id, choice.as_str())).await?;
             }
         }
         Ok(())

@@ -61,6 +61,8 @@ pub enum Privilege {
     Manage,
     /// Install what no trusted repository vouches for.
     InstallUntrusted,
+    /// Trust one more signing key. No plan takes it: it is asked for by the answer that imports a key.
+    ImportKey,
 }
 
 /// A verb and what it is about.
@@ -159,8 +161,15 @@ impl FromStr for Verb {
 }
 
 impl Privilege {
-    pub const ALL: [Self; 6] =
-        [Self::Refresh, Self::Upgrade, Self::Install, Self::Remove, Self::Manage, Self::InstallUntrusted];
+    pub const ALL: [Self; 7] = [
+        Self::Refresh,
+        Self::Upgrade,
+        Self::Install,
+        Self::Remove,
+        Self::Manage,
+        Self::InstallUntrusted,
+        Self::ImportKey,
+    ];
 
     /// The polkit action's identifier.
     pub fn action_id(self) -> &'static str {
@@ -171,6 +180,7 @@ impl Privilege {
             Self::Remove => "org.omg.transaction.remove",
             Self::Manage => "org.omg.transaction.manage",
             Self::InstallUntrusted => "org.omg.transaction.install-untrusted",
+            Self::ImportKey => "org.omg.transaction.import-key",
         }
     }
 }

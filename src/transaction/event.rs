@@ -56,6 +56,12 @@ pub enum QuestionKind {
     Key { fingerprint: String, owner: String },
 }
 
+/// The choice that does not import a key.
+pub const REFUSE: &str = "refuse";
+
+/// The choice that imports a key.
+pub const IMPORT: &str = "import";
+
 /// Something that only the owner of the job can decide.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {

@@ -5,6 +5,7 @@
 //! named by its [`Digest`]; whoever commits resolves the same actions again and refuses when the digest differs.
 
 mod action;
+pub mod decision;
 mod digest;
 mod download;
 mod event;
@@ -15,10 +16,12 @@ mod state;
 mod wire;
 
 pub use action::{Action, InvalidAction, MAX_ACTIONS, MAX_TARGET_BYTES, Privilege, Verb};
+pub use decision::{Answers, Asks, Decision, InvalidAnswer, NO, YES};
 pub use digest::{Digest, InvalidDigest};
 pub use download::{Archive, Download};
 pub use event::{
-    Applied, Event, Failure, FailureKind, ItemState, Level, Outcome, Phase, Question, QuestionKind, Reply, Restart,
+    Applied, Event, Failure, FailureKind, IMPORT, ItemState, Level, Outcome, Phase, Question, QuestionKind, REFUSE,
+    Reply, Restart,
 };
 pub use history::{Actor, HistoryEntry, HistoryItem, Standing, Via};
 pub use options::{Conffiles, InvalidOption, Options};

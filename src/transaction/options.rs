@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::Answers;
+
 /// What to do with a configuration file that was changed here and in the new package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -27,6 +29,10 @@ pub struct Options {
     pub wait: bool,
     /// Fetch the packages and stop.
     pub download_only: bool,
+    /// Remove also what needs what is removed, where the package system would else refuse.
+    pub cascade: bool,
+    /// To what the package system asks while it plans.
+    pub answers: Answers,
 }
 
 /// An option's value is not one of its values.

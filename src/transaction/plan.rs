@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Digest, Options, Privilege};
+use super::{Action, Answers, Decision, Digest, Options, Privilege};
 
 /// What happens to one package. The words are part of the D-Bus contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -100,6 +100,9 @@ pub struct Plan {
     pub risks: Vec<Risk>,
     /// What the package system said while it resolved.
     pub notes: Vec<String>,
+    /// What it asked, in the order in which it did.
+    #[serde(default)]
+    pub decisions: Vec<Decision>,
     pub digest: Digest,
 }
 
@@ -175,12 +178,13 @@ pub struct Resolution {
     pub unneeded: Vec<String>,
     pub risks: Vec<Risk>,
     pub notes: Vec<String>,
+    pub decisions: Vec<Decision>,
 }
 
 impl Plan {
     /// The plan for `actions` as it was resolved: put in order, its evident risks added, and named by its digest.
     pub fn new(actions: Vec<Action>, options: Options, resolution: Resolution) -> Self {
-        let Resolution { place, mut items, mut held_back, mut unneeded, mut risks, notes } = resolution;
+        let Resolution { place, mut items, mut held_back, mut unneeded, mut risks, notes, decisions } = resolution;
         items.sort_unstable();
         held_back.sort_unstable();
         unneeded.sort_unstable();
@@ -197,17 +201,19 @@ impl Plan {
         );
         risks.sort_unstable();
         risks.dedup();
-        let mut plan = Self { actions, options, items, held_back, unneeded, risks, notes, digest: Digest::default() };
+        let digest = Digest::default();
+        let mut plan = Self { actions, options, items, held_back, unneeded, risks, notes, decisions, digest };
         plan.digest = plan.digest_at(place.as_deref());
         plan
     }
 
     /// Of what decides what a commit does: where, actions, options, items, risks. Not how much is still to be downloaded,
-    /// which changes without changing the plan.
+    /// which changes without changing the plan, nor the answers that led to the items.
     fn digest_at(&self, place: Option<&str>) -> Digest {
         let items: Vec<Item> = self.items.iter().map(|item| Item { download: 0, ..item.clone() }).collect();
         // Postcard writes equal values as equal bytes, and these types hold nothing that it cannot write.
-        let bytes = postcard::to_stdvec(&(1_u8, place, &self.actions, &self.options, items, &self.risks));
+        let options = Options { answers: Answers::default(), ..self.options.clone() };
+        let bytes = postcard::to_stdvec(&(2_u8, place, &self.actions, options, items, &self.risks));
         Digest::of(&bytes.unwrap_or_default())
     }
 
@@ -283,7 +289,10 @@ mod tests {
         assert_ne!(Plan::new(one.actions.clone(), one.options.clone(), elsewhere).digest, one.digest);
         let replaced = Options { conffiles: super::super::Conffiles::Replace, ..Options::default() };
         let resolution = Resolution { items: one.items.clone(), ..Resolution::default() };
-        assert_ne!(Plan::new(one.actions.clone(), replaced, resolution).digest, one.digest);
+        assert_ne!(Plan::new(one.actions.clone(), replaced, resolution.clone()).digest, one.digest);
+        let answers = Answers::new([("conflict:b:a".to_owned(), "yes".to_owned())]).unwrap();
+        let answered = Options { answers, ..Options::default() };
+        assert_eq!(Plan::new(one.actions.clone(), answered, resolution).digest, one.digest);
     }
 
     #[test]

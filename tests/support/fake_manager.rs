@@ -39,6 +39,9 @@ pub struct Canned {
     pub seen: Arc<Mutex<Seen>>,
 }
 
+/// question, about, choices, default, choice.
+pub type Decision = (String, String, Vec<String>, String, String);
+
 /// What a plan says, whatever it is for.
 #[derive(Debug, Clone, Default)]
 pub struct CannedPlan {
@@ -47,6 +50,7 @@ pub struct CannedPlan {
     pub unneeded: Vec<String>,
     pub risks: Vec<String>,
     pub notes: Vec<String>,
+    pub decisions: Vec<Decision>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -281,6 +285,10 @@ impl Service {
             match target.as_str() {
                 "nonesuch" => return Err(Error::NotFound("no package is named nonesuch\u{7}".into())),
                 "rigrep" => return Err(Error::NotFound("Unable to locate package rigrep".into())),
+                // Only with the answer yes to what it conflicts with.
+                "rival" if !options.get("answers").is_some_and(|answers| format!("{answers:?}").contains("yes")) => {
+                    return Err(Error::ResolutionFailed("rival and p2 conflict".into()));
+                }
                 "impossible" => return Err(Error::ResolutionFailed("impossible depends on nonesuch".into())),
                 _ => {}
             }
@@ -304,6 +312,9 @@ impl Service {
                         }
                     }
                     Variant::Str(text) => seen.options.push((key.clone(), text.to_string())),
+                    answers @ Variant::Dict(_) if key == "answers" => {
+                        seen.options.push((key.clone(), format!("{answers:?}")));
+                    }
                     Variant::Bool(value) => seen.options.push((key.clone(), value.to_string())),
                     other => panic!("{key}: {other:?}"),
                 }
@@ -416,6 +427,11 @@ impl Plan {
     #[zbus(property)]
     fn notes(&self) -> Vec<String> {
         self.canned.plan.notes.clone()
+    }
+
+    #[zbus(property)]
+    fn decisions(&self) -> Vec<Decision> {
+        self.canned.plan.decisions.clone()
     }
 
     fn close(&self) {

@@ -77,7 +77,8 @@ import xml.etree.ElementTree as tree
 actions = {action.get("id"): action for action in tree.parse(sys.argv[1]).getroot().iter("action")}
 wanted = set(re.findall(r'"(org\.omg\.transaction\.[a-z-]+)"', open(sys.argv[2]).read()))
 assert wanted and set(actions) == wanted, (sorted(actions), sorted(wanted))
-allowed = {"refresh": ["auth_admin", "yes", "yes"], "install-untrusted": ["auth_admin"] * 3}
+allowed = {"refresh": ["auth_admin", "yes", "yes"], "install-untrusted": ["auth_admin"] * 3,
+           "import-key": ["auth_admin"] * 3}
 for name, action in actions.items():
     defaults = [action.find("defaults/allow_" + who).text for who in ("any", "inactive", "active")]
     expected = allowed.get(name.rsplit(".", 1)[1], ["auth_admin", "auth_admin", "auth_admin_keep"])

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueHint};
 
-use crate::transaction::{Conffiles, Options};
+use crate::transaction::{Answers, Conffiles, Options};
 
 /// Below the help of every verb that changes packages.
 pub const CHANGE_JSON: &str = "\
@@ -16,11 +16,13 @@ option that allows it.
 
 In a pipe each line of the plan has the columns change, name, from, to, repository, bytes to
 download and bytes more on the disk, separated by tabs; other lines start with `held-back` (name,
-from, to, reason), `unneeded` (name), `risk` (what, name) or `note` (text).
+from, to, reason), `unneeded` (name), `risk` (what, name), `note` (text) or `decision` (what was
+asked, the choice, the default, all choices); --answer makes another choice.
 
 --json prints one object a line and never asks. The plan: {plan: {digest, items [{change, name,
 arch, from, to, repository, download, delta}], held_back [{name, arch, from, to, reason}],
-unneeded, download_size, installed_size_delta (bytes), risks, notes}}. What happens: {event:
+unneeded, download_size, installed_size_delta (bytes), risks, notes, decisions [{question, about,
+choices, default, choice}]}}. What happens: {event:
 phase, phase, cancellable}, {event: progress, fraction, bytes_done, bytes_total}, {event: item,
 item, state, bytes_done, bytes_total}, {event: message, level, text}, {event: question, id, kind
 {about: conffile, package, path}, choices}, which is answered with its first choice. The end:
@@ -87,6 +89,17 @@ pub struct Consent {
     /// Wait while another program holds the package system's lock.
     #[arg(long)]
     pub wait: bool,
+    /// Answer what the package system asks while it plans, such as conflict:NEW:INSTALLED=yes or
+    /// provider:WANTED=NAME. KIND=CHOICE answers all of a kind. The plan tells what was asked.
+    #[arg(long = "answer", value_name = "QUESTION=CHOICE", value_parser = answer, value_hint = ValueHint::Other)]
+    pub answers: Vec<(String, String)>,
+}
+
+/// The choice holds no equals sign; what is asked about may.
+fn answer(text: &str) -> Result<(String, String), String> {
+    let (key, choice) = text.rsplit_once('=').ok_or("expected QUESTION=CHOICE")?;
+    let answer = (key.to_owned(), choice.to_owned());
+    Answers::new([answer.clone()]).map(|_| answer).map_err(|error| error.to_string())
 }
 
 // How packages get here; as above.
@@ -121,6 +134,9 @@ impl Installing {
             conffiles: self.conffiles.unwrap_or(default),
             wait: self.consent.wait,
             download_only: self.download_only,
+            cascade: false,
+            // Each was checked when it was read, but for how many there are, which the service tells.
+            answers: Answers::new(self.consent.answers.iter().cloned()).unwrap_or_default(),
         }
     }
 }
@@ -163,6 +179,12 @@ pub struct Remove {
     /// Remove configuration files too.
     #[arg(long)]
     pub purge: bool,
+    /// Remove also what was installed as a dependency and is needed no more.
+    #[arg(long)]
+    pub unneeded: bool,
+    /// Remove also what needs these packages, where the package system would refuse.
+    #[arg(long)]
+    pub cascade: bool,
     #[command(flatten)]
     pub consent: Consent,
 }

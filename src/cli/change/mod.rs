@@ -2,6 +2,7 @@
 
 pub mod args;
 mod ask;
+mod decide;
 mod download;
 mod polkit_agent;
 mod progress;
@@ -12,7 +13,6 @@ mod targets;
 mod watch;
 
 use std::fs::File;
-use std::io::Seek;
 
 use serde::Serialize;
 
@@ -84,7 +84,13 @@ impl Change {
 
     pub fn remove(remove: Remove) -> Result<Self, Failure> {
         let verb = if remove.purge { Verb::Purge } else { Verb::Remove };
-        Ok(Self::plain(actions(verb, &remove.targets)?, remove.consent))
+        let mut actions = actions(verb, &remove.targets)?;
+        if remove.unneeded {
+            actions.push(action(Verb::Autoremove, "")?);
+        }
+        let mut change = Self::plain(actions, remove.consent);
+        change.options.cascade = remove.cascade;
+        Ok(change)
     }
 
     /// Holds and marks.
@@ -181,8 +187,10 @@ pub async fn run_at_once(change: Change, connect: &ConnectOptions, out: &mut Out
 /// Plans the change, shows it, asks, does it and says what came of it.
 pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let Change { actions, options, mut files, consent, found_out } = change;
-    let mut planned = match interrupts.unless(client.plan(&actions, &options, &files)).await? {
+    let Change { actions, mut options, mut files, consent, found_out } = change;
+    let asks = !consent.yes && !consent.dry_run && !out.is_json() && ask::is_interactive();
+    let planned = decide::plan(client, &actions, &mut options, &mut files, asks, &mut interrupts, out).await?;
+    let mut planned = match planned {
         Ok(planned) => planned,
         Err(error) => return Err(interrupts.unless(near::of_plan(error, &actions, client)).await?.into()),
     };
@@ -200,10 +208,7 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
     }
     out.flush();
     ask::obtain(&planned, &consent, &mut interrupts, out).await?;
-    for file in &mut files {
-        // Whoever planned with it has read it, and descriptors of one file share their position.
-        file.rewind().map_err(|error| Failure::Internal(format!("a package file cannot be read again: {error}")))?;
-    }
+    decide::rewind(&mut files)?;
     let digest = planned.digest.parse().map_err(|error| Failure::Internal(format!("the plan's digest: {error}")))?;
     let download_only = options.download_only;
     let request = Request { actions, options, files: Vec::new(), digest: Some(digest) };

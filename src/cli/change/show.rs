@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::super::output::format::{bytes, count, counted};
 use super::super::output::{BAD, Cell, DIM, GOOD, NAME, Output, Table, WARN};
+use super::decide::about;
 use crate::dbus::planned::{Planned, PlannedItem};
 use crate::transaction::{Action, Verb};
 
@@ -84,6 +85,10 @@ fn print_lines(planned: &Planned, out: &mut Output) {
     for note in &planned.notes {
         out.columns(&["note", note]);
     }
+    for decision in &planned.decisions {
+        let choices = decision.choices.join(",");
+        out.columns(&["decision", &decision.key(), &decision.choice, &decision.default, &choices]);
+    }
 }
 
 fn print_groups(planned: &Planned, actions: &[Action], out: &mut Output) {
@@ -115,6 +120,11 @@ fn print_groups(planned: &Planned, actions: &[Action], out: &mut Output) {
     }
     for note in &planned.notes {
         out.styled(DIM, note);
+        out.newline();
+    }
+    for decision in &planned.decisions {
+        let (key, choice) = (decision.key(), &decision.choice);
+        out.styled(DIM, &format!("{}: {choice} (--answer {key}={choice})", about(decision)));
         out.newline();
     }
     if !planned.unneeded.is_empty() {

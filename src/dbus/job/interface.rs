@@ -72,10 +72,12 @@ impl Job1 {
         self.job.cancel()
     }
 
-    /// Answers the open question with one of its choices.
+    /// Answers the open question with one of its choices. To import a key takes a consent of its own
+    /// (org.omg.transaction.import-key), which people are asked for only when this message allows it; without it the key is
+    /// refused.
     async fn answer(&self, #[zbus(header)] header: Header<'_>, id: u32, choice: String) -> Result<(), Error> {
-        self.admit(&header).await?;
-        self.job.answer(id, choice)
+        let caller = self.admit(&header).await?;
+        self.job.answer(caller, id, choice)
     }
 
     /// How it ended: Outcome s (succeeded, failed, cancelled); Error s and Message s when it failed; what was done, as

@@ -38,6 +38,7 @@ pub enum Command {
     Cancel,
     /// To the open question, and one of its choices.
     Answer {
+        by: Caller,
         id: u32,
         choice: String,
     },
@@ -181,7 +182,7 @@ impl Job {
     ///
     /// # Errors
     /// `InvalidArgument` when no such question is open, or it has no such choice.
-    pub fn answer(&self, id: u32, choice: String) -> Result<(), Error> {
+    pub fn answer(&self, by: Caller, id: u32, choice: String) -> Result<(), Error> {
         let mut facts = self.facts();
         match &facts.question {
             Some(question) if question.id != id => {
@@ -195,7 +196,7 @@ impl Job {
             Some(_) => {}
         }
         facts.question = None;
-        self.send(Command::Answer { id, choice });
+        self.send(Command::Answer { by, id, choice });
         Ok(())
     }
 

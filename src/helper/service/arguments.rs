@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
-use omg::dbus::arguments::{Options as Given, boolean, string};
+use omg::dbus::arguments::{Options as Given, answers, boolean, string};
 use omg::dbus::error::Error;
 use omg::transaction::{Action, Conffiles, Digest, MAX_ACTIONS, Options, Privilege, Verb};
 
@@ -50,13 +50,15 @@ impl Work {
         let actions = actions.into_iter().map(action).collect::<Result<Vec<_>, _>>()?;
         let digest = digest.parse().map_err(|error| Error::InvalidArgument(format!("digest: {error}")))?;
         let files = files(&mut options)?;
-        allow(&options, &["recommends", "conffiles", "wait", "download-only", START])?;
+        allow(&options, &["recommends", "conffiles", "wait", "download-only", "cascade", "answers", START])?;
         let conffiles = string(&options, "conffiles")?.map(|word| Conffiles::from_word(&word)).transpose();
         let options = Options {
             recommends: boolean(&options, "recommends")?,
             conffiles: conffiles.map_err(|error| Error::InvalidArgument(error.to_string()))?.unwrap_or_default(),
             wait: boolean(&options, "wait")?.unwrap_or(false),
             download_only: boolean(&options, "download-only")?.unwrap_or(false),
+            cascade: boolean(&options, "cascade")?.unwrap_or(false),
+            answers: answers(&options)?,
         };
         let wanted = actions.iter().filter(|action| action.verb() == Verb::InstallFile).count();
         if files.len() != wanted {
@@ -119,6 +121,8 @@ fn files(options: &mut Given) -> Result<Vec<OwnedFd>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use zbus::Variant;
 
     use super::*;
@@ -137,7 +141,7 @@ mod tests {
     fn options_are_an_allow_list() {
         let all = [("recommends", false.into()), ("conffiles", "ask".into()), ("wait", true.into())];
         let Ok(Work::Commit { options: read, .. }) = install(options(all)) else { panic!("these are allowed") };
-        let expected = Options { recommends: Some(false), conffiles: Conffiles::Ask, wait: true, download_only: false };
+        let expected = Options { recommends: Some(false), conffiles: Conffiles::Ask, wait: true, ..Options::default() };
         assert_eq!(read, expected);
         for (key, value) in [
             ("root", "/tmp/x".into()),
@@ -149,6 +153,10 @@ mod tests {
             ("conffiles", "delete".into()),
             ("conffiles", true.into()),
             ("files", vec!["/etc/shadow"].into()),
+            ("answers", true.into()),
+            ("answers", HashMap::from([("root", "yes")]).into()),
+            ("answers", HashMap::from([("conflict:a:b", "yes; reboot")]).into()),
+            ("cascade", "yes".into()),
         ] {
             let refused = install(options([(key, Variant::clone(&value))]));
             assert!(matches!(&refused, Err(Error::InvalidArgument(text)) if text.contains(key)), "{key}: {refused:?}");

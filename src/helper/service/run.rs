@@ -12,7 +12,8 @@ use omg::dbus::callers::{Caller, Callers};
 use omg::dbus::error::Error;
 use omg::dbus::job::{Command, Commands, Job, Relay, taken_away};
 use omg::transaction::{
-    Applied, Event, Failure, FailureKind, Level, Outcome, Phase, Privilege, Question, Reply, State,
+    Applied, Event, Failure, FailureKind, IMPORT, Level, Outcome, Phase, Privilege, Question, QuestionKind, REFUSE,
+    Reply, State,
 };
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::oneshot;
@@ -154,6 +155,9 @@ impl Run {
     ) -> Outcome {
         let means = Arc::clone(&self.means);
         let mut checking: Option<(BTreeSet<Privilege>, Check<'_>)> = None;
+        // The open question about a key, and the check whether who wants to import it may.
+        let mut key: Option<u32> = None;
+        let mut importing: Option<(u32, Check<'_>)> = None;
         let mut denied = None;
         let mut ended: Option<Outcome> = None;
         let mut lock = Lock(None);
@@ -177,9 +181,14 @@ impl Run {
                         child.reply(&Reply::Cancel).await;
                         grace = Some(Instant::now() + GRACE);
                     }
-                    Some(Command::Answer { id, choice }) => {
+                    Some(Command::Answer { by, id, choice }) => {
                         patience = None;
-                        child.reply(&Reply::Answer { id, choice }).await;
+                        if key == Some(id) && choice == IMPORT {
+                            let check = in_time(PATIENCE, check_of(Arc::clone(&means), by, Privilege::ImportKey));
+                            importing = Some((id, Box::pin(check)));
+                        } else {
+                            child.reply(&Reply::Answer { id, choice }).await;
+                        }
                     }
                     Some(Command::OwnerGone) => {
                         if checking.take().is_some() {
@@ -190,6 +199,18 @@ impl Run {
                     }
                     _ => {}
                 },
+                verdict = settled(importing.as_mut().map(|(_, check)| check)) => {
+                    let Some((id, _)) = importing.take() else { continue };
+                    let choice = match verdict {
+                        Ok(()) => IMPORT,
+                        Err(failure) => {
+                            let text = format!("the key is not imported: {failure}");
+                            self.relay.tell(Event::Message { level: Level::Warning, text }).await;
+                            REFUSE
+                        }
+                    };
+                    child.reply(&Reply::Answer { id, choice: choice.to_owned() }).await;
+                }
                 verdict = settled(checking.as_mut().map(|(_, check)| check)) => {
                     let wanted = checking.take().map(|(wanted, _)| wanted).unwrap_or_default();
                     match verdict {
@@ -215,6 +236,9 @@ impl Run {
                     }
                     Some(Event::Finished(outcome)) => ended = Some(outcome),
                     Some(event) => {
+                        if let Event::Question(Question { id, kind: QuestionKind::Key { .. }, .. }) = &event {
+                            key = Some(*id);
+                        }
                         if let Event::Phase { phase, .. } = event {
                             unplanned = (phase == Phase::Resolving).then(|| Instant::now() + means.plan_within);
                         }
@@ -330,6 +354,11 @@ async fn check(means: &Means, caller: &Caller, privileges: BTreeSet<Privilege>) 
             Err(Failure::new(FailureKind::NotAuthorized, text))
         }
     }
+}
+
+/// The same for one privilege and whoever sent a message.
+async fn check_of(means: Arc<Means>, caller: Caller, privilege: Privilege) -> Result<(), Failure> {
+    check(&means, &caller, BTreeSet::from([privilege])).await
 }
 
 /// The verdict, or that nobody gave one; what is not awaited any more is withdrawn.

@@ -111,9 +111,10 @@ impl Transaction {
     /// A job that does what actions come to, provided that it still is the plan that digest names.
     ///
     /// Actions are (verb, target). Options: recommends b, conffiles s (keep, replace, ask), wait b, download-only b,
-    /// start b, files ah (one for each action install-file, in their order). With start the call starts the job, by its own
-    /// ALLOW_INTERACTIVE_AUTHORIZATION, and returns when it is allowed to do all that it comes to, or fails with its error;
-    /// the job goes on when the caller leaves, and all connections of the same user may use it.
+    /// cascade b, answers a{ss} (as of the plan), start b, files ah (one for each action install-file, in their order). With
+    /// start the call starts the job, by its own ALLOW_INTERACTIVE_AUTHORIZATION, and returns when it is allowed to do all that
+    /// it comes to, or fails with its error; the job goes on when the caller leaves, and all connections of the same user may
+    /// use it.
     #[zbus(out_args("job"))]
     async fn commit(
         &self,

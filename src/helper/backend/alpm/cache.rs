@@ -12,20 +12,13 @@ pub fn items(settings: &Settings) -> Vec<Item> {
     let mut items = Vec::new();
     for path in files(settings) {
         let Some(file) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        // NAME-VERSION-RELEASE-ARCH.pkg.tar.zst; a signature beside it goes with it.
-        let Some((stem, ending)) = file.split_once(".pkg.tar") else { continue };
-        if ending.ends_with(".sig") || ending.ends_with(".part") {
-            continue;
-        }
-        let mut parts = stem.rsplitn(4, '-');
-        let mut part = || parts.next().unwrap_or_default().to_owned();
-        let (arch, release, version, name) = (part(), part(), part(), part());
+        let Some(Named { name, version, arch }) = named(file) else { continue };
         let size = path.metadata().map_or(0, |found| found.len());
         items.push(Item {
             change: Change::Clean,
             name,
             arch,
-            from: format!("{version}-{release}"),
+            from: version,
             to: String::new(),
             repository: String::new(),
             download: 0,
@@ -35,6 +28,46 @@ pub fn items(settings: &Settings) -> Vec<Item> {
         });
     }
     items
+}
+
+/// What the name of a package file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Named {
+    name: String,
+    /// With the release of the package.
+    version: String,
+    arch: String,
+}
+
+/// Reads `NAME-VERSION-RELEASE-ARCH.pkg.tar.zst`. A signature beside a package goes with it and is none.
+fn named(file: &str) -> Option<Named> {
+    let (stem, ending) = file.split_once(".pkg.tar")?;
+    if ending.ends_with(".sig") || ending.ends_with(".part") {
+        return None;
+    }
+    let mut parts = stem.rsplitn(4, '-');
+    let mut part = || parts.next().unwrap_or_default().to_owned();
+    let (arch, release, version, name) = (part(), part(), part(), part());
+    Some(Named { name, version: format!("{version}-{release}"), arch })
+}
+
+/// A downloaded package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cached {
+    pub version: String,
+    pub arch: String,
+    pub path: PathBuf,
+}
+
+/// The downloaded packages of that name, the newest version first.
+pub fn of_name(settings: &Settings, name: &str) -> Vec<Cached> {
+    let of_name = |path: PathBuf| {
+        let found = named(path.file_name()?.to_str()?)?;
+        (found.name == name).then_some(Cached { version: found.version, arch: found.arch, path })
+    };
+    let mut found: Vec<Cached> = files(settings).into_iter().filter_map(of_name).collect();
+    found.sort_by(|one, other| alpm::vercmp(other.version.as_str(), one.version.as_str()));
+    found
 }
 
 /// Deletes every downloaded package, as `pacman -Scc` does.

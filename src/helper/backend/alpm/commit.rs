@@ -30,7 +30,6 @@ pub fn refresh(system: &System, caller: &dyn Caller) -> Outcome {
 
 fn databases(system: &System, caller: &dyn Caller) -> Result<(), Stop> {
     let settings = settings(system)?;
-    settings.fetches()?;
     let handle = handle(&settings)?;
     locks::wait(&handle, false, caller)?;
     caller.tell(Event::Phase { phase: Phase::Fetching, cancellable: settings.config.download_user.is_some() });
@@ -74,9 +73,6 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
     if caller.is_cancelled() {
         let _ = handle.trans_release();
         return Err(Stop::Cancelled);
-    }
-    if plan.download_size() > 0 {
-        settings.fetches()?;
     }
     caller.begin(&plan);
     let kernel = modules_of_the_running_kernel(&settings);

@@ -7,12 +7,14 @@ mod cache;
 mod commit;
 mod file;
 mod locks;
+mod mark;
 mod record;
 mod relations;
 mod repair;
 mod resolve;
 mod settings;
 mod sources;
+mod xfer;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -31,6 +33,9 @@ use settings::Settings;
 
 /// What packages that no repository offers are labelled with.
 const LOCAL: &str = "local";
+
+/// What packages that are installed from the download cache are labelled with.
+const CACHE: &str = "cache";
 
 /// The libalpm backend.
 #[derive(Debug)]

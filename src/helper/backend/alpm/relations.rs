@@ -27,6 +27,11 @@ impl<'a> Installed<'a> {
                 None => *unreadable += 1,
             }
         }
+        Self::of(packages)
+    }
+
+    /// How these packages, all of them installed, need each other.
+    pub fn of(packages: Vec<&'a Package>) -> Self {
         let mut providers: HashMap<&str, Vec<usize>> = HashMap::new();
         for (position, package) in packages.iter().enumerate() {
             let provided = package.provides().into_iter().map(Dep::name);
@@ -95,13 +100,50 @@ impl<'a> Installed<'a> {
             .map(|(package, _)| package)
     }
 
+    /// Names of those that may go: what [`Self::orphans`] finds where `explicit` tells what was asked for, and what only these
+    /// depend on.
+    pub fn unneeded(&self, explicit: impl Fn(&Package) -> bool) -> Vec<String> {
+        let mut gone: Vec<bool> = self
+            .packages
+            .iter()
+            .zip(&self.needed)
+            .map(|(package, needed)| !explicit(package) && needed.by.is_empty() && needed.optional_for.is_empty())
+            .collect();
+        let depends: Vec<(usize, usize)> =
+            self.edges().filter(|(_, kind, _)| *kind == "Depends").map(|(from, _, to)| (from, to)).collect();
+        let mut dependents: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (from, to) in &depends {
+            dependents.entry(*to).or_default().push(*from);
+        }
+        let is_gone = |gone: &[bool], position: usize| gone.get(position).copied().unwrap_or(false);
+        loop {
+            let more: Vec<usize> = depends
+                .iter()
+                .filter(|(from, to)| is_gone(&gone, *from) && !is_gone(&gone, *to))
+                .map(|(_, to)| *to)
+                .filter(|to| self.packages.get(*to).is_some_and(|package| !explicit(package)))
+                .filter(|to| dependents.get(to).is_none_or(|all| all.iter().all(|from| is_gone(&gone, *from))))
+                .collect();
+            if more.is_empty() {
+                break;
+            }
+            for position in more {
+                if let Some(gone) = gone.get_mut(position) {
+                    *gone = true;
+                }
+            }
+        }
+        let all = self.packages.iter().zip(gone);
+        all.filter(|(_, gone)| *gone).map(|(package, _)| package.name().to_owned()).collect()
+    }
+
     pub fn edges(&self) -> impl Iterator<Item = (usize, &'static str, usize)> + '_ {
         self.edges.iter().copied()
     }
 }
 
 /// Reads all text of a package: panics when some of it is not UTF-8.
-fn is_sound(package: &Package) {
+pub fn is_sound(package: &Package) {
     let _ = (package.name(), package.version().as_str(), package.desc(), package.arch());
     for relations in [package.depends(), package.optdepends(), package.provides()] {
         for relation in relations {

@@ -14,7 +14,8 @@ use omg::transaction::{Failure, FailureKind, HistoryEntry, HistoryItem, Resoluti
 use tempfile::TempDir;
 
 use super::super::System;
-use super::resolve::{Wanted, add_removal};
+use super::mark::add_removal;
+use super::resolve::Wanted;
 use super::settings::Settings;
 
 /// Folder of the records of installed packages, below the database's.

@@ -1,10 +1,11 @@
 //! Resolves actions as pacman would.
 
 use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 
-use alpm::{Alpm, Db, Error as AlpmError, Package, PackageReason, PrepareData, PrepareError, TransFlag, Usage};
+use alpm::{Alpm, Db, Error as AlpmError, Package, PackageReason, PrepareData, PrepareError, TransFlag};
 use omg::transaction::{
-    Action, Change, Failure, FailureKind, HeldBack, HoldReason, Item, Plan, Request, Resolution, Risk, Verb,
+    Asks, Change, Decision, Failure, FailureKind, HeldBack, HoldReason, Item, NO, Plan, Request, Resolution, Risk, Verb,
 };
 
 use tempfile::TempDir;
@@ -12,9 +13,11 @@ use tempfile::TempDir;
 use super::super::System;
 use super::super::package_files::PackageFiles;
 use super::answers::Answers;
-use super::relations::Installed;
+use super::file::Downloaded;
+use super::mark::{Marking, Target};
+use super::relations::{Installed, is_sound};
 use super::settings::Settings;
-use super::{LOCAL, cache, file, locks, repair, sound, sources};
+use super::{CACHE, LOCAL, file, locks, repair, sound, sources};
 
 /// A request, prepared as a transaction of libalpm's.
 pub struct Resolved {
@@ -77,7 +80,7 @@ pub fn resolved(
         handle.add_overwrite_file("*").map_err(|error| internal("a repair cannot be prepared", error))?;
     }
     let mut resolution = Resolution::default();
-    let answers = Answers::listen(&handle);
+    let answers = Answers::listen(&handle, request.options.answers.clone());
     if request.actions.iter().any(|action| reads_repositories(action.verb())) {
         usable(&handle)?;
     }
@@ -90,7 +93,8 @@ pub fn resolved(
         AlpmError::HandleLock => locks::refused(&handle),
         error => internal("a transaction cannot be begun", error),
     })?;
-    let added = sound(|| mark(&handle, system, &settings, request, &files, &wanted, &mut resolution));
+    let marking = Marking { handle: &handle, system, settings: &settings, wanted: &wanted, answers: &answers };
+    let added = sound(|| marking.all(request, &files, &mut resolution));
     let added = added.unwrap_or_else(|| Err(not_text()));
     let prepared = added.and_then(|()| {
         if wanted.upgrade {
@@ -107,7 +111,7 @@ pub fn resolved(
         };
         Err(failure.unwrap_or_else(|| of_other_architectures(&handle)))
     });
-    if let Err(failure) = prepared {
+    if let Err(failure) = answers.refused().map_or(prepared, Err) {
         let _ = handle.trans_release();
         return Err(failure);
     }
@@ -116,7 +120,7 @@ pub fn resolved(
         let _ = handle.trans_release();
         return Err(not_text());
     }
-    resolution.notes.append(&mut answers.notes());
+    resolution.decisions = answers.decisions();
     // A plan for one system must not be taken for one of another that happens to come to the same.
     resolution.place = (system.root.is_some() || !system.options.is_empty()).then(|| format!("{system:?}"));
     let plan = Plan::new(request.actions.clone(), request.options.clone(), resolution);
@@ -132,7 +136,7 @@ fn unavailable(text: &str) -> Failure {
     Failure::new(FailureKind::BackendUnavailable, text)
 }
 
-fn internal(what: &str, error: AlpmError) -> Failure {
+pub fn internal(what: &str, error: AlpmError) -> Failure {
     Failure::new(FailureKind::Internal, format!("{what}: {error}"))
 }
 
@@ -159,11 +163,13 @@ pub struct Wanted {
     flags: TransFlag,
     upgrade: bool,
     /// Whether what nothing needs is removed, whoever needed it.
-    orphans: bool,
+    pub orphans: bool,
     /// Names of packages that somebody wants for themselves.
     pub asked_for: RefCell<Vec<String>>,
     /// Names of what is to be a dependency afterwards, whoever asks for it by name.
     pub dependencies: RefCell<Vec<String>>,
+    /// What was downloaded before and is installed from there.
+    pub downloaded: RefCell<Vec<Downloaded>>,
 }
 
 impl Wanted {
@@ -174,6 +180,8 @@ impl Wanted {
         flags.set(TransFlag::NO_SAVE, asks(Verb::Purge) && !asks(Verb::Remove));
         // As `pacman -Rs`: with what only the removed packages needed.
         flags.set(TransFlag::RECURSE, asks(Verb::Autoremove));
+        // As `pacman -Rc`: with what needs the removed packages.
+        flags.set(TransFlag::CASCADE, request.options.cascade && (asks(Verb::Remove) || asks(Verb::Purge)));
         flags.set(TransFlag::DOWNLOAD_ONLY, request.options.download_only);
         let marks = request.actions.iter().filter(|action| action.verb() == Verb::MarkDependency);
         Self {
@@ -181,232 +189,13 @@ impl Wanted {
             upgrade: asks(Verb::UpgradeAll) || asks(Verb::FullUpgrade),
             orphans: asks(Verb::Autoremove) && !asks(Verb::Remove) && !asks(Verb::Purge),
             asked_for: RefCell::default(),
+            downloaded: RefCell::default(),
             dependencies: RefCell::new(marks.map(|action| Target::parse(action.target()).name.to_owned()).collect()),
         }
     }
 }
 
-/// What a target of an action means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Target<'a> {
-    repository: Option<&'a str>,
-    name: &'a str,
-    arch: Option<&'a str>,
-    version: Option<&'a str>,
-}
-
-impl<'a> Target<'a> {
-    /// `NAME`, `REPOSITORY/NAME`, `NAME=VERSION`, `NAME:ARCH`.
-    fn parse(text: &'a str) -> Self {
-        let (text, version) = match text.split_once('=') {
-            Some((name, version)) => (name, Some(version)),
-            None => (text, None),
-        };
-        let (repository, name) = match text.split_once('/') {
-            Some((repository, name)) => (Some(repository), name),
-            None => (None, text),
-        };
-        let (name, arch) = match name.split_once(':') {
-            Some((name, arch)) => (name, Some(arch)),
-            None => (name, None),
-        };
-        Self { repository, name, arch, version }
-    }
-
-    /// Whether this is a package that it can mean.
-    fn fits(&self, package: &Package) -> bool {
-        self.arch.is_none_or(|arch| package.arch() == Some(arch))
-            && self.version.is_none_or(|version| package.version().as_str() == version)
-    }
-}
-
-/// Adds everything that is asked for by name.
-fn mark(
-    handle: &Alpm,
-    system: &System,
-    settings: &Settings,
-    request: &Request,
-    files: &PackageFiles,
-    wanted: &Wanted,
-    resolution: &mut Resolution,
-) -> Result<(), Failure> {
-    let mut files = files.files.iter();
-    for action in &request.actions {
-        match action.verb() {
-            Verb::Install | Verb::Reinstall | Verb::Upgrade => install(handle, action, wanted, resolution)?,
-            Verb::Remove | Verb::Purge => remove(handle, action, resolution)?,
-            Verb::MarkExplicit | Verb::MarkDependency => reason(handle, action, resolution)?,
-            Verb::Hold | Verb::Unhold => {
-                let message = format!(
-                    "pacman keeps what it holds in {}: change IgnorePkg there for {}",
-                    settings.file,
-                    action.target()
-                );
-                return Err(Failure::new(FailureKind::InvalidArgument, message));
-            }
-            Verb::InstallFile => {
-                if let Some(file) = files.next() {
-                    file::add(handle, action.target(), &file.path)?;
-                    wanted.asked_for.borrow_mut().push(file.name.clone());
-                }
-            }
-            Verb::Clean => resolution.items.extend(cache::items(settings)),
-            Verb::Repair => repair::mark(handle, system, wanted, resolution)?,
-            Verb::UpgradeAll | Verb::FullUpgrade | Verb::Autoremove => {}
-        }
-    }
-    if wanted.orphans {
-        let mut unreadable = 0;
-        let installed = Installed::read(handle.localdb(), &mut unreadable);
-        for package in installed.orphans() {
-            add_removal(handle, package)?;
-        }
-    }
-    Ok(())
-}
-
-fn install(handle: &Alpm, action: &Action, all: &Wanted, resolution: &mut Resolution) -> Result<(), Failure> {
-    let target = Target::parse(action.target());
-    let databases: Vec<&Db> = handle
-        .syncdbs()
-        .into_iter()
-        .filter(|database| database.usage().unwrap_or(Usage::ALL).contains(Usage::INSTALL))
-        .filter(|database| target.repository.is_none_or(|repository| database.name() == repository))
-        .collect();
-    if let Some(repository) = target.repository
-        && databases.is_empty()
-    {
-        let known: Vec<&str> = handle.syncdbs().into_iter().map(Db::name).collect();
-        let message = format!("there is no repository {repository}; there are {}", known.join(", "));
-        return Err(Failure::new(FailureKind::NotFound, message));
-    }
-    let wanted = match target.version {
-        Some(version) => format!("{}={version}", target.name),
-        None => target.name.to_owned(),
-    };
-    let literal =
-        databases.iter().find_map(|database| database.pkg(target.name).ok().filter(|package| target.fits(package)));
-    let found = literal.or_else(|| {
-        databases.iter().copied().collect::<alpm::AlpmListMut<&Db>>().list().find_satisfier(wanted.as_str())
-    });
-    let of_arch = |package: &&Package| target.arch.is_none_or(|arch| package.arch() == Some(arch));
-    if let Some(package) = found.filter(of_arch) {
-        return add(handle, action.verb(), package, all, resolution);
-    }
-    if target.version.is_none() && target.arch.is_none() {
-        let members: Vec<&Package> = databases
-            .iter()
-            .filter_map(|database| database.group(target.name).ok())
-            .flat_map(|group| group.packages())
-            .collect();
-        if !members.is_empty() {
-            for package in members {
-                if !handle.trans_add().into_iter().any(|added| added.name() == package.name()) {
-                    add(handle, action.verb(), package, all, resolution)?;
-                }
-            }
-            return Ok(());
-        }
-    }
-    let message = match (target.version, target.arch) {
-        (Some(version), _) => format!("no repository has version {version} of {}", target.name),
-        (None, Some(arch)) => format!("no repository has {} for {arch}", target.name),
-        (None, None) => format!("no package, group or provider is called {}", target.name),
-    };
-    Err(Failure::new(FailureKind::NotFound, message))
-}
-
-fn add(handle: &Alpm, verb: Verb, package: &Package, all: &Wanted, resolution: &mut Resolution) -> Result<(), Failure> {
-    let name = package.name();
-    let installed = handle.localdb().pkg(name).ok();
-    match (verb, installed) {
-        (Verb::Upgrade, None) => {
-            let message = format!("{name} is not installed, so it cannot be upgraded; install it");
-            return Err(Failure::new(FailureKind::NotFound, message));
-        }
-        (Verb::Reinstall, None) => {
-            let message = format!("{name} is not installed, so it cannot be reinstalled; install it");
-            return Err(Failure::new(FailureKind::NotFound, message));
-        }
-        (Verb::Install | Verb::Upgrade, Some(installed))
-            if installed.version() == package.version()
-                // An upgrade never takes an older one.
-                || verb == Verb::Upgrade && installed.version() > package.version() =>
-        {
-            resolution.notes.push(format!("{name} is already the newest version ({}).", installed.version()));
-            let stays_dependency = all.dependencies.borrow().iter().any(|known| known == name);
-            if verb == Verb::Install && installed.reason() == PackageReason::Depend && !stays_dependency {
-                resolution.items.push(marked(Change::MarkExplicit, installed));
-            }
-            return Ok(());
-        }
-        _ => {}
-    }
-    if verb == Verb::Install {
-        all.asked_for.borrow_mut().push(name.to_owned());
-    }
-    match handle.trans_add_pkg(package) {
-        Ok(()) => {}
-        // The same one twice is no error of libalpm's.
-        Err(error) if error.error == AlpmError::TransDupTarget => {
-            let message = format!("{name} is asked for twice, from different repositories or in different versions");
-            return Err(Failure::new(FailureKind::InvalidArgument, message));
-        }
-        Err(error) if error.error == AlpmError::PkgIgnored => {
-            let message = format!("{name} is ignored by pacman's configuration (IgnorePkg, IgnoreGroup)");
-            return Err(Failure::new(FailureKind::ResolutionFailed, message));
-        }
-        Err(error) => return Err(internal(&format!("{name} cannot be added"), error.error)),
-    }
-    if package.should_ignore() {
-        resolution.risks.push(Risk::ChangesHeld(name.to_owned()));
-    }
-    Ok(())
-}
-
-fn remove(handle: &Alpm, action: &Action, resolution: &mut Resolution) -> Result<(), Failure> {
-    let target = Target::parse(action.target());
-    let local = handle.localdb();
-    if let Ok(package) = local.pkg(target.name)
-        && target.repository.is_none()
-        && target.fits(package)
-    {
-        return add_removal(handle, package);
-    }
-    let members: Vec<&Package> = local.group(target.name).into_iter().flat_map(|group| group.packages()).collect();
-    if members.is_empty() {
-        resolution.notes.push(format!("Package '{}' is not installed, so not removed", action.target()));
-    }
-    members.into_iter().try_for_each(|package| add_removal(handle, package))
-}
-
-pub fn add_removal(handle: &Alpm, package: &Package) -> Result<(), Failure> {
-    match handle.trans_remove_pkg(package) {
-        Ok(()) | Err(AlpmError::TransDupTarget) => Ok(()),
-        Err(error) => Err(internal(&format!("{} cannot be removed", package.name()), error)),
-    }
-}
-
-fn reason(handle: &Alpm, action: &Action, resolution: &mut Resolution) -> Result<(), Failure> {
-    let target = Target::parse(action.target());
-    let explicit = action.verb() == Verb::MarkExplicit;
-    let change = if explicit { Change::MarkExplicit } else { Change::MarkDependency };
-    match handle.localdb().pkg(target.name) {
-        Ok(package) if (package.reason() == PackageReason::Explicit) == explicit => {
-            resolution.notes.push(format!("{}: {change} changes nothing, it is so already", target.name));
-        }
-        Ok(package) => resolution.items.push(marked(change, package)),
-        // Its own item says what it is afterwards.
-        Err(_) if handle.trans_add().into_iter().any(|added| added.name() == target.name) => {}
-        Err(_) => {
-            let message = format!("{} is not installed, so it cannot be marked", target.name);
-            return Err(Failure::new(FailureKind::NotFound, message));
-        }
-    }
-    Ok(())
-}
-
-fn marked(change: Change, package: &Package) -> Item {
+pub fn marked(change: Change, package: &Package) -> Item {
     Item {
         from: package.version().to_string(),
         explicit: change == Change::MarkExplicit,
@@ -465,7 +254,14 @@ fn items(handle: &Alpm, settings: &Settings, files: &PackageFiles, wanted: &Want
         added.download = u64::try_from(package.download_size()).unwrap_or(0);
         added.repository = package.db().map_or(LOCAL, Db::name).to_owned();
         package.sha256sum().unwrap_or_default().clone_into(&mut added.sha256);
-        if package.db().is_none() {
+        let downloaded = wanted.downloaded.borrow();
+        if let Some(downloaded) = downloaded.iter().find(|known| package.db().is_none() && known.name == added.name) {
+            CACHE.clone_into(&mut added.repository);
+            downloaded.sha256.clone_into(&mut added.sha256);
+            if !downloaded.trusted {
+                resolution.risks.push(Risk::Untrusted(added.name.clone()));
+            }
+        } else if package.db().is_none() {
             if let Some(file) = files.files.iter().find(|file| file.name == added.name) {
                 file.sha256.clone_into(&mut added.sha256);
             }
@@ -473,6 +269,7 @@ fn items(handle: &Alpm, settings: &Settings, files: &PackageFiles, wanted: &Want
         }
         resolution.items.push(added);
     }
+    resolution.unneeded = unneeded(handle, &resolution.items);
     let behind = behind(handle);
     if wanted.upgrade {
         resolution.held_back = behind.into_iter().filter(|held| !changes(resolution, &held.name)).collect();
@@ -486,6 +283,26 @@ fn items(handle: &Alpm, settings: &Settings, files: &PackageFiles, wanted: &Want
             ));
         }
     }
+}
+
+/// What `autoremove` would remove once the transaction is through.
+fn unneeded(handle: &Alpm, items: &[Item]) -> Vec<String> {
+    let (adds, removes) = (handle.trans_add(), handle.trans_remove());
+    let changed: HashSet<&str> = adds.into_iter().chain(removes).map(|package| package.name()).collect();
+    let stay = handle.localdb().pkgs().into_iter();
+    // One that cannot be read is no reason to leave anything out.
+    let stay = stay.filter(|package| sound(|| package.name()).is_some_and(|name| !changed.contains(name)));
+    let stay = stay.filter(|package| sound(|| is_sound(package)).is_some());
+    let later: Vec<&Package> = stay.chain(adds).collect();
+    let reasons: HashMap<&str, bool> = items
+        .iter()
+        .filter(|item| !matches!(item.change, Change::Remove | Change::Purge | Change::Clean))
+        .map(|item| (item.name.as_str(), item.explicit))
+        .collect();
+    Installed::of(later).unneeded(|package| match reasons.get(package.name()) {
+        Some(explicit) => *explicit,
+        None => package.reason() == PackageReason::Explicit,
+    })
 }
 
 fn changes(resolution: &Resolution, name: &str) -> bool {
@@ -529,8 +346,23 @@ fn unresolved(error: &PrepareError<'_>, answers: &Answers) -> Failure {
     if told.is_none() || lines.is_empty() {
         lines.push(error.error().to_string());
     }
-    lines.extend(answers.notes());
+    lines.extend(answers.decisions().iter().filter_map(otherwise));
     Failure::new(FailureKind::ResolutionFailed, lines.join("\n"))
+}
+
+/// What another answer would do.
+fn otherwise(decision: &Decision) -> Option<String> {
+    let key = decision.key();
+    let does = match (decision.asks, decision.chosen.as_str()) {
+        (Asks::Conflict, NO) => {
+            let (_, installed) = decision.about.split_once(':')?;
+            format!("removes {installed}")
+        }
+        (Asks::Skip, NO) => format!("leaves out {}", decision.about),
+        (Asks::Ignored, NO) => return Some(format!("{key} was answered with no")),
+        _ => return None,
+    };
+    Some(format!("the answer yes to {key} {does}"))
 }
 
 /// Names the packages that are for none of the configured architectures.

@@ -5,10 +5,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use alpm::Alpm;
-use omg::transaction::{Failure, FailureKind};
 use pacmanconf::Config;
 
 use super::super::{Error, System};
+use super::xfer;
 
 /// Where pacman looks for its configuration.
 pub const CONFIG: &str = "/etc/pacman.conf";
@@ -78,22 +78,6 @@ impl Settings {
         })
     }
 
-    /// Refuses what would not be fetched as the configuration says.
-    ///
-    /// # Errors
-    /// [`FailureKind::BackendUnavailable`] where a command of the administrator's is to fetch (`XferCommand`).
-    pub fn fetches(&self) -> Result<(), Failure> {
-        if self.config.xfer_command.is_empty() {
-            return Ok(());
-        }
-        let message = format!(
-            "{} has another program fetch packages (XferCommand), which this omg does not do; nothing was fetched: use \
-             pacman, or take that line away",
-            self.file
-        );
-        Err(Failure::new(FailureKind::BackendUnavailable, message))
-    }
-
     /// A handle with these settings and every configured repository registered.
     ///
     /// # Errors
@@ -120,6 +104,9 @@ impl Settings {
         handle.set_hookdirs(hooks.iter().chain(&config.hook_dir)).map_err(cannot)?;
         // Which the library above leaves out.
         handle.set_ignoregroups(config.ignore_group.iter()).map_err(cannot)?;
+        if !config.xfer_command.is_empty() {
+            xfer::fetch_with(&handle, &config.xfer_command).map_err(|error| format!("{}: {error}", self.file))?;
+        }
         Ok(handle)
     }
 }

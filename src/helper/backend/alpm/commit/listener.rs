@@ -10,7 +10,7 @@ use alpm::{
     Alpm, AnyDownloadEvent, AnyEvent, AnyQuestion, DownloadEvent, DownloadResult, Event as AlpmEvent, EventType,
     LogLevel, PackageOperation, Progress, Question as AlpmQuestion,
 };
-use omg::transaction::{Event, FailureKind, ItemState, Level, Phase, Plan, Question, QuestionKind};
+use omg::transaction::{Event, FailureKind, IMPORT, ItemState, Level, Phase, Plan, Question, QuestionKind, REFUSE};
 
 use super::super::super::report::Report;
 use super::super::super::{Caller, end_children};
@@ -27,9 +27,6 @@ const KEPT: usize = 4096;
 
 /// The longest line of a script or hook that is told, in bytes.
 const TOLD: usize = 2000;
-
-/// The answer that imports a key; the other one is what is taken when nobody answers.
-const IMPORT: &str = "import";
 
 /// What a callback heard.
 enum Said {
@@ -316,20 +313,11 @@ impl<'a> Listener<'a> {
             }
             Said::Key { fingerprint, owner, answer } => {
                 self.report.flush();
-                if self.caller.asks() {
-                    // What was allowed is the plan; trusting one more key is no part of it.
-                    let text = format!(
-                        "the key {fingerprint} of {owner} is not known here and not imported; root can, with pacman-key"
-                    );
-                    self.caller.tell(Event::Message { level: Level::Warning, text });
-                    let _ = answer.send(false);
-                    return;
-                }
                 self.questions += 1;
                 let question = Question {
                     id: self.questions,
                     kind: QuestionKind::Key { fingerprint, owner },
-                    choices: vec!["refuse".to_owned(), IMPORT.to_owned()],
+                    choices: vec![REFUSE.to_owned(), IMPORT.to_owned()],
                 };
                 // Nobody waits any more only when libalpm is gone.
                 let _ = answer.send(self.caller.ask(question) == IMPORT);
