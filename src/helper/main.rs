@@ -27,6 +27,9 @@ use index::Output;
 /// Exit status when this program was built without the wanted backend: `EX_UNAVAILABLE` of sysexits.h.
 const UNAVAILABLE: u8 = 69;
 
+/// Exit status when the AUR's archive is none: `EX_DATAERR` of sysexits.h.
+const BAD_DATA: u8 = 65;
+
 /// Exit status when there is no room for the snapshot: `EX_IOERR` of sysexits.h.
 const NO_ROOM: u8 = 74;
 
@@ -188,7 +191,11 @@ fn main() -> ExitCode {
             }
             eprintln!("omg-helper: {}", text.trim_end());
             let no_room = error.downcast_ref().is_some_and(index::NotWritten::for_want_of_room);
-            if no_room { ExitCode::from(NO_ROOM) } else { ExitCode::FAILURE }
+            match error.downcast_ref() {
+                _ if no_room => ExitCode::from(NO_ROOM),
+                Some(omg::aur::ArchiveError::Damaged(_)) => ExitCode::from(BAD_DATA),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
