@@ -115,8 +115,8 @@ struct IndexArguments {
     /// Where to write the snapshot; - is the standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
-    /// Write a snapshot of the AUR's packages instead, from its archive
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["aur", "root", "options"])]
+    /// Write a snapshot of the AUR's packages instead, from its archive; the package system's settings mean nothing then
+    #[arg(long, value_name = "FILE", conflicts_with = "aur")]
     aur_archive: Option<PathBuf>,
     /// Snapshot of the AUR's packages, for upgrades of packages that no repository offers
     #[arg(long, value_name = "FILE")]
