@@ -191,11 +191,12 @@ impl Engine {
             // What it costs a battery is for the user to decide.
             let on_battery = self.look(|_| facts::on_battery()).await.unwrap_or(false);
             let due = if on_battery { u64::MAX } else { INTERVAL };
-            if self.refresh_aur_after(due).await {
+            let refreshed = self.refresh_aur_after(due).await;
+            if refreshed == Some(true) {
                 // What cannot be read is told by the next question, and by the worker.
                 let _ = self.refresh().await;
             }
-            sleep(LOOK).await;
+            sleep(if refreshed.is_some() { LOOK } else { Duration::from_secs(AFTER_FAILURE) }).await;
         }
     }
 
@@ -210,16 +211,13 @@ impl Engine {
     }
 
     /// Asks for the archive unless that was done within `interval` seconds, and reads it if it is another one than before.
-    /// Says whether the packages are others now.
-    async fn refresh_aur_after(self: &Arc<Self>, interval: u64) -> bool {
-        let Some(aur) = &self.aur else { return false };
+    /// Says whether the packages are others now; `None` when they cannot be read.
+    async fn refresh_aur_after(self: &Arc<Self>, interval: u64) -> Option<bool> {
+        let aur = self.aur.as_ref()?;
         let _fetching = aur.fetching.lock().await;
         let refreshed = self.fetched_and_read(aur, interval).await;
         aur.http.rest();
-        refreshed.unwrap_or_else(|problem| {
-            self.report_problem(Subject::Aur, problem);
-            false
-        })
+        refreshed.inspect_err(|problem| self.report_problem(Subject::Aur, problem.clone())).ok()
     }
 
     async fn fetched_and_read(self: &Arc<Self>, aur: &Aur, interval: u64) -> Result<bool, String> {
@@ -249,11 +247,13 @@ impl Engine {
         let mut changed = false;
         if !read {
             if let Err(error) = self.read_archive().await {
-                // It is fetched anew, and what was read before stays.
-                state.validators = Validators::default();
-                state.failed = true;
-                let drop = move |aur: &Aur| fs::remove_file(&aur.archive).and_then(|()| aur.keep_state(&state));
-                self.on_aur(drop).await.map_err(unusable)?;
+                // What was read before stays, and what is no archive is fetched anew.
+                if matches!(error, EngineError::InvalidArgument(_)) {
+                    state.validators = Validators::default();
+                    state.failed = true;
+                    let drop = move |aur: &Aur| fs::remove_file(&aur.archive).and_then(|()| aur.keep_state(&state));
+                    self.on_aur(drop).await.map_err(unusable)?;
+                }
                 return Err(format!("the AUR's packages from {} are not used: {error}", aur.http.base()));
             }
             changed = true;
@@ -302,7 +302,8 @@ impl Engine {
         })
     }
 
-    /// Lets the helper make the snapshot from the archive, which then takes the place of the one before.
+    /// Lets the helper make the snapshot from the archive, which then takes the place of the one before. An archive that is
+    /// none is an invalid argument.
     async fn read_archive(self: &Arc<Self>) -> Result<(), EngineError> {
         let internal = |error: io::Error| EngineError::Internal(format!("the AUR's index cannot be written: {error}"));
         let (Some(aur), Some(path)) = (&self.aur, self.options.inputs.aur.clone()) else { return Ok(()) };

@@ -19,6 +19,9 @@ const MAX_MESSAGE: u64 = 16 << 10;
 /// Exit code of a helper that was built without the backend asked for (`EX_UNAVAILABLE` of sysexits.h).
 const EXIT_UNAVAILABLE: i32 = 69;
 
+/// Exit code of a helper that was given something else than the AUR's archive (`EX_DATAERR`).
+const EXIT_BAD_DATA: i32 = 65;
+
 /// Exit code of a helper that found no room for the snapshot (`EX_IOERR`).
 const EXIT_NO_ROOM: i32 = 74;
 
@@ -109,6 +112,7 @@ fn helper_error(status: ExitStatus, said: &str) -> EngineError {
     let said = if said.is_empty() { "it said nothing" } else { said };
     match (status.code(), status.signal()) {
         (Some(EXIT_UNAVAILABLE), _) => EngineError::BackendUnavailable(said.to_owned()),
+        (Some(EXIT_BAD_DATA), _) => EngineError::InvalidArgument(said.to_owned()),
         (Some(EXIT_NO_ROOM), _) => EngineError::DiskFull(said.to_owned()),
         // What the kernel sends to who writes beyond RLIMIT_FSIZE (setrlimit(2)).
         (None, Some(signal)) if signal == Signal::XFSZ.as_raw() => {

@@ -27,6 +27,9 @@ use index::Output;
 /// Exit status when this program was built without the wanted backend: `EX_UNAVAILABLE` of sysexits.h.
 const UNAVAILABLE: u8 = 69;
 
+/// Exit status when the AUR's archive is none: `EX_DATAERR` of sysexits.h.
+const BAD_DATA: u8 = 65;
+
 /// Exit status when there is no room for the snapshot: `EX_IOERR` of sysexits.h.
 const NO_ROOM: u8 = 74;
 
@@ -112,8 +115,8 @@ struct IndexArguments {
     /// Where to write the snapshot; - is the standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
-    /// Write a snapshot of the AUR's packages instead, from its archive
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["aur", "root", "options"])]
+    /// Write a snapshot of the AUR's packages instead, from its archive; the package system's settings mean nothing then
+    #[arg(long, value_name = "FILE", conflicts_with = "aur")]
     aur_archive: Option<PathBuf>,
     /// Snapshot of the AUR's packages, for upgrades of packages that no repository offers
     #[arg(long, value_name = "FILE")]
@@ -188,7 +191,11 @@ fn main() -> ExitCode {
             }
             eprintln!("omg-helper: {}", text.trim_end());
             let no_room = error.downcast_ref().is_some_and(index::NotWritten::for_want_of_room);
-            if no_room { ExitCode::from(NO_ROOM) } else { ExitCode::FAILURE }
+            match error.downcast_ref() {
+                _ if no_room => ExitCode::from(NO_ROOM),
+                Some(omg::aur::ArchiveError::Damaged(_)) => ExitCode::from(BAD_DATA),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

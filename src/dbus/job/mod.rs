@@ -310,11 +310,11 @@ mod tests {
         let (job, mut commands) = job();
         let kind = QuestionKind::Conffile { package: "a".into(), path: "/etc/a".into() };
         job.facts().question = Some(Question { id: 3, kind, choices: vec!["keep".into(), "replace".into()] });
-        assert!(matches!(job.answer(2, "keep".into()), Err(Error::InvalidArgument(_))));
-        assert!(matches!(job.answer(3, "delete".into()), Err(Error::InvalidArgument(_))));
-        job.answer(3, "replace".into()).unwrap();
-        assert!(matches!(job.answer(3, "keep".into()), Err(Error::InvalidArgument(_))));
-        assert_eq!(commands.try_recv(), Ok(Command::Answer { id: 3, choice: "replace".into() }));
+        assert!(matches!(job.answer(caller(), 2, "keep".into()), Err(Error::InvalidArgument(_))));
+        assert!(matches!(job.answer(caller(), 3, "delete".into()), Err(Error::InvalidArgument(_))));
+        job.answer(caller(), 3, "replace".into()).unwrap();
+        assert!(matches!(job.answer(caller(), 3, "keep".into()), Err(Error::InvalidArgument(_))));
+        assert_eq!(commands.try_recv(), Ok(Command::Answer { by: caller(), id: 3, choice: "replace".into() }));
         assert!(commands.try_recv().is_err());
     }
 

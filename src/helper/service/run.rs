@@ -175,6 +175,9 @@ impl Run {
                     Some(command @ (Command::Cancel | Command::Stop)) => {
                         // Dropped, polkit closes its dialogs.
                         checking = None;
+                        if let Some((id, _)) = importing.take() {
+                            child.reply(&Reply::Answer { id, choice: REFUSE.to_owned() }).await;
+                        }
                         if command == Command::Stop && patience.is_some() {
                             patience = Some(Instant::now());
                         }
@@ -191,6 +194,9 @@ impl Run {
                         }
                     }
                     Some(Command::OwnerGone) => {
+                        if let Some((id, _)) = importing.take() {
+                            child.reply(&Reply::Answer { id, choice: REFUSE.to_owned() }).await;
+                        }
                         if checking.take().is_some() {
                             child.reply(&Reply::Cancel).await;
                             grace = Some(Instant::now() + GRACE);
