@@ -70,7 +70,7 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
         Verb::Info(info) => ask(options, async |client| info::run(client, &info, out).await),
         Verb::List(list) => ask(options, async |client| list::run(client, list, out).await),
         Verb::Explicit(limit) => ask(options, async |client| list::explicit(client, &limit, out).await),
-        Verb::Outdated(limit) => ask(options, async |client| updates::run(client, &limit, out).await),
+        Verb::Outdated(outdated) => ask(options, async |client| updates::run(client, &outdated, out).await),
         Verb::Status => ask(options, async |client| status::run(client, out).await),
         Verb::Why(why) => ask(options, async |client| why::run(client, why, out).await),
         Verb::Metrics => ask(options, async |client| metrics::run(client, out).await),
@@ -91,7 +91,7 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
         Verb::Mark { mark: MarkAs::Dependency(named) } => {
             alter(options, Change::named(Action::MarkDependency, named)?, out)
         }
-        Verb::Refresh => ask(options, async |client| change::refresh(client, out).await),
+        Verb::Refresh(refresh) => ask(options, async |client| change::refresh(client, refresh.own, out).await),
         Verb::History(history) => ask(options, async |client| history::run(client, history, out).await),
         Verb::Undo(undo) => ask(options, async |client| undo::run(client, undo, out).await),
         Verb::Audit { action: AuditAction::Verify { folder } } => audit::verify(&folder, out),

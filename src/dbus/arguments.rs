@@ -7,7 +7,7 @@ use std::sync::Arc;
 use zbus::{OwnedVariant, Variant};
 
 use super::error::Error;
-use crate::package::{ListQuery, PackageRow, SearchMode, SearchQuery};
+use crate::package::{ListQuery, PackageRow, SearchMode, SearchQuery, UpdatesState};
 use crate::transaction::{self, Action, Conffiles, InvalidAction, MAX_ACTIONS, Verb};
 
 /// Options and queries, as they arrive.
@@ -151,15 +151,27 @@ fn descriptor(variant: &Variant<'_>) -> Result<OwnedFd, Error> {
     file.map_err(|error| Error::LimitExceeded(format!("files: a descriptor cannot be taken: {error}")))
 }
 
+/// Which package lists upgrades are told from.
+///
+/// # Errors
+/// As [`search_query`].
+pub fn updates_state(options: &Options) -> Result<UpdatesState, Error> {
+    let Some(word) = string(options, "state")? else { return Ok(UpdatesState::default()) };
+    text("state", &word)?;
+    let none = || Error::InvalidArgument(format!("state: {word:?} is none of possible, planned"));
+    UpdatesState::parse(&word).ok_or_else(none)
+}
+
 /// A listing from its query dictionary.
 ///
 /// # Errors
 /// As [`search_query`].
 pub fn list_query(options: &Options) -> Result<ListQuery, Error> {
-    let repository = string(options, "repository")?;
-    if let Some(repository) = &repository {
-        text("repository", repository)?;
-    }
+    let named = |key| match string(options, key)? {
+        Some(name) => text(key, &name).map(|()| Some(name)),
+        None => Ok(None),
+    };
+    let (repository, group) = (named("repository")?, named("group")?);
     Ok(ListQuery {
         installed: boolean(options, "installed")?,
         explicit: boolean(options, "explicit")?,
@@ -168,6 +180,7 @@ pub fn list_query(options: &Options) -> Result<ListQuery, Error> {
         foreign: boolean(options, "foreign")?,
         held: boolean(options, "held")?,
         repository,
+        group,
     })
 }
 

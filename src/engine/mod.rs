@@ -6,6 +6,7 @@
 //! hop, which takes longer than the comparison: what is cached, where the comparison asks local disks alone.
 
 mod answers;
+mod copy;
 mod error;
 mod facts;
 mod helper;
@@ -23,7 +24,7 @@ pub use error::EngineError;
 pub use facts::LockHolder;
 pub use loaded::Loaded;
 pub use metrics::{Latency, Metrics};
-pub use report::{LastKnown, MetricsReport, PackagesReport, StatusReport, StoreUnavailable};
+pub use report::{AheadReport, LastKnown, MetricsReport, PackagesReport, StatusReport, StoreUnavailable};
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;

@@ -290,6 +290,7 @@ impl Engine {
     async fn run_index(&self, stdout: File, generation: u64) -> Result<(), EngineError> {
         let mut command = self.helper("index")?;
         command.args(["--output", "-", "--generation", &generation.to_string()]);
+        command.arg("--copy").arg(self.copy_folder());
         command.stdin(Stdio::null()).stdout(stdout);
         self.run_helper(command, Vec::new(), Vec::new()).await.map(|_| ())
     }

@@ -72,19 +72,20 @@ impl Timings {
     }
 }
 
-/// Reads all packages through `backend` and writes them to `output`.
+/// Reads all packages through `backend`, with the user's own `copy` of the package lists, and writes them to `output`.
 ///
 /// # Errors
 /// Those of the backend, and [`NotWritten`].
 pub fn write(
     backend: &dyn Backend,
     system: System,
+    copy: Option<&Path>,
     generation: u64,
     output: Output,
     timings: bool,
 ) -> Result<(), Error> {
     let mut timings = Timings::new(timings);
-    let (builder, read, fingerprint) = backend.read(&system, &mut timings)?;
+    let (builder, read, fingerprint) = backend.read(&system, copy, &mut timings)?;
     let root = system.root.map(|root| root.to_string_lossy().into_owned());
     let meta = Meta {
         inputs: Inputs::here(backend.name(), root, system.options),

@@ -54,7 +54,7 @@ impl<R: Fn(&str, &[&str]) -> String> AptSays<R> {
         assert_same("apt-mark showhold", &named(snapshot, Flags::HELD), &held);
 
         let ours: BTreeSet<_> =
-            snapshot.updates().into_iter().map(|update| (update.name, update.from, update.to)).collect();
+            snapshot.updates(omg::package::UpdatesState::Possible).into_iter().map(|update| (update.name, update.from, update.to)).collect();
         assert_same("apt list --upgradable", &ours, &self.upgradable());
         let names: BTreeSet<String> = ours.iter().map(|(name, ..)| name.clone()).collect();
         let bare = |name: &String| name.split(':').next().unwrap().to_owned();

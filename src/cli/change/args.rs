@@ -156,6 +156,14 @@ pub struct Upgrade {
 }
 
 #[derive(Debug, Args)]
+pub struct Refresh {
+    /// Fetch them into your own copy, which takes no rights: it tells what can be upgraded, and nothing is installed by
+    /// it. Where the package system's own cannot be had rights for, this is what is done.
+    #[arg(long)]
+    pub own: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct Remove {
     /// Names of installed packages.
     #[arg(required = true, value_name = "NAMES")]

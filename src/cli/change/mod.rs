@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::output::{Output, WARN};
 use super::{Failure, near};
-use crate::dbus::client::{Client, ClientError, ConnectOptions};
+use crate::dbus::client::{Client, ClientError, ConnectOptions, ErrorKind};
 use crate::dbus::planned::{Planned, PlannedItem};
 use crate::transaction::{Action, FailureKind, MANY_REMOVALS, Options, Outcome, Reply, Request, Verb};
 use args::{Consent, Install, Installing, Named, Reinstall, Remove, Upgrade};
@@ -214,11 +214,37 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
     report::outcome(outcome, download_only, out)
 }
 
-/// Fetches the package lists.
-pub async fn refresh(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
+/// Fetches the package lists: the package system's or, where it is asked for or there are no rights, the user's own copy.
+pub async fn refresh(client: &mut Client, own: bool, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let outcome = carry_out(&Work::Refresh, false, true, &mut interrupts, out).await?;
-    report::refreshed(outcome, client, &mut interrupts, out).await
+    if own {
+        let outcome = interrupts.unless(client.refresh_copy()).await??;
+        return report::refreshed_copy(outcome, client, &mut interrupts, out).await;
+    }
+    let outcome = carry_out(&Work::Refresh, false, true, &mut interrupts, out).await;
+    let refused = match &outcome {
+        Err(Failure::Of(ErrorKind::NotAuthorized, text)) => Some(text),
+        Ok(Outcome::Failed { failure, .. }) if lacks_rights(failure.kind) => Some(&failure.message),
+        _ => None,
+    };
+    if let Some(refused) = refused {
+        // Where the package system has no such copy, that there are no rights is all there is to say.
+        match interrupts.unless(client.refresh_copy()).await? {
+            Err(_) => {}
+            Ok(Outcome::Failed { failure, .. }) if failure.kind == FailureKind::BackendUnavailable => {}
+            Ok(copied) => {
+                let text = format!("the package system's own lists were not fetched, your own copy is instead: {refused}");
+                out.note(WARN, &text);
+                return report::refreshed_copy(copied, client, &mut interrupts, out).await;
+            }
+        }
+    }
+    report::refreshed(outcome?, client, &mut interrupts, out).await
+}
+
+/// Whether there is nobody who would give the rights: not that somebody was asked and did not want to.
+fn lacks_rights(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::NotAuthorized | FailureKind::AgentMissing | FailureKind::PolicyDenied)
 }
 
 /// Does the work, to its end. Where the service on the system bus finds nobody to ask for consent, sudo asks. Who has

@@ -33,7 +33,8 @@ pub struct System {
     pub options: Vec<String>,
 }
 
-/// All packages, what is known about the reading ([`Meta::last_refresh`] and [`Meta::warnings`]), and the state of the
+/// All packages, what is known about the reading ([`Meta::last_refresh`], [`Meta::ahead`], [`Meta::groups`] and
+/// [`Meta::warnings`]), and the state of the
 /// files behind it just before they were read.
 pub type Contents = (Builder, Meta, Fingerprint);
 
@@ -113,11 +114,11 @@ pub trait Backend {
     fn name(&self) -> &'static str;
 
     /// Reads every known package. Takes no locks and changes nothing that the package system's own query tools would
-    /// not change.
+    /// not change. `copy` is the folder of [`Backend::refresh_copy`], which may be absent.
     ///
     /// # Errors
     /// When the package system's configuration or data cannot be read; its own words are in the message.
-    fn read(&self, system: &System, timings: &mut Timings) -> Result<Contents, Error>;
+    fn read(&self, system: &System, copy: Option<&Path>, timings: &mut Timings) -> Result<Contents, Error>;
 
     /// What a commit of the request's actions would do. Takes no locks and changes nothing.
     ///
@@ -143,6 +144,10 @@ pub trait Backend {
 
     /// Fetches the package lists.
     fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome;
+
+    /// Fetches the package lists into a folder of this user's own, checked as strictly as the package system's. They tell
+    /// what will be possible once the package system's own lists are fetched; no plan is made from them.
+    fn refresh_copy(&self, system: &System, folder: &Path, caller: &dyn Caller) -> Outcome;
 }
 
 /// Ends the programs that this process has started and that still run: those that fetch, where the package system's library
