@@ -56,6 +56,17 @@ fields {name: value}, versions [{version, architecture, priority, installed, can
 repository, sources [{priority, description}], download_size, installed_size, summary,
 description, fields}]. What is not known is absent.";
 
+const OWNER_JSON: &str = "\
+In a pipe each line has the columns path and package, separated by a tab. A folder that several
+packages have comes with each of them. What belongs to no package makes the exit code 1.
+
+--json prints one object a line: path, package (with --repo REPOSITORY/NAME).";
+
+const FILES_JSON: &str = "\
+Prints a path a line; control characters are shown escaped.
+
+--json prints one object for each package: package, files (an array).";
+
 const WHY_JSON: &str = "\
 --json prints one object: name, explicit, installed (true or false), chain (from an explicitly
 installed package to this one: [{from, kind, to}]; empty: the package is explicitly installed, or
@@ -156,6 +167,12 @@ pub enum Verb {
     /// List the available upgrades.
     #[command(after_long_help = UPDATES_JSON)]
     Outdated(Outdated),
+    /// Say which installed package each file belongs to.
+    #[command(after_long_help = OWNER_JSON)]
+    Owner(Owner),
+    /// List the files of installed packages.
+    #[command(after_long_help = FILES_JSON)]
+    Files(Files),
     /// Show the state of packages and of the daemon.
     #[command(after_long_help = STATUS_JSON)]
     Status,
@@ -326,6 +343,26 @@ pub struct Limit {
     /// At most so many packages; 0 for all.
     #[arg(long, value_name = "N", default_value_t = 0, value_hint = ValueHint::Other)]
     pub limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct Owner {
+    /// Files, folders or, where no such file is here, programs in PATH; with --repo absolute paths or names of files.
+    #[arg(required = true, value_name = "PATHS", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<String>,
+    /// Ask the repositories' lists of files (`omg refresh --own --files` fetches them) instead of the installed packages.
+    #[arg(long)]
+    pub repo: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Files {
+    /// Names of installed packages; with --repo of any, each with or without its repository (extra/NAME).
+    #[arg(required = true, value_name = "NAMES")]
+    pub names: Vec<String>,
+    /// Ask the repositories' lists of files (`omg refresh --own --files` fetches them).
+    #[arg(long)]
+    pub repo: bool,
 }
 
 #[derive(Debug, Args)]

@@ -292,6 +292,19 @@ impl Client {
         Ok(rows.into_iter().map(update_row).collect())
     }
 
+    /// The packages that have these paths, as (path, package); with `repo` those of repositories.
+    pub async fn owners(&mut self, paths: &[String], repo: bool) -> Result<Vec<(String, String)>, ClientError> {
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let options = Options::from([("repositories", repo.into())]);
+        self.call(async |proxy| proxy.owner(&paths, &options).await).await
+    }
+
+    /// The files and folders of a package; with `repo` as its repository has it.
+    pub async fn files(&mut self, name: &str, repo: bool) -> Result<Vec<String>, ClientError> {
+        let options = Options::from([("repositories", repo.into())]);
+        self.call(async |proxy| proxy.files(name, &options).await).await
+    }
+
     /// Groups as (name, members, how many of them are installed), by name.
     pub async fn groups(&mut self) -> Result<Vec<(String, u32, u32)>, ClientError> {
         let options = Options::new();
@@ -299,8 +312,9 @@ impl Client {
     }
 
     /// Fetches the package lists into the user's own copy, to the end; how it ended.
-    pub async fn refresh_copy(&mut self) -> Result<Outcome, ClientError> {
-        let options = Options::from([("databases", true.into())]);
+    /// With `files` the repositories' lists of files are fetched too.
+    pub async fn refresh_copy(&mut self, files: bool) -> Result<Outcome, ClientError> {
+        let options = Options::from([("databases", true.into()), ("files", files.into())]);
         self.call(async |proxy| refreshed(proxy, &options).await).await
     }
 

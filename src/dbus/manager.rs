@@ -19,7 +19,7 @@ use super::error::Error;
 use super::names::INTERFACE;
 use super::plan::Plans;
 use super::planned::{WireHistory, wire_history};
-use super::refresh::{Refreshes, Wanted};
+use super::refresh::{Copied, Refreshes, Wanted};
 use super::rows::{Rows, Updates};
 use crate::engine::{Change, Engine, Loaded};
 use crate::package::UpdateRow;
@@ -309,6 +309,44 @@ impl Manager {
         Ok((generation, Answer { value: updates, call }))
     }
 
+    /// The installed packages that have these files or folders, as (path, package), in the order of the paths; a path that
+    /// none has does not come. Links in the folders above are followed.
+    ///
+    /// Options: repositories b, which asks the repositories' lists of files instead (pacman's alone): paths may then be
+    /// names of files too, and packages are REPOSITORY/NAME.
+    #[zbus(out_args("owners"))]
+    async fn owner(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        paths: Vec<String>,
+        options: Options,
+    ) -> Result<Answer<Vec<(String, String)>>, Error> {
+        let owners = async {
+            let offered = arguments::boolean(&options, "repositories")?.unwrap_or(false);
+            arguments::paths(&paths, offered)?;
+            arguments::few(self.engine.owners(paths, offered).await?)
+        };
+        self.serve("Owner", &header, owners).await
+    }
+
+    /// The files and folders of an installed package, in order; at most 500000.
+    ///
+    /// Options: repositories b, for a package as its repository has it (pacman's alone), NAME or REPOSITORY/NAME.
+    #[zbus(out_args("paths"))]
+    async fn files(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        name: String,
+        options: Options,
+    ) -> Result<Answer<Vec<String>>, Error> {
+        let files = async {
+            let offered = arguments::boolean(&options, "repositories")?.unwrap_or(false);
+            arguments::text("name", &name)?;
+            arguments::few(self.engine.files(name, offered).await?)
+        };
+        self.serve("Files", &header, files).await
+    }
+
     /// Groups of packages as (name, members, how many of them are installed), in the order of names. List tells the members.
     #[zbus(out_args("groups"))]
     async fn groups(
@@ -397,7 +435,8 @@ impl Manager {
     /// read from them, reads them again if they moved, and writes the status file. Every answer does as much for itself;
     /// the package system's lists are fetched by org.omg.Transaction1. Options: start b, which starts it at once and lets
     /// other connections use it; databases b, which fetches them into this user's own copy first (pacman's alone): what
-    /// they have newer is told by GetUpdates, List and Status, and never installed by. There may be 16 jobs, finished ones
+    /// they have newer is told by GetUpdates, List and Status, and never installed by; files b, with it the repositories'
+    /// lists of files. There may be 16 jobs, finished ones
     /// too.
     #[zbus(out_args("job"))]
     async fn refresh(
@@ -408,7 +447,8 @@ impl Manager {
     ) -> Result<Answer<OwnedObjectPath>, Error> {
         let made = async {
             let start = arguments::boolean(&options, "start")?.unwrap_or(false);
-            let databases = arguments::boolean(&options, "databases")?.unwrap_or(false);
+            let files = arguments::boolean(&options, "files")?.unwrap_or(false);
+            let databases = arguments::boolean(&options, "databases")?.unwrap_or(false).then_some(Copied { files });
             let (engine, kept) = (Arc::clone(&self.engine), self.activity.keep());
             self.refreshes.serve(connection, &header, engine, kept, Wanted { start, databases }).await
         };

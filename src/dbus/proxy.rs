@@ -37,6 +37,10 @@ pub trait PackageManager {
     fn suggest(&self, prefix: &str, limit: u32) -> zbus::Result<Vec<String>>;
     /// The path of a job.
     fn refresh(&self, options: &Options<'_>) -> zbus::Result<OwnedObjectPath>;
+    /// Path and package.
+    fn owner(&self, paths: &[&str], options: &Options<'_>) -> zbus::Result<Vec<(String, String)>>;
+    /// Paths.
+    fn files(&self, name: &str, options: &Options<'_>) -> zbus::Result<Vec<String>>;
     /// Groups as (name, members, how many of them are installed).
     fn groups(&self, options: &Options<'_>) -> zbus::Result<Vec<(String, u32, u32)>>;
     fn status(&self) -> zbus::Result<Fields>;

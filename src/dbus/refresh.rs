@@ -142,7 +142,14 @@ pub struct Wanted {
     /// Whether it starts at once.
     pub start: bool,
     /// Whether the user's own copy of the package lists is fetched.
-    pub databases: bool,
+    pub databases: Option<Copied>,
+}
+
+/// What of the package lists is copied.
+#[derive(Debug, Clone, Copy)]
+pub struct Copied {
+    /// Whether the lists of files are, too.
+    pub files: bool,
 }
 
 struct Run {
@@ -150,7 +157,7 @@ struct Run {
     commands: Commands,
     relay: Relay,
     engine: Arc<Engine>,
-    databases: bool,
+    databases: Option<Copied>,
 }
 
 impl Run {
@@ -174,11 +181,11 @@ impl Run {
         self.relay.state().await;
         self.relay.advance(State::Waiting).await;
         self.relay.advance(State::Running).await;
-        self.relay.phase(if self.databases { Phase::Fetching } else { Phase::Resolving }, true).await;
+        self.relay.phase(if self.databases.is_some() { Phase::Fetching } else { Phase::Resolving }, true).await;
         let (engine, databases) = (Arc::clone(&self.engine), self.databases);
         let refreshed = async {
-            if databases {
-                engine.refresh_copy().await?;
+            if let Some(Copied { files }) = databases {
+                engine.refresh_copy(files).await?;
             }
             engine.refresh().await
         };

@@ -16,12 +16,13 @@ impl Engine {
         self.options.data_dir.join("databases").join(self.options.inputs.system_name())
     }
 
-    /// Fetches the package lists into this user's own copy.
+    /// Fetches the package lists into this user's own copy; with `files` the lists of files too.
     ///
     /// # Errors
     /// [`EngineError::Refused`] with why they cannot be fetched, and what keeps the helper from running.
-    pub async fn refresh_copy(&self) -> Result<(), EngineError> {
+    pub async fn refresh_copy(&self, files: bool) -> Result<(), EngineError> {
         let mut command = self.helper("refresh-copy")?;
+        command.args(files.then_some("--files"));
         command.arg("--copy").arg(self.copy_folder()).stdin(Stdio::null()).stdout(Stdio::piped());
         let said = self.run_helper_within(FETCH_TIMEOUT, command, Vec::new(), Vec::new()).await?;
         let mut lines = said.as_slice();

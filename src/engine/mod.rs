@@ -12,6 +12,7 @@ mod facts;
 mod helper;
 mod loaded;
 mod metrics;
+mod paths;
 mod plan;
 mod problems;
 mod rebuild;

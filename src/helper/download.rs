@@ -26,9 +26,9 @@ pub fn run(backend: &dyn Backend, system: &System) -> Result<bool, Error> {
 ///
 /// # Errors
 /// When the standard streams cannot be used.
-pub fn refresh_copy(backend: &dyn Backend, system: &System, folder: &Path) -> Result<(), Error> {
+pub fn refresh_copy(backend: &dyn Backend, system: &System, folder: &Path, files: bool) -> Result<(), Error> {
     let run = Run { lines: Lines::new(false)?, for_its_caller: false };
-    let outcome = backend.refresh_copy(system, folder, &run);
+    let outcome = backend.refresh_copy(system, folder, files, &run);
     run.tell(Event::Finished(outcome));
     Ok(())
 }

@@ -10,6 +10,7 @@ mod commit;
 mod download;
 mod index;
 mod lines;
+mod paths;
 mod plan;
 mod priority;
 mod service;
@@ -52,6 +53,8 @@ enum Command {
     Refresh(CommitArguments),
     /// Fetch the package lists into a folder of this user's own and print how it goes
     RefreshCopy(CopyArguments),
+    /// Tell which packages files belong to, or the files of a package: what the standard input asks, a line of JSON
+    Paths(PathsArguments),
     /// Fetch the packages that the standard input names, a line of JSON, into a folder and print how it goes
     Download(SystemArguments),
     /// Serve changes of packages on the system bus, for whom polkit allows them
@@ -101,6 +104,18 @@ struct CopyArguments {
     /// Where the copy of the package lists is
     #[arg(long, value_name = "DIR")]
     copy: PathBuf,
+    /// Fetch the lists of files too
+    #[arg(long)]
+    files: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct PathsArguments {
+    #[command(flatten)]
+    system: SystemArguments,
+    /// Where this user's own copy of the package lists is, if there is one
+    #[arg(long, value_name = "DIR")]
+    copy: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -168,7 +183,11 @@ fn main() -> ExitCode {
             with_backend(arguments, |backend, system| Ok(exit_code(download::run(backend, &system)?)))
         }
         Command::RefreshCopy(arguments) => with_backend(arguments.system, |backend, system| {
-            download::refresh_copy(backend, &system, &arguments.copy)?;
+            download::refresh_copy(backend, &system, &arguments.copy, arguments.files)?;
+            Ok(ExitCode::SUCCESS)
+        }),
+        Command::Paths(arguments) => with_backend(arguments.system, |backend, system| {
+            paths::run(backend, &system, arguments.copy.as_deref())?;
             Ok(ExitCode::SUCCESS)
         }),
         Command::Service(arguments) => {

@@ -21,7 +21,7 @@ use super::{Failure, near};
 use crate::dbus::client::{Client, ClientError, ConnectOptions, ErrorKind};
 use crate::dbus::planned::{Planned, PlannedItem};
 use crate::transaction::{Action, FailureKind, MANY_REMOVALS, Options, Outcome, Reply, Request, Verb};
-use args::{Consent, Install, Installing, Named, Reinstall, Remove, Upgrade};
+use args::{Consent, Install, Installing, Named, Refresh, Reinstall, Remove, Upgrade};
 use ask::Interrupts;
 pub use download::run as download;
 use runner::{Job, Work};
@@ -65,7 +65,10 @@ impl Change {
     }
 
     pub fn install(install: Install) -> Result<Self, Failure> {
-        let (actions, files) = targets::installs(&install.targets)?;
+        let (mut actions, files) = targets::installs(&install.targets)?;
+        if install.upgrade {
+            actions.push(action(Verb::UpgradeAll, "")?);
+        }
         Ok(Self { files, ..Self::new(actions, install.how) })
     }
 
@@ -181,29 +184,37 @@ pub async fn run_at_once(change: Change, connect: &ConnectOptions, out: &mut Out
 /// Plans the change, shows it, asks, does it and says what came of it.
 pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let Change { actions, options, mut files, consent, found_out } = change;
-    let mut planned = match interrupts.unless(client.plan(&actions, &options, &files)).await? {
-        Ok(planned) => planned,
-        Err(error) => return Err(interrupts.unless(near::of_plan(error, &actions, client)).await?.into()),
-    };
-    if found_out {
-        warn_of_removals(&mut planned);
-    }
-    if !shown(&planned, &actions, &consent, out) {
-        return Ok(());
-    }
-    if consent.dry_run {
-        if out.is_json() {
-            report::bare("planned", out);
+    let Change { mut actions, options, mut files, consent, found_out } = change;
+    let planned = loop {
+        let mut planned = match interrupts.unless(client.plan(&actions, &options, &files)).await? {
+            Ok(planned) => planned,
+            Err(error) => return Err(interrupts.unless(near::of_plan(error, &actions, client)).await?.into()),
+        };
+        for file in &mut files {
+            // Whoever planned with it has read it, and descriptors of one file share their position.
+            file.rewind().map_err(|error| Failure::Internal(format!("a package file cannot be read again: {error}")))?;
         }
-        return Ok(());
-    }
-    out.flush();
+        if found_out {
+            warn_of_removals(&mut planned);
+        }
+        if !shown(&planned, &actions, &consent, out) {
+            return Ok(());
+        }
+        if consent.dry_run {
+            if out.is_json() {
+                report::bare("planned", out);
+            }
+            return Ok(());
+        }
+        out.flush();
+        // Such a plan leaves no partial upgrade behind; what is left then is not asked about again.
+        let whole = actions.iter().any(|action| action.verb() == Verb::UpgradeAll);
+        if whole || !ask::upgrades_too(&planned, &consent, &mut interrupts, out).await? {
+            break planned;
+        }
+        actions.push(action(Verb::UpgradeAll, "")?);
+    };
     ask::obtain(&planned, &consent, &mut interrupts, out).await?;
-    for file in &mut files {
-        // Whoever planned with it has read it, and descriptors of one file share their position.
-        file.rewind().map_err(|error| Failure::Internal(format!("a package file cannot be read again: {error}")))?;
-    }
     let digest = planned.digest.parse().map_err(|error| Failure::Internal(format!("the plan's digest: {error}")))?;
     let download_only = options.download_only;
     let request = Request { actions, options, files: Vec::new(), digest: Some(digest) };
@@ -215,10 +226,10 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
 }
 
 /// Fetches the package lists: the package system's or, where it is asked for or there are no rights, the user's own copy.
-pub async fn refresh(client: &mut Client, own: bool, out: &mut Output) -> Result<(), Failure> {
+pub async fn refresh(client: &mut Client, refresh: &Refresh, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    if own {
-        let outcome = interrupts.unless(client.refresh_copy()).await??;
+    if refresh.own {
+        let outcome = interrupts.unless(client.refresh_copy(refresh.files)).await??;
         return report::refreshed_copy(outcome, client, &mut interrupts, out).await;
     }
     let outcome = carry_out(&Work::Refresh, false, true, &mut interrupts, out).await;
@@ -229,7 +240,7 @@ pub async fn refresh(client: &mut Client, own: bool, out: &mut Output) -> Result
     };
     if let Some(refused) = refused {
         // Where the package system has no such copy, that there are no rights is all there is to say.
-        match interrupts.unless(client.refresh_copy()).await? {
+        match interrupts.unless(client.refresh_copy(false)).await? {
             Err(_) => {}
             Ok(Outcome::Failed { failure, .. }) if failure.kind == FailureKind::BackendUnavailable => {}
             Ok(copied) => {

@@ -7,6 +7,8 @@ mod apt;
 #[cfg(any(feature = "arch", feature = "debian"))]
 mod package_files;
 #[cfg(any(feature = "arch", feature = "debian"))]
+mod paths;
+#[cfg(any(feature = "arch", feature = "debian"))]
 mod report;
 #[cfg(any(feature = "arch", feature = "debian"))]
 mod restart;
@@ -14,7 +16,7 @@ mod restart;
 use std::path::{Path, PathBuf};
 
 use omg::index::{Builder, Fingerprint, Meta};
-use omg::transaction::{Applied, Download, Event, Failure, FailureKind, Outcome, Plan, Question, Request};
+use omg::transaction::{Applied, Download, Event, Failure, FailureKind, Outcome, PathAnswer, PathQuery, Plan, Question, Request};
 
 use crate::index::Timings;
 
@@ -145,9 +147,17 @@ pub trait Backend {
     /// Fetches the package lists.
     fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome;
 
+    /// Which packages files belong to, and which files packages have. `copy` is the folder of [`Backend::refresh_copy`],
+    /// which may be absent.
+    ///
+    /// # Errors
+    /// [`FailureKind::NotFound`] for a package, and when the package system cannot be read.
+    fn paths(&self, system: &System, copy: Option<&Path>, query: &PathQuery) -> Result<PathAnswer, Failure>;
+
     /// Fetches the package lists into a folder of this user's own, checked as strictly as the package system's. They tell
-    /// what will be possible once the package system's own lists are fetched; no plan is made from them.
-    fn refresh_copy(&self, system: &System, folder: &Path, caller: &dyn Caller) -> Outcome;
+    /// what will be possible once the package system's own lists are fetched; no plan is made from them. With `files` the lists of
+    /// files are fetched too.
+    fn refresh_copy(&self, system: &System, folder: &Path, files: bool, caller: &dyn Caller) -> Outcome;
 }
 
 /// Ends the programs that this process has started and that still run: those that fetch, where the package system's library

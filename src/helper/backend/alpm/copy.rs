@@ -14,18 +14,18 @@ use omg::transaction::{FailureKind, Outcome};
 use rustix::fs::{FlockOperation, OFlags, flock};
 
 use super::super::{Caller, Stop, System};
-use super::settings::Settings;
-use super::{commit, sources};
+use super::settings::{DATABASES, Settings};
+use super::{commit, files, sources};
 
 /// What libalpm's folders for unfinished downloads begin with.
 const UNFINISHED: &str = "download-";
 
 /// See [`super::super::Backend::refresh_copy`].
-pub fn refresh(system: &System, folder: &Path, caller: &dyn Caller) -> Outcome {
-    Stop::outcome(databases(system, folder, caller), omg::transaction::Applied::default())
+pub fn refresh(system: &System, folder: &Path, with_files: bool, caller: &dyn Caller) -> Outcome {
+    Stop::outcome(databases(system, folder, with_files, caller), omg::transaction::Applied::default())
 }
 
-fn databases(system: &System, folder: &Path, caller: &dyn Caller) -> Result<(), Stop> {
+fn databases(system: &System, folder: &Path, with_files: bool, caller: &dyn Caller) -> Result<(), Stop> {
     let mut settings = commit::settings(system)?;
     // Whom libalpm would become to fetch, which only root can.
     settings.config.download_user = None;
@@ -38,9 +38,12 @@ fn databases(system: &System, folder: &Path, caller: &dyn Caller) -> Result<(), 
         Stop::failed(kind, format!("the copy of the databases in {} cannot be used: {error}", folder.display()))
     };
     let _lock = prepared(&settings, folder).map_err(unusable)?;
-    let handle = settings.handle_of(folder);
-    let handle = handle.map_err(|error| Stop::failed(FailureKind::BackendUnavailable, error.to_string()))?;
-    commit::fetch(&settings, handle, caller)
+    let extensions = [Some(DATABASES), with_files.then_some(files::EXTENSION)];
+    extensions.into_iter().flatten().try_for_each(|extension| {
+        let handle = settings.handle_with(folder, extension);
+        let handle = handle.map_err(|error| Stop::failed(FailureKind::BackendUnavailable, error.to_string()))?;
+        commit::fetch(&settings, handle, caller)
+    })
 }
 
 /// Makes the folder what libalpm expects, without what a killed process left; holds its lock.

@@ -7,6 +7,7 @@ mod cache;
 mod commit;
 mod copy;
 mod file;
+mod files;
 mod locks;
 mod record;
 mod relations;
@@ -23,7 +24,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use alpm::{Alpm, AlpmList, Db, Package, PackageReason, Usage};
 use omg::index::{Ahead, Builder, Entry, EntryId, Meta, Newer, Version};
 use omg::package::{Flags, PackageDetails, VersionDetails, VersionSource};
-use omg::transaction::{Applied, Download, Failure, FailureKind, Outcome, Plan, Request};
+use omg::transaction::{Applied, Download, Failure, FailureKind, Outcome, PathAnswer, PathQuery, Plan, Request};
 
 use super::{Backend, Caller, Contents, Error, System, package_files};
 use crate::index::Timings;
@@ -92,8 +93,12 @@ impl Backend for Pacman {
         commit::refresh(system, caller)
     }
 
-    fn refresh_copy(&self, system: &System, folder: &Path, caller: &dyn Caller) -> Outcome {
-        copy::refresh(system, folder, caller)
+    fn paths(&self, system: &System, copy: Option<&Path>, query: &PathQuery) -> Result<PathAnswer, Failure> {
+        files::paths(system, copy, query)
+    }
+
+    fn refresh_copy(&self, system: &System, folder: &Path, files: bool, caller: &dyn Caller) -> Outcome {
+        copy::refresh(system, folder, files, caller)
     }
 }
 

@@ -71,8 +71,13 @@ pub fn usable(handle: &Alpm, database: &Db) -> Result<(), alpm::Error> {
 /// The modification time of a database is the server's, so this is when the newest one got its name here, or when something
 /// was last put into their folder.
 pub fn last_refresh(settings: &Settings, database: &Path) -> u64 {
+    fetched(settings, database, "db")
+}
+
+/// The same for databases whose names end with `ending`.
+pub fn fetched(settings: &Settings, database: &Path, ending: &str) -> u64 {
     let fetched = settings.config.repos.iter().filter_map(|repository| {
-        sync_file(database, &repository.name, "db").symlink_metadata().ok().map(|found| found.ctime())
+        sync_file(database, &repository.name, ending).symlink_metadata().ok().map(|found| found.ctime())
     });
     let Some(fetched) = fetched.max() else { return 0 };
     let worked = database.join("sync").metadata().map_or(0, |found| found.mtime());
