@@ -150,7 +150,10 @@ fn without_rights_a_refresh_fetches_the_users_own_copy_and_says_so() {
 fn a_copy_that_is_not_signed_as_wanted_or_not_whole_is_not_used() {
     let machine = machine();
     let configuration = machine.read("/etc/pacman.conf");
-    machine.write("/etc/pacman.conf", configuration.replace("SigLevel = Never", "SigLevel = PackageNever DatabaseRequired"));
+    machine.write(
+        "/etc/pacman.conf",
+        configuration.replace("SigLevel = Never", "SigLevel = PackageNever DatabaseRequired"),
+    );
     let output = as_user(&machine, "omg", &["refresh", "--own", "--json"]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(!output.status.success() && said.contains("\"result\":\"failed\""), "{said}");
@@ -171,7 +174,8 @@ fn what_a_killed_refresh_leaves_is_in_nobodys_way_and_a_running_one_is() {
     let machine = machine();
     omg(&machine, &["refresh", "--own"]);
     let folder = machine.run("sh", &["-c", &format!("echo {DATABASES}/alpm-*")]).trim().to_owned();
-    let left = format!("mkdir {folder}/sync/download-abcdef; touch {folder}/db.lck {folder}/sync/download-abcdef/core.db");
+    let left =
+        format!("mkdir {folder}/sync/download-abcdef; touch {folder}/db.lck {folder}/sync/download-abcdef/core.db");
     machine.run("setpriv", &["--reuid=1000", "--regid=1000", "--clear-groups", "sh", "-c", &left]);
     omg(&machine, &["refresh", "--own"]);
     assert!(!machine.exists(&format!("{folder}/db.lck")));
@@ -206,4 +210,81 @@ fn groups_have_the_members_that_pacman_tells() {
     let planned: Vec<&str> =
         plan["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect();
     assert_eq!(planned, ["member-b", "p1"]);
+}
+
+/// The names of packages behind `is owned by`.
+fn owners(machine: &Machine, path: &str) -> BTreeSet<String> {
+    let said = String::from_utf8(machine.try_run("pacman", &["-Qo", path]).stdout).unwrap();
+    let owner = |line: &str| line.split(" is owned by ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    said.lines().map(owner).collect()
+}
+
+#[test]
+fn files_and_their_owners_are_those_that_pacman_tells() {
+    let machine = machine();
+    machine.run("sh", &["-c", "ln -s share /usr/shared; ln -s /usr/share/p2/version /usr/share/p5/link"]);
+    for package in ["p2", "p7", "conf", "vital"] {
+        let listed = machine.run("pacman", &["-Qlq", package]);
+        assert_eq!(omg(&machine, &["files", package]), listed);
+        for path in listed.lines() {
+            let ours: BTreeSet<String> = json(&machine, &["owner", "--json", path])
+                .iter()
+                .map(|row| row["package"].as_str().unwrap().into())
+                .collect();
+            assert_eq!(ours, owners(&machine, path), "{path}");
+        }
+    }
+    for path in ["/usr/shared/p2/version", "/usr/share/p5/../p2/version", "//usr/share//p2/"] {
+        assert_eq!(omg(&machine, &["owner", "--quiet", path]), "p2\n", "{path}");
+        assert_eq!(owners(&machine, path), BTreeSet::from(["p2".to_owned()]), "{path}");
+    }
+    for path in ["/usr/shared", "/usr/share/p5/link", "/etc/hostname", "/none"] {
+        let output = as_user(&machine, "omg", &["owner", path]);
+        assert_eq!(output.status.code(), Some(1), "{path}");
+        assert!(owners(&machine, path).is_empty(), "{path}");
+    }
+    let output = as_user(&machine, "omg", &["files", "p9"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn the_repositories_files_are_those_that_pacman_tells() {
+    let machine = machine();
+    let output = as_user(&machine, "omg", &["owner", "--repo", "version"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && errors.contains("omg refresh --own --files"), "{errors}");
+    omg(&machine, &["refresh", "--own", "--files"]);
+    machine.run("pacman", &["-Fy"]);
+    for asked in ["version", "/usr/share/p9/version", "usr/share/p2/version", "conf.conf"] {
+        let theirs = machine.run("pacman", &["-Fq", asked]);
+        let ours: BTreeSet<String> =
+            omg(&machine, &["owner", "--repo", "--quiet", asked]).lines().map(str::to_owned).collect();
+        assert_eq!(ours, theirs.lines().map(str::to_owned).collect(), "{asked}");
+    }
+    let theirs = machine.run("pacman", &["-Flq", "p9"]);
+    assert_eq!(
+        omg(&machine, &["files", "--repo", "p9"])
+            .lines()
+            .map(|line| line.trim_start_matches('/').to_owned())
+            .collect::<Vec<_>>(),
+        theirs.lines().map(|line| line.trim_start_matches('/').to_owned()).collect::<Vec<_>>()
+    );
+    assert_eq!(omg(&machine, &["files", "--repo", "extra/p9"]), omg(&machine, &["files", "--repo", "p9"]));
+}
+
+#[test]
+fn a_whole_upgrade_goes_with_an_installation_and_without_it_a_partial_one_is_warned_of() {
+    let machine = machine();
+    machine.run("pacman", &["-Sy"]);
+    let partial = &json(&machine, &["install", "engine-a", "--dry-run", "--json"])[0]["plan"];
+    assert_eq!(partial["risks"], serde_json::json!(["partial-upgrade:8"]));
+    let whole = &json(&machine, &["install", "-u", "engine-a", "--dry-run", "--json"])[0]["plan"];
+    assert_eq!(whole["risks"], serde_json::json!([]));
+    assert!(whole["items"].as_array().unwrap().len() > 6, "{whole}");
+    // Root, who has agreed: warned of, and done.
+    let said = machine.run("omg", &["install", "-y", "engine-a"]);
+    assert!(said.contains("partial-upgrade\t8"), "{said}");
+    assert_eq!(machine.run("pacman", &["-Q", "engine-a", "p2"]), "engine-a 2-1\np2 1-1\n");
+    machine.run("omg", &["install", "-y", "-u", "engine-b"]);
+    assert_eq!(machine.run("pacman", &["-Q", "engine-b", "p2"]), "engine-b 2-1\np2 2-1\n");
 }

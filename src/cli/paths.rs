@@ -44,7 +44,8 @@ pub async fn owner(client: &mut Client, owner: &Owner, out: &mut Output) -> Resu
         }
     }
     let has = |wanted: &str| {
-        let is_it = |path: &str| path == wanted || owner.repo && path.trim_matches('/').ends_with(wanted.trim_matches('/'));
+        let is_it =
+            |path: &str| path == wanted || owner.repo && path.trim_matches('/').ends_with(wanted.trim_matches('/'));
         owners.iter().any(|(path, _)| is_it(path))
     };
     let missing: Vec<&str> = asked.iter().filter(|(_, wanted)| !has(wanted)).map(|(path, _)| path.as_str()).collect();
@@ -64,8 +65,8 @@ fn located(path: &str) -> Result<String, Failure> {
     };
     let found = if given.symlink_metadata().is_ok() { None } else { program() };
     let invalid = |text: String| Failure::Of(ErrorKind::Invalid, text);
-    let absolute = std::path::absolute(found.as_deref().unwrap_or(given))
-        .map_err(|error| invalid(format!("{path}: {error}")))?;
+    let absolute =
+        std::path::absolute(found.as_deref().unwrap_or(given)).map_err(|error| invalid(format!("{path}: {error}")))?;
     absolute.into_os_string().into_string().map_err(|_| invalid(format!("{path}: its folder's name is not UTF-8")))
 }
 

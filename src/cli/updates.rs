@@ -65,9 +65,7 @@ fn print_table(updates: &[UpdateRow], out: &mut Output) {
             (Flags::PHASED, "phased"),
             (Flags::AFTER_REFRESH, "after a refresh"),
         ];
-        let remark = remarks
-            .into_iter()
-            .find(|(flag, _)| update.flags.contains(*flag));
+        let remark = remarks.into_iter().find(|(flag, _)| update.flags.contains(*flag));
         let (remark, style) = match remark {
             Some((Flags::SECURITY, word)) => (word, BAD),
             Some((_, word)) => (word, DIM),

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use zbus::proxy::CacheProperties;
 use zbus::message::Type;
+use zbus::proxy::CacheProperties;
 use zbus::{MessageStream, OwnedObjectPath, OwnedVariant, Structure, Variant, fdo};
 
 use super::connect::{self, Link};
@@ -412,7 +412,8 @@ async fn refreshed(proxy: &PackageManagerProxy<'_>, options: &Options<'_>) -> zb
             let (outcome, fields): (String, Fields) = message.body().deserialize()?;
             // It ends by itself where it is not closed.
             let _ = connection.call_method(maker.as_ref(), &path, Some(JOB_INTERFACE), "Close", &()).await;
-            return super::transaction::finished(&outcome, &fields).map_err(|error| zbus::Error::Failure(error.to_string()));
+            return super::transaction::finished(&outcome, &fields)
+                .map_err(|error| zbus::Error::Failure(error.to_string()));
         }
     }
     Err(zbus::Error::InputOutput(Arc::new(std::io::ErrorKind::ConnectionReset.into())))

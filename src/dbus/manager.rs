@@ -305,7 +305,8 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
         options: Options,
     ) -> Result<(u64, Answer<Updates>), Error> {
-        let Answer { value: (generation, updates), call } = self.serve("GetUpdates", &header, self.updates(&options)).await?;
+        let Answer { value: (generation, updates), call } =
+            self.serve("GetUpdates", &header, self.updates(&options)).await?;
         Ok((generation, Answer { value: updates, call }))
     }
 

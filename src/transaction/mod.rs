@@ -23,7 +23,7 @@ pub use event::{
 };
 pub use history::{Actor, HistoryEntry, HistoryItem, Standing, Via};
 pub use options::{Conffiles, InvalidOption, Options};
+pub use paths::{PathAnswer, PathQuery};
 pub use plan::{Change, HeldBack, HoldReason, Item, MANY_REMOVALS, Plan, Resolution, Risk};
 pub use state::State;
-pub use paths::{PathAnswer, PathQuery};
 pub use wire::{Answer, LineError, MAX_LINE_BYTES, Request, read_line, write_line};

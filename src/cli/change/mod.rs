@@ -192,7 +192,8 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
         };
         for file in &mut files {
             // Whoever planned with it has read it, and descriptors of one file share their position.
-            file.rewind().map_err(|error| Failure::Internal(format!("a package file cannot be read again: {error}")))?;
+            file.rewind()
+                .map_err(|error| Failure::Internal(format!("a package file cannot be read again: {error}")))?;
         }
         if found_out {
             warn_of_removals(&mut planned);
@@ -244,7 +245,8 @@ pub async fn refresh(client: &mut Client, refresh: &Refresh, out: &mut Output) -
             Err(_) => {}
             Ok(Outcome::Failed { failure, .. }) if failure.kind == FailureKind::BackendUnavailable => {}
             Ok(copied) => {
-                let text = format!("the package system's own lists were not fetched, your own copy is instead: {refused}");
+                let text =
+                    format!("the package system's own lists were not fetched, your own copy is instead: {refused}");
                 out.note(WARN, &text);
                 return report::refreshed_copy(copied, client, &mut interrupts, out).await;
             }

@@ -127,7 +127,8 @@ pub async fn refreshed_copy(
     // Absent where the copy has nothing that the package system's own lists have not.
     let planned = status.planned.unwrap_or(upgrades);
     let style = if upgrades == 0 { GOOD } else { WARN };
-    let possible = format!("{} possible, {} by the package system's own lists", counted(upgrades, "upgrade"), count(planned));
+    let possible =
+        format!("{} possible, {} by the package system's own lists", counted(upgrades, "upgrade"), count(planned));
     out.styled(style, &possible);
     out.newline();
     Ok(())

@@ -16,7 +16,9 @@ mod restart;
 use std::path::{Path, PathBuf};
 
 use omg::index::{Builder, Fingerprint, Meta};
-use omg::transaction::{Applied, Download, Event, Failure, FailureKind, Outcome, PathAnswer, PathQuery, Plan, Question, Request};
+use omg::transaction::{
+    Applied, Download, Event, Failure, FailureKind, Outcome, PathAnswer, PathQuery, Plan, Question, Request,
+};
 
 use crate::index::Timings;
 

@@ -54,7 +54,8 @@ fn prepared(settings: &Settings, folder: &Path) -> io::Result<File> {
         return Err(io::Error::other("it is no folder that belongs to this user alone"));
     }
     let nofollow = OFlags::NOFOLLOW.bits() as i32;
-    let lock = File::options().create(true).append(true).mode(0o600).custom_flags(nofollow).open(folder.join("lock"))?;
+    let lock =
+        File::options().create(true).append(true).mode(0o600).custom_flags(nofollow).open(folder.join("lock"))?;
     flock(&lock, FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| io::Error::new(io::ErrorKind::WouldBlock, "it is being fetched already; wait for that"))?;
     let local = Path::new(&settings.config.db_path).join("local");

@@ -46,8 +46,10 @@ pub fn paths(system: &System, copy: Option<&Path>, query: &PathQuery) -> Result<
         PathQuery::Offered(name) => {
             let handle = offered(&settings, copy)?;
             let (repository, name) = name.split_once('/').map_or((None, name.as_str()), |(of, name)| (Some(of), name));
-            let mut databases =
-                handle.syncdbs().into_iter().filter(|database| repository.is_none_or(|wanted| database.name() == wanted));
+            let mut databases = handle
+                .syncdbs()
+                .into_iter()
+                .filter(|database| repository.is_none_or(|wanted| database.name() == wanted));
             let package = databases.find_map(|database| database.pkg(name).ok());
             let none = || Failure::new(FailureKind::NotFound, format!("no repository has a package called {name}"));
             Ok(PathAnswer::Files(files(package.ok_or_else(none)?)))
@@ -84,7 +86,9 @@ fn offered(settings: &Settings, copy: Option<&Path>) -> Result<Alpm, Failure> {
     let copy = copy.filter(|folder| folder.join("local").exists()).and_then(whole);
     let newest = [copy, whole(system)].into_iter().flatten().max_by_key(|(fetched, _)| *fetched);
     newest.map(|(_, handle)| handle).ok_or_else(|| {
-        unavailable("the repositories' lists of files are not here; `omg refresh --own --files` fetches them".to_owned())
+        unavailable(
+            "the repositories' lists of files are not here; `omg refresh --own --files` fetches them".to_owned(),
+        )
     })
 }
 

@@ -18,8 +18,8 @@ mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use alpm::{Alpm, AlpmList, Db, Package, PackageReason, Usage};
 use omg::index::{Ahead, Builder, Entry, EntryId, Meta, Newer, Version};
@@ -241,7 +241,8 @@ impl<'a> Reading<'a> {
             flags.set(Flags::ORPHAN, !flags.contains(Flags::EXPLICIT) && unneeded);
             let own = package.sync_new_version(syncdbs);
             planned = own.is_some();
-            newer = self.copy.and_then(|copy| sound(|| package.sync_new_version(copy.syncdbs()).map(upgrade)).flatten());
+            newer =
+                self.copy.and_then(|copy| sound(|| package.sync_new_version(copy.syncdbs()).map(upgrade)).flatten());
             flags.set(Flags::UPGRADABLE, if self.copy.is_some() { newer.is_some() } else { planned });
             let only_later = |newer: &Newer| own.is_none_or(|own| own.version().as_str() != newer.version);
             flags.set(Flags::AFTER_REFRESH, newer.as_ref().is_some_and(only_later));

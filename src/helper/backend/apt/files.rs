@@ -97,7 +97,8 @@ fn forms(root: &Path, path: &str) -> BTreeSet<Vec<u8>> {
     let mut forms = BTreeSet::from([given.into_os_string().into_vec(), real.as_os_str().as_bytes().to_vec()]);
     if let Ok(below) = real.strip_prefix("/usr")
         && let Some(top) = below.components().next()
-        && fs::read_link(root.join(top)).is_ok_and(|to| to.strip_prefix("/").unwrap_or(&to) == Path::new("usr").join(top))
+        && fs::read_link(root.join(top))
+            .is_ok_and(|to| to.strip_prefix("/").unwrap_or(&to) == Path::new("usr").join(top))
     {
         forms.insert(Path::new("/").join(below).into_os_string().into_vec());
     }
