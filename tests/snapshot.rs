@@ -97,7 +97,7 @@ fn rows_and_details_are_what_was_added() {
     assert_eq!(snapshot.find("emacs:i386"), None);
     assert_eq!(snapshot.find("emac"), None);
     assert_eq!(snapshot.details(emacs).unwrap().versions[0].field("package"), Some("emacs"));
-    let updates = snapshot.updates();
+    let updates = snapshot.updates(omg::package::UpdatesState::Possible);
     assert_eq!((updates.len(), updates[0].from.as_str(), updates[0].to.as_str()), (1, "1.0-1", "2.0-1"));
     let orphans = snapshot.list(&ListQuery { orphans: Some(true), ..ListQuery::default() });
     assert_eq!(orphans, [snapshot.find("libfoo").unwrap()]);

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use super::change::args::{
     AuditAction, CHANGE_JSON, Consent, DOWNLOAD_JSON, Doctor, Download, HISTORY_JSON, History, Install, MarkAs, Named,
-    REFRESH_JSON, Reinstall, Remove, Undo, Upgrade,
+    REFRESH_JSON, Refresh, Reinstall, Remove, Undo, Upgrade,
 };
 use crate::package::SearchMode;
 
@@ -29,18 +29,23 @@ Environment:
 const ROWS_JSON: &str = "\
 --json prints one object a line: name, version, arch, repository, summary, flags (an array of:
 installed, explicit, upgradable, security, orphan, held, foreign, essential, phased, residual,
-broken, foreign-arch), download_size (bytes, 0: unknown). arch is the package's own: all where it fits every machine.
+broken, foreign-arch, after-refresh), download_size (bytes, 0: unknown). arch is the package's own: all where it fits every machine.
+
+Groups (`omg list --group`) have: group, members, installed (numbers); in a pipe these are columns.
 
 In a pipe each line has the columns name, version, repository and summary, separated by tabs and
 never cut. Names of another architecture than the machine's own are followed by a colon and that
 architecture.";
 
 const UPDATES_JSON: &str = "\
---json prints one object a line: name, from, to, arch, repository, summary, flags (as in `omg
-list`), size (bytes to download, 0: unknown).
+Where your own copy of the package lists is newer than the package system's (`omg refresh --own`),
+upgrades are told by the copy; what only it has takes a refresh before it can be installed.
 
-In a pipe each line has the columns name, from, to, repository, size in bytes, and `security` or
-`-`, separated by tabs.";
+--json prints one object a line: name, from, to, arch, repository, summary, flags (as in `omg
+list`; after-refresh: only your own copy has it), size (bytes to download, 0: unknown).
+
+In a pipe each line has the columns name, from, to, repository, size in bytes, and `security`,
+`after-refresh` or `-`, separated by tabs.";
 
 const INFO_JSON: &str = "\
 --json prints one object for each package, on a line of its own: name, architecture, version,
@@ -51,6 +56,17 @@ fields {name: value}, versions [{version, architecture, priority, installed, can
 repository, sources [{priority, description}], download_size, installed_size, summary,
 description, fields}]. What is not known is absent.";
 
+const OWNER_JSON: &str = "\
+In a pipe each line has the columns path and package, separated by a tab. A folder that several
+packages have comes with each of them. What belongs to no package makes the exit code 1.
+
+--json prints one object a line: path, package (with --repo REPOSITORY/NAME).";
+
+const FILES_JSON: &str = "\
+Prints a path a line; control characters are shown escaped.
+
+--json prints one object for each package: package, files (an array).";
+
 const WHY_JSON: &str = "\
 --json prints one object: name, explicit, installed (true or false), chain (from an explicitly
 installed package to this one: [{from, kind, to}]; empty: the package is explicitly installed, or
@@ -59,9 +75,11 @@ nothing needs it).";
 const STATUS_JSON: &str = "\
 --json prints one object: backend, daemon_version, pid, uptime (seconds), generation, packages,
 installed, explicit, upgradable, security, orphans, foreign, held, phased, residual, broken,
-vulnerabilities (absent: not known), runtimes [{name, version}], last_refresh, snapshot_created
-(Unix seconds), snapshot_bytes, aur_packages, aur_fetched (Unix seconds; absent: the AUR's packages
-are not known), restart_required, restart_packages, lock_holder {pid, command}
+vulnerabilities (absent: not known), planned, copy_refreshed (absent: your own copy of the package
+ lists is not newer; else upgradable is by it, and planned by the package system's own), runtimes
+ [{name, version}], last_refresh, snapshot_created (Unix seconds), snapshot_bytes, aur_packages,
+ aur_fetched (Unix seconds; absent: the AUR's packages are not known), restart_required,
+ restart_packages, lock_holder {pid, command}
 (absent: none), errors, data_dir, store, store_state (ok, in-use or failed).
 
 While packages cannot be read the exit code is 3, errors has the reason, and generation, the counts,
@@ -149,7 +167,13 @@ pub enum Verb {
     Explicit(Limit),
     /// List the available upgrades.
     #[command(after_long_help = UPDATES_JSON)]
-    Outdated(Limit),
+    Outdated(Outdated),
+    /// Say which installed package each file belongs to.
+    #[command(after_long_help = OWNER_JSON)]
+    Owner(Owner),
+    /// List the files of installed packages.
+    #[command(after_long_help = FILES_JSON)]
+    Files(Files),
     /// Show the state of packages and of the daemon.
     #[command(after_long_help = STATUS_JSON)]
     Status,
@@ -187,7 +211,7 @@ pub enum Verb {
     },
     /// Fetch the package lists.
     #[command(after_long_help = REFRESH_JSON)]
-    Refresh,
+    Refresh(Refresh),
     /// Delete downloaded package files.
     #[command(after_long_help = CHANGE_JSON)]
     Clean(Consent),
@@ -311,6 +335,9 @@ pub struct List {
     /// Installed packages that no repository offers.
     #[arg(long)]
     pub foreign: bool,
+    /// The members of this group; without NAME the groups themselves.
+    #[arg(long, value_name = "NAME", num_args = 0..=1, value_hint = ValueHint::Other)]
+    pub group: Option<Option<String>>,
     /// Packages of this repository: bookworm/main, bookworm or main; aur for the Arch User Repository.
     #[arg(long, value_name = "R", value_hint = ValueHint::Other)]
     pub repo: Option<String>,
@@ -323,6 +350,35 @@ pub struct Limit {
     /// At most so many packages; 0 for all.
     #[arg(long, value_name = "N", default_value_t = 0, value_hint = ValueHint::Other)]
     pub limit: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct Owner {
+    /// Files, folders or, where no such file is here, programs in PATH; with --repo absolute paths or names of files.
+    #[arg(required = true, value_name = "PATHS", value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<String>,
+    /// Ask the repositories' lists of files (`omg refresh --own --files` fetches them) instead of the installed packages.
+    #[arg(long)]
+    pub repo: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Files {
+    /// Names of installed packages; with --repo of any, each with or without its repository (extra/NAME).
+    #[arg(required = true, value_name = "NAMES")]
+    pub names: Vec<String>,
+    /// Ask the repositories' lists of files (`omg refresh --own --files` fetches them).
+    #[arg(long)]
+    pub repo: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Outdated {
+    /// Only by the lists that upgrades are made from, also where your own copy of them (`omg refresh --own`) is newer.
+    #[arg(long)]
+    pub planned: bool,
+    #[command(flatten)]
+    pub limit: Limit,
 }
 
 #[derive(Debug, Args)]

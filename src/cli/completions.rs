@@ -23,12 +23,12 @@ _omg_packages() {
     done
     local only=()
     case $verb in
-        why|remove|r|reinstall|hold|mark) only=(--only installed) ;;
+        why|files|remove|r|reinstall|hold|mark) only=(--only installed) ;;
         upgrade|u) only=(--only upgradable) ;;
         unhold) only=(--only held) ;;
     esac
     case $verb in
-        search|s|info|why|install|i|download|remove|r|upgrade|u|reinstall|hold|unhold|mark)
+        search|s|info|why|files|install|i|download|remove|r|upgrade|u|reinstall|hold|unhold|mark)
             case "$2 $3" in
                 -*|[./]*|*' --mode'|*' --limit'|*' --color'|*' --socket'|*' --conffiles'|*' --to'|*' mark') ;;
                 *)
@@ -51,7 +51,7 @@ _omg_packages() {
     local -a names only
     # The generator names the verb, or what is below it, in the context.
     case ${${curcontext##*-command-}%%:*} in
-        why|remove|r|reinstall|hold|explicit|dependency) only=(--only installed) ;;
+        why|files|remove|r|reinstall|hold|explicit|dependency) only=(--only installed) ;;
         upgrade|u) only=(--only upgradable) ;;
         unhold) only=(--only held) ;;
     esac
@@ -64,7 +64,7 @@ const FISH: &str = r#"
 for verb in search s info install i download
     complete -c omg -n "__fish_omg_using_subcommand $verb" -f -a '(command omg complete -- (commandline -ct) 2>/dev/null)'
 end
-for verb in why remove r reinstall hold
+for verb in why files remove r reinstall hold
     complete -c omg -n "__fish_omg_using_subcommand $verb" -f \
         -a '(command omg complete --only installed -- (commandline -ct) 2>/dev/null)'
 end

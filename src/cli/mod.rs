@@ -19,6 +19,7 @@ mod man;
 mod metrics;
 mod near;
 pub mod output;
+mod paths;
 mod rows;
 mod search;
 mod status;
@@ -70,7 +71,9 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
         Verb::Info(info) => ask(options, async |client| info::run(client, &info, out).await),
         Verb::List(list) => ask(options, async |client| list::run(client, list, out).await),
         Verb::Explicit(limit) => ask(options, async |client| list::explicit(client, &limit, out).await),
-        Verb::Outdated(limit) => ask(options, async |client| updates::run(client, &limit, out).await),
+        Verb::Outdated(outdated) => ask(options, async |client| updates::run(client, &outdated, out).await),
+        Verb::Owner(owner) => ask(options, async |client| paths::owner(client, &owner, out).await),
+        Verb::Files(files) => ask(options, async |client| paths::files(client, &files, out).await),
         Verb::Status => ask(options, async |client| status::run(client, out).await),
         Verb::Why(why) => ask(options, async |client| why::run(client, why, out).await),
         Verb::Metrics => ask(options, async |client| metrics::run(client, out).await),
@@ -91,7 +94,7 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
         Verb::Mark { mark: MarkAs::Dependency(named) } => {
             alter(options, Change::named(Action::MarkDependency, named)?, out)
         }
-        Verb::Refresh => ask(options, async |client| change::refresh(client, out).await),
+        Verb::Refresh(refresh) => ask(options, async |client| change::refresh(client, &refresh, out).await),
         Verb::History(history) => ask(options, async |client| history::run(client, history, out).await),
         Verb::Undo(undo) => ask(options, async |client| undo::run(client, undo, out).await),
         Verb::Audit { action: AuditAction::Verify { folder } } => audit::verify(&folder, out),

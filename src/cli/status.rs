@@ -67,6 +67,10 @@ fn summary(status: &Status) -> Vec<(&'static str, String, Style)> {
     if let Some(time) = status.last_refresh {
         rows.push(("Lists", format!("fetched {}", ago(time)), plain));
     }
+    if let (Some(time), Some(planned)) = (status.copy_refreshed, status.planned) {
+        let own = format!("fetched {}; the upgrades above are by it, {} by the lists", ago(time), count(planned));
+        rows.push(("Own copy", own, plain));
+    }
     if let Some(created) = status.snapshot_created {
         let size = status.snapshot_bytes.map_or(String::new(), |size| format!(", {}", bytes(size)));
         rows.push(("Index", format!("built {}{size}", ago(created)), plain));

@@ -2,15 +2,16 @@
 
 use anstyle::Style;
 
-use super::args::Limit;
+use super::args::Outdated;
 use super::output::{BAD, Cell, DIM, GOOD, NAME, Output, Table, format};
 use super::{Failure, rows};
 use crate::dbus::client::Client;
-use crate::package::{Flags, UpdateRow};
+use crate::package::{Flags, UpdateRow, UpdatesState};
 
-pub async fn run(client: &mut Client, limit: &Limit, out: &mut Output) -> Result<(), Failure> {
-    let mut updates = client.updates().await?;
-    let limit = usize::try_from(limit.limit).unwrap_or(usize::MAX);
+pub async fn run(client: &mut Client, outdated: &Outdated, out: &mut Output) -> Result<(), Failure> {
+    let state = if outdated.planned { UpdatesState::Planned } else { UpdatesState::Possible };
+    let mut updates = client.updates(state).await?;
+    let limit = usize::try_from(outdated.limit.limit).unwrap_or(usize::MAX);
     let cut = limit != 0 && updates.len() > limit;
     if cut {
         updates.truncate(limit);
@@ -37,7 +38,11 @@ fn print_line(update: &UpdateRow, out: &mut Output) {
         out.line(&name);
     } else {
         let size = update.size.to_string();
-        let (security, style) = if update.flags.contains(Flags::SECURITY) { ("security", BAD) } else { ("-", DIM) };
+        let (security, style) = match update.flags {
+            flags if flags.contains(Flags::SECURITY) => ("security", BAD),
+            flags if flags.contains(Flags::AFTER_REFRESH) => ("after-refresh", DIM),
+            _ => ("-", DIM),
+        };
         let (plain, repository) = (Style::new(), update.repository.as_str());
         let versions = [(DIM, update.from.as_str()), (plain, update.to.as_str())];
         let rest = [(DIM, repository), (plain, size.as_str()), (style, security)];
@@ -55,9 +60,13 @@ fn print_table(updates: &[UpdateRow], out: &mut Output) {
     let mut size = 0u64;
     for update in updates {
         let name = rows::display_name(&update.name, &update.arch, update.flags);
-        let remark = [(Flags::SECURITY, "security"), (Flags::HELD, "held"), (Flags::PHASED, "phased")]
-            .into_iter()
-            .find(|(flag, _)| update.flags.contains(*flag));
+        let remarks = [
+            (Flags::SECURITY, "security"),
+            (Flags::HELD, "held"),
+            (Flags::PHASED, "phased"),
+            (Flags::AFTER_REFRESH, "after a refresh"),
+        ];
+        let remark = remarks.into_iter().find(|(flag, _)| update.flags.contains(*flag));
         let (remark, style) = match remark {
             Some((Flags::SECURITY, word)) => (word, BAD),
             Some((_, word)) => (word, DIM),
@@ -82,4 +91,10 @@ fn print_table(updates: &[UpdateRow], out: &mut Output) {
     }
     out.styled(DIM, &total);
     out.newline();
+    let later = updates.iter().filter(|update| update.flags.contains(Flags::AFTER_REFRESH)).count();
+    if later > 0 {
+        let of_them = format!("{later} of them after a refresh of the package system's own lists (`omg refresh`)");
+        out.styled(DIM, &of_them);
+        out.newline();
+    }
 }

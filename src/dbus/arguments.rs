@@ -7,7 +7,7 @@ use std::sync::Arc;
 use zbus::{OwnedVariant, Variant};
 
 use super::error::Error;
-use crate::package::{ListQuery, PackageRow, SearchMode, SearchQuery};
+use crate::package::{ListQuery, PackageRow, SearchMode, SearchQuery, UpdatesState};
 use crate::transaction::{self, Action, Answers, Conffiles, InvalidAction, MAX_ACTIONS, Verb};
 
 /// Options and queries, as they arrive.
@@ -21,6 +21,10 @@ pub const MAX_TERM_BYTES: usize = 256;
 pub const MAX_NAMES: usize = 1000;
 /// The most rows one answer holds; `QueryFd` is for more.
 pub const MAX_ROWS: u32 = 10_000;
+/// The most paths one answer holds.
+pub const MAX_PATHS: usize = 500_000;
+/// The longest path, in bytes (`PATH_MAX` of limits.h).
+pub const MAX_PATH_BYTES: usize = 4096;
 /// The most requests in one `Batch`.
 pub const MAX_BATCH: usize = 100;
 /// The most sources a search may name.
@@ -168,15 +172,27 @@ fn descriptor(variant: &Variant<'_>) -> Result<OwnedFd, Error> {
     file.map_err(|error| Error::LimitExceeded(format!("files: a descriptor cannot be taken: {error}")))
 }
 
+/// Which package lists upgrades are told from.
+///
+/// # Errors
+/// As [`search_query`].
+pub fn updates_state(options: &Options) -> Result<UpdatesState, Error> {
+    let Some(word) = string(options, "state")? else { return Ok(UpdatesState::default()) };
+    text("state", &word)?;
+    let none = || Error::InvalidArgument(format!("state: {word:?} is none of possible, planned"));
+    UpdatesState::parse(&word).ok_or_else(none)
+}
+
 /// A listing from its query dictionary.
 ///
 /// # Errors
 /// As [`search_query`].
 pub fn list_query(options: &Options) -> Result<ListQuery, Error> {
-    let repository = string(options, "repository")?;
-    if let Some(repository) = &repository {
-        text("repository", repository)?;
-    }
+    let named = |key| match string(options, key)? {
+        Some(name) => text(key, &name).map(|()| Some(name)),
+        None => Ok(None),
+    };
+    let (repository, group) = (named("repository")?, named("group")?);
     Ok(ListQuery {
         installed: boolean(options, "installed")?,
         explicit: boolean(options, "explicit")?,
@@ -185,6 +201,7 @@ pub fn list_query(options: &Options) -> Result<ListQuery, Error> {
         foreign: boolean(options, "foreign")?,
         held: boolean(options, "held")?,
         repository,
+        group,
     })
 }
 
@@ -237,6 +254,40 @@ pub fn names(names: &[String]) -> Result<(), Error> {
         return Err(Error::LimitExceeded(format!("names: {} given, at most {MAX_NAMES} are allowed", names.len())));
     }
     names.iter().try_for_each(|name| text("names", name))
+}
+
+/// Paths for `Owner`: absolute, or for those of repositories also names of files.
+///
+/// # Errors
+/// As [`search_query`].
+pub fn paths(paths: &[String], offered: bool) -> Result<(), Error> {
+    if paths.len() > MAX_NAMES {
+        return Err(Error::LimitExceeded(format!("paths: {} given, at most {MAX_NAMES} are allowed", paths.len())));
+    }
+    for path in paths {
+        if path.len() > MAX_PATH_BYTES {
+            let message = format!("paths: {} bytes given, at most {MAX_PATH_BYTES} are allowed", path.len());
+            return Err(Error::LimitExceeded(message));
+        }
+        if path.trim_matches('/').is_empty() && (offered || path.is_empty()) {
+            return Err(Error::InvalidArgument("paths: an empty path is of no package".into()));
+        }
+        if !offered && !path.starts_with('/') {
+            return Err(Error::InvalidArgument(format!("paths: {path:?} is not absolute")));
+        }
+    }
+    Ok(())
+}
+
+/// Paths, if they fit into one answer.
+///
+/// # Errors
+/// `LimitExceeded`: none is left out without a word.
+pub fn few<T>(paths: Vec<T>) -> Result<Vec<T>, Error> {
+    if paths.len() > MAX_PATHS {
+        return Err(Error::LimitExceeded(format!("paths: more than {MAX_PATHS} match")));
+    }
+    Ok(paths)
 }
 
 /// One text that is looked for: not empty, not overlong, no control characters.

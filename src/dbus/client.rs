@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use zbus::message::Type;
 use zbus::proxy::CacheProperties;
-use zbus::{OwnedObjectPath, OwnedVariant, Structure, Variant, fdo};
+use zbus::{MessageStream, OwnedObjectPath, OwnedVariant, Structure, Variant, fdo};
 
 use super::connect::{self, Link};
 pub use super::connect::{ConnectOptions, Route, find_program};
@@ -17,8 +19,8 @@ use super::proxy::{Fields, Options, PackageManagerProxy, package_row, update_row
 use super::reply::{self, Details, Metrics, Status};
 pub use super::running::{Running, StopError, is_listened_to, running, stop};
 pub use super::stream::RowStream;
-use crate::package::{ListQuery, PackageRow, SearchQuery, UpdateRow};
-use crate::transaction::{self, Action, FailureKind, HistoryEntry};
+use crate::package::{ListQuery, PackageRow, SearchQuery, UpdateRow, UpdatesState};
+use crate::transaction::{self, Action, FailureKind, HistoryEntry, Outcome};
 
 /// Names in one `GetDetails` batch; the service refuses more.
 const BATCH_SIZE: usize = 100;
@@ -289,10 +291,36 @@ impl Client {
     }
 
     /// The available upgrades.
-    pub async fn updates(&mut self) -> Result<Vec<UpdateRow>, ClientError> {
-        let options = Options::new();
+    pub async fn updates(&mut self, state: UpdatesState) -> Result<Vec<UpdateRow>, ClientError> {
+        let options = Options::from([("state", state.as_str().into())]);
         let (_, rows) = self.call(async |proxy| proxy.get_updates(&options).await).await?;
         Ok(rows.into_iter().map(update_row).collect())
+    }
+
+    /// The packages that have these paths, as (path, package); with `repo` those of repositories.
+    pub async fn owners(&mut self, paths: &[String], repo: bool) -> Result<Vec<(String, String)>, ClientError> {
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let options = Options::from([("repositories", repo.into())]);
+        self.call(async |proxy| proxy.owner(&paths, &options).await).await
+    }
+
+    /// The files and folders of a package; with `repo` as its repository has it.
+    pub async fn files(&mut self, name: &str, repo: bool) -> Result<Vec<String>, ClientError> {
+        let options = Options::from([("repositories", repo.into())]);
+        self.call(async |proxy| proxy.files(name, &options).await).await
+    }
+
+    /// Groups as (name, members, how many of them are installed), by name.
+    pub async fn groups(&mut self) -> Result<Vec<(String, u32, u32)>, ClientError> {
+        let options = Options::new();
+        self.call(async |proxy| proxy.groups(&options).await).await
+    }
+
+    /// Fetches the package lists into the user's own copy, to the end; how it ended.
+    /// With `files` the repositories' lists of files are fetched too.
+    pub async fn refresh_copy(&mut self, files: bool) -> Result<Outcome, ClientError> {
+        let options = Options::from([("databases", true.into()), ("files", files.into())]);
+        self.call(async |proxy| refreshed(proxy, &options).await).await
     }
 
     /// At most `limit` package names that start with the prefix.
@@ -398,6 +426,30 @@ impl Client {
 
 /// Has a plan made, reads and closes it. All of this is asked of the peer that made it: by then another daemon may have the
 /// name.
+/// Makes a job of `Refresh`, starts it and waits for its end.
+async fn refreshed(proxy: &PackageManagerProxy<'_>, options: &Options<'_>) -> zbus::Result<Outcome> {
+    let connection = proxy.inner().connection();
+    // What it says comes to its owner alone, from before it is started.
+    let mut messages = MessageStream::from(connection);
+    let reply = proxy.inner().call_method("Refresh", &(options,)).await?;
+    let path: OwnedObjectPath = reply.body().deserialize()?;
+    let maker = reply.header().sender().map(|name| name.to_owned());
+    connection.call_method(maker.as_ref(), &path, Some(JOB_INTERFACE), "Start", &()).await?;
+    while let Some(message) = super::transaction::next(&mut messages).await {
+        let message = message?;
+        let header = message.header();
+        let is_end = header.message_type() == Type::Signal && header.member().is_some_and(|name| name == "Finished");
+        if is_end && header.path().is_some_and(|of| of.as_str() == path.as_str()) {
+            let (outcome, fields): (String, Fields) = message.body().deserialize()?;
+            // It ends by itself where it is not closed.
+            let _ = connection.call_method(maker.as_ref(), &path, Some(JOB_INTERFACE), "Close", &()).await;
+            return super::transaction::finished(&outcome, &fields)
+                .map_err(|error| zbus::Error::Failure(error.to_string()));
+        }
+    }
+    Err(zbus::Error::InputOutput(Arc::new(std::io::ErrorKind::ConnectionReset.into())))
+}
+
 async fn planned(
     proxy: &PackageManagerProxy<'_>,
     actions: &[(&str, &str)],
@@ -489,8 +541,10 @@ fn list_options(query: &ListQuery) -> Options<'_> {
     ];
     let mut options: Options<'_> =
         conditions.into_iter().filter_map(|(key, value)| Some((key, value?.into()))).collect();
-    if let Some(repository) = &query.repository {
-        options.insert("repository", repository.as_str().into());
+    for (key, named) in [("repository", &query.repository), ("group", &query.group)] {
+        if let Some(name) = named {
+            options.insert(key, name.as_str().into());
+        }
     }
     options
 }

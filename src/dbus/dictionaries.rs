@@ -23,7 +23,8 @@ const TEXT_FIELDS: [(&str, &str); 8] = [
 ];
 
 /// Relation fields of a record, with their keys: Debian's names, then those of pacman's that differ.
-const RELATION_FIELDS: [(&str, &str); 11] = [
+const RELATION_FIELDS: [(&str, &str); 12] = [
+    ("Groups", "Groups"),
     ("Depends", "Depends"),
     ("Depends On", "Depends"),
     ("Conflicts With", "Conflicts"),
@@ -140,7 +141,7 @@ pub fn status(report: &StatusReport) -> Dictionary {
         ("StoreState", store_state(report.store.as_ref()).into()),
     ]);
     match &report.packages {
-        PackagesReport::Read { generation, counts, last_refresh, snapshot_created, snapshot_bytes, aur } => {
+        PackagesReport::Read { generation, counts, last_refresh, snapshot_created, snapshot_bytes, aur, ahead } => {
             dictionary.extend([
                 ("Generation", Variant::from(*generation)),
                 ("Packages", counts.packages.into()),
@@ -162,6 +163,10 @@ pub fn status(report: &StatusReport) -> Dictionary {
             }
             if *last_refresh > 0 {
                 dictionary.insert("LastRefresh", (*last_refresh).into());
+            }
+            if let Some(ahead) = ahead {
+                dictionary.insert("CopyRefreshed", ahead.refreshed.into());
+                dictionary.insert("Planned", ahead.planned.into());
             }
         }
         PackagesReport::Unreadable { last_known: Some(known) } => {

@@ -19,9 +19,9 @@ use super::error::Error;
 use super::names::INTERFACE;
 use super::plan::Plans;
 use super::planned::{WireHistory, wire_history};
-use super::refresh::Refreshes;
+use super::refresh::{Copied, Refreshes, Wanted};
 use super::rows::{Rows, Updates};
-use crate::engine::{Change, Engine};
+use crate::engine::{Change, Engine, Loaded};
 use crate::package::UpdateRow;
 
 /// Version of the interface; it only ever gains members.
@@ -138,8 +138,11 @@ impl Manager {
         Ok(answers.iter().map(|answer| dictionaries::details(answer, why)).collect())
     }
 
-    async fn updates(&self) -> Result<(u64, Updates), Error> {
-        let answer = self.engine.ask(|_, loaded| Ok((loaded.snapshot.meta().generation, loaded.snapshot.updates())));
+    async fn updates(&self, options: &Options) -> Result<(u64, Updates), Error> {
+        let state = arguments::updates_state(options)?;
+        let answer = self.engine.ask(move |_: &Engine, loaded: &Loaded| {
+            Ok((loaded.snapshot.meta().generation, loaded.snapshot.updates(state)))
+        });
         let (generation, updates) = answer.await?;
         Ok((generation, Updates(updates)))
     }
@@ -188,7 +191,7 @@ impl Manager {
                 structure(vec![details.into()])
             }
             "GetUpdates" => {
-                let (generation, updates) = self.updates().await?;
+                let (generation, updates) = self.updates(&field(&mut fields, "options")?).await?;
                 left.take(updates.0.len())?;
                 structure(vec![generation.into(), updates_variant(updates)])
             }
@@ -241,7 +244,8 @@ impl Manager {
 ///
 /// Rows are (name, version, arch, repository, summary, flags, download size in bytes). Flags: 1 installed,
 /// 2 explicit, 4 upgradable, 8 security upgrade, 16 orphan, 32 held, 64 foreign, 128 essential, 256 phased,
-/// 512 configuration left behind, 1024 broken, 2048 of a foreign architecture.
+/// 512 configuration left behind, 1024 broken, 2048 of a foreign architecture, 4096 an upgrade that takes a
+/// refresh of the package lists first.
 /// Unknown options are ignored. Every answer shows each change made before the call.
 #[interface(name = "org.omg.PackageManager1")]
 impl Manager {
@@ -261,8 +265,8 @@ impl Manager {
 
     /// Packages for which every given condition holds, in the order of names.
     ///
-    /// Conditions: installed, explicit, upgradable, orphans, foreign, held (b), repository s. Also limit u. Packages of the
-    /// AUR that are not installed are listed only for the repository aur.
+    /// Conditions: installed, explicit, upgradable, orphans, foreign, held (b), repository s, group s. Also limit u. Packages
+    /// of the AUR that are not installed are listed only for the repository aur.
     #[zbus(out_args("rows"))]
     async fn list(&self, #[zbus(header)] header: Header<'_>, query: Options) -> Result<Answer<Rows>, Error> {
         self.serve("List", &header, self.listing(&query)).await
@@ -293,14 +297,68 @@ impl Manager {
 
     /// The available upgrades as (name, from, to, arch, repository, summary, flags, download size in bytes), and the
     /// generation of the packages they were read from.
+    ///
+    /// Options: state s, possible (by the newer ones of the package system's own lists and the copy that Refresh fetches;
+    /// the default) or planned (by the package system's own alone, which plans are made from). What only the copy has is
+    /// marked by the flag 4096.
     #[zbus(out_args("generation", "updates"))]
     async fn get_updates(
         &self,
         #[zbus(header)] header: Header<'_>,
-        #[expect(unused_variables, reason = "reserved by the contract; unknown options are ignored")] options: Options,
+        options: Options,
     ) -> Result<(u64, Answer<Updates>), Error> {
-        let Answer { value: (generation, updates), call } = self.serve("GetUpdates", &header, self.updates()).await?;
+        let Answer { value: (generation, updates), call } =
+            self.serve("GetUpdates", &header, self.updates(&options)).await?;
         Ok((generation, Answer { value: updates, call }))
+    }
+
+    /// The installed packages that have these files or folders, as (path, package), in the order of the paths; a path that
+    /// none has does not come. Links in the folders above are followed.
+    ///
+    /// Options: repositories b, which asks the repositories' lists of files instead (pacman's alone): paths may then be
+    /// names of files too, and packages are REPOSITORY/NAME.
+    #[zbus(out_args("owners"))]
+    async fn owner(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        paths: Vec<String>,
+        options: Options,
+    ) -> Result<Answer<Vec<(String, String)>>, Error> {
+        let owners = async {
+            let offered = arguments::boolean(&options, "repositories")?.unwrap_or(false);
+            arguments::paths(&paths, offered)?;
+            arguments::few(self.engine.owners(paths, offered).await?)
+        };
+        self.serve("Owner", &header, owners).await
+    }
+
+    /// The files and folders of an installed package, in order; at most 500000.
+    ///
+    /// Options: repositories b, for a package as its repository has it (pacman's alone), NAME or REPOSITORY/NAME.
+    #[zbus(out_args("paths"))]
+    async fn files(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        name: String,
+        options: Options,
+    ) -> Result<Answer<Vec<String>>, Error> {
+        let files = async {
+            let offered = arguments::boolean(&options, "repositories")?.unwrap_or(false);
+            arguments::text("name", &name)?;
+            arguments::few(self.engine.files(name, offered).await?)
+        };
+        self.serve("Files", &header, files).await
+    }
+
+    /// Groups of packages as (name, members, how many of them are installed), in the order of names. List tells the members.
+    #[zbus(out_args("groups"))]
+    async fn groups(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[expect(unused_variables, reason = "reserved by the contract; unknown options are ignored")] options: Options,
+    ) -> Result<Answer<Vec<(String, u32, u32)>>, Error> {
+        let groups = async { Ok(self.engine.ask(|_, loaded| Ok(loaded.snapshot.groups())).await?) };
+        self.serve("Groups", &header, groups).await
     }
 
     /// Names of packages that start with a prefix, for completion; limit 0 means as many as are allowed, 1000.
@@ -321,7 +379,8 @@ impl Manager {
     /// While another process works on the packages: LockHolder (us).
     /// When packages can be read: Generation t, SnapshotCreated t (Unix time), SnapshotBytes t, LastRefresh t (Unix time;
     /// absent: never) and the counts u Packages, Installed, Explicit, Upgradable, Security, Orphans, Foreign, Held, Phased,
-    /// Residual, Broken.
+    /// Residual, Broken. Where the user's own copy of the package lists is newer than the package system's: CopyRefreshed t
+    /// (Unix time), and Planned u, the upgrades by the package system's own lists; Upgradable counts those by the copy.
     /// When they cannot, and it is remembered how they were: LastKnown a{sv} with Time t (Unix time), Generation t and the
     /// counts u Installed, Explicit, Upgradable, Security, Orphans.
     /// When the AUR's packages are known: AurPackages u, AurFetched t (Unix time).
@@ -378,9 +437,11 @@ impl Manager {
 
     /// A job (org.omg.Job1) that brings up to date what needs no rights: fetches what the AUR says of its packages, where it
     /// is asked (AurProblem says why that failed), compares the package system's files with what was read from them, reads
-    /// them again if they moved, and writes the status file. Every answer does as much for itself, without the AUR;
-    /// the package lists are fetched by org.omg.Transaction1. Options: start b, which starts it at once and lets other
-    /// connections use it. There may be 16 jobs, finished ones too.
+    /// them again if they moved, and writes the status file. Every answer does as much for itself, without the AUR; the
+    /// package system's lists are fetched by org.omg.Transaction1. Options: start b, which starts it at once and lets
+    /// other connections use it; databases b, which fetches them into this user's own copy first (pacman's alone): what
+    /// they have newer is told by GetUpdates, List and Status, and never installed by; files b, with it the repositories'
+    /// lists of files. There may be 16 jobs, finished ones too.
     #[zbus(out_args("job"))]
     async fn refresh(
         &self,
@@ -390,8 +451,10 @@ impl Manager {
     ) -> Result<Answer<OwnedObjectPath>, Error> {
         let made = async {
             let start = arguments::boolean(&options, "start")?.unwrap_or(false);
+            let files = arguments::boolean(&options, "files")?.unwrap_or(false);
+            let databases = arguments::boolean(&options, "databases")?.unwrap_or(false).then_some(Copied { files });
             let (engine, kept) = (Arc::clone(&self.engine), self.activity.keep());
-            self.refreshes.serve(connection, &header, engine, kept, start).await
+            self.refreshes.serve(connection, &header, engine, kept, Wanted { start, databases }).await
         };
         self.serve("Refresh", &header, made).await
     }

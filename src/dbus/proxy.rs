@@ -35,6 +35,12 @@ pub trait PackageManager {
     fn get_updates(&self, options: &Options<'_>) -> zbus::Result<(u64, Vec<WireUpdate>)>;
     /// Package names that start with the prefix.
     fn suggest(&self, prefix: &str, limit: u32) -> zbus::Result<Vec<String>>;
+    /// Path and package.
+    fn owner(&self, paths: &[&str], options: &Options<'_>) -> zbus::Result<Vec<(String, String)>>;
+    /// Paths.
+    fn files(&self, name: &str, options: &Options<'_>) -> zbus::Result<Vec<String>>;
+    /// Groups as (name, members, how many of them are installed).
+    fn groups(&self, options: &Options<'_>) -> zbus::Result<Vec<(String, u32, u32)>>;
     fn status(&self) -> zbus::Result<Fields>;
     /// Requests as (method, its arguments as a structure); answers as (ok, results or (error name, message)).
     fn batch(&self, requests: &[(&str, Variant<'_>)]) -> zbus::Result<Vec<(bool, OwnedVariant)>>;

@@ -1,4 +1,6 @@
 //! Jobs of `Refresh`: the daemon's own work, which takes no rights.
+//!
+//! With `databases` they also fetch the package lists into the user's own copy ([`Engine::refresh_copy`]).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -96,7 +98,7 @@ impl Refreshes {
         header: &Header<'_>,
         engine: Arc<Engine>,
         kept: Kept,
-        start: bool,
+        Wanted { start, databases }: Wanted,
     ) -> Result<OwnedObjectPath, Error> {
         // The session bus and the socket let in nobody but this process's own user.
         let callers = Callers::of_own_user();
@@ -119,7 +121,7 @@ impl Refreshes {
         let (connection, object) = (connection.clone(), path.clone());
         let watching = watch.abort_handle();
         let driver = tokio::spawn(async move {
-            let mut run = Run { job, commands, relay, engine };
+            let mut run = Run { job, commands, relay, engine, databases };
             if run.through().await {
                 let _ = timeout(LINGER, taken_away(&run.job, &mut run.commands)).await;
             }
@@ -134,11 +136,28 @@ impl Refreshes {
     }
 }
 
+/// What a refresh is to do.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wanted {
+    /// Whether it starts at once.
+    pub start: bool,
+    /// Whether the user's own copy of the package lists is fetched.
+    pub databases: Option<Copied>,
+}
+
+/// What of the package lists is copied.
+#[derive(Debug, Clone, Copy)]
+pub struct Copied {
+    /// Whether the lists of files are, too.
+    pub files: bool,
+}
+
 struct Run {
     job: Arc<Job>,
     commands: Commands,
     relay: Relay,
     engine: Arc<Engine>,
+    databases: Option<Copied>,
 }
 
 impl Run {
@@ -162,9 +181,12 @@ impl Run {
         self.relay.state().await;
         self.relay.advance(State::Waiting).await;
         self.relay.advance(State::Running).await;
-        self.relay.phase(Phase::Resolving, true).await;
-        let engine = Arc::clone(&self.engine);
+        self.relay.phase(if self.databases.is_some() { Phase::Fetching } else { Phase::Resolving }, true).await;
+        let (engine, databases) = (Arc::clone(&self.engine), self.databases);
         let refreshed = async {
+            if let Some(Copied { files }) = databases {
+                engine.refresh_copy(files).await?;
+            }
             engine.refresh_aur().await;
             engine.refresh().await
         };

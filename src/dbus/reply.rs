@@ -69,6 +69,8 @@ pub struct Details {
     pub replaces: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub provides: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pin: Option<Pin>,
     /// Every field of the record, by its own name.
@@ -158,6 +160,12 @@ pub struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vulnerabilities: Option<u32>,
     pub runtimes: Vec<Runtime>,
+    /// Upgrades by the package system's own lists, where a newer copy of them has `upgradable`; else absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub planned: Option<u32>,
+    /// When that copy was fetched, Unix seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub copy_refreshed: Option<u64>,
     /// When the package lists were last fetched, Unix seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_refresh: Option<u64>,

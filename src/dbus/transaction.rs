@@ -297,7 +297,7 @@ impl Job {
     }
 }
 
-async fn next(stream: &mut MessageStream) -> Option<zbus::Result<Message>> {
+pub(super) async fn next(stream: &mut MessageStream) -> Option<zbus::Result<Message>> {
     poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await
 }
 
@@ -306,7 +306,8 @@ fn word<T: for<'de> Deserialize<'de>>(word: &str) -> Option<T> {
     serde_json::from_value(word.into()).ok()
 }
 
-fn finished(outcome: &str, fields: &Fields) -> Result<Outcome, ClientError> {
+/// What `Finished` carries, as a value.
+pub(super) fn finished(outcome: &str, fields: &Fields) -> Result<Outcome, ClientError> {
     let result: JobResult = reply::read(fields)?;
     let applied = Applied {
         items: result.items.into_iter().filter_map(item).collect(),

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::Signal;
@@ -51,6 +52,17 @@ impl Engine {
     /// output where that is one. It inherits `files`, under their numbers.
     pub(super) async fn run_helper(
         &self,
+        command: Command,
+        input: Vec<u8>,
+        files: Vec<OwnedFd>,
+    ) -> Result<Vec<u8>, EngineError> {
+        self.run_helper_within(self.options.helper_timeout, command, input, files).await
+    }
+
+    /// The same for one that may take `limit` long.
+    pub(super) async fn run_helper_within(
+        &self,
+        limit: Duration,
         mut command: Command,
         input: Vec<u8>,
         files: Vec<OwnedFd>,
@@ -66,7 +78,7 @@ impl Engine {
         // The helper has its own; another one that is started from now on inherits none.
         drop(files);
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let finished = tokio::time::timeout(self.options.helper_timeout, async {
+        let finished = tokio::time::timeout(limit, async {
             let write = async {
                 if let Some(mut stdin) = stdin {
                     // A helper that does not want all of it says why.
@@ -81,7 +93,7 @@ impl Engine {
             let _ = child.kill().await;
             return Err(EngineError::Internal(format!(
                 "omg-helper did not finish within {} s and was ended; is a disk or a network file system hanging?",
-                self.options.helper_timeout.as_secs()
+                limit.as_secs()
             )));
         };
         let status = status.map_err(failed)?;

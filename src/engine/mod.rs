@@ -7,11 +7,13 @@
 
 mod answers;
 mod aur;
+mod copy;
 mod error;
 mod facts;
 mod helper;
 mod loaded;
 mod metrics;
+mod paths;
 mod plan;
 mod problems;
 mod rebuild;
@@ -24,7 +26,7 @@ pub use error::EngineError;
 pub use facts::LockHolder;
 pub use loaded::Loaded;
 pub use metrics::{Latency, Metrics};
-pub use report::{LastKnown, MetricsReport, PackagesReport, StatusReport, StoreUnavailable};
+pub use report::{AheadReport, LastKnown, MetricsReport, PackagesReport, StatusReport, StoreUnavailable};
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;

@@ -293,6 +293,7 @@ impl Engine {
         if let Some(aur) = &self.options.inputs.aur {
             command.arg("--aur").arg(aur);
         }
+        command.arg("--copy").arg(self.copy_folder());
         command.stdin(Stdio::null()).stdout(stdout);
         self.run_helper(command, Vec::new(), Vec::new()).await.map(|_| ())
     }

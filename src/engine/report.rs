@@ -45,9 +45,20 @@ pub enum PackagesReport {
         snapshot_bytes: u64,
         /// The AUR's packages, where they are known: how many, and when they were fetched (Unix time in seconds).
         aur: Option<(u32, u64)>,
+        /// The user's own copy of the package lists, where it is newer: then `counts` has the upgrades by it.
+        ahead: Option<AheadReport>,
     },
     /// They cannot be read now; what was known of them when they last could, if that is remembered.
     Unreadable { last_known: Option<LastKnown> },
+}
+
+/// What a newer copy of the package lists changes about the upgrades.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AheadReport {
+    /// When it was fetched, Unix time in seconds.
+    pub refreshed: u64,
+    /// Upgrades by the package system's own lists.
+    pub planned: u32,
 }
 
 /// What packages were when they were last read.
@@ -126,6 +137,10 @@ impl Engine {
                     snapshot_created: meta.created,
                     snapshot_bytes: loaded.snapshot.file_len(),
                     aur: loaded.aur.as_ref().map(|aur| (aur.len() as u32, aur.meta().last_refresh)),
+                    ahead: meta.ahead.as_ref().map(|ahead| AheadReport {
+                        refreshed: ahead.refreshed,
+                        planned: u32::try_from(ahead.planned.len()).unwrap_or(u32::MAX),
+                    }),
                 }
             }
             Err(error) => {

@@ -1,4 +1,7 @@
-//! `omg-helper download`: package files into a folder, as the user who asks, told as a commit is.
+//! `omg-helper download` and `omg-helper refresh-copy`: package files and package lists into a folder, as the user who asks,
+//! told as a commit is.
+
+use std::path::Path;
 
 use omg::transaction::{Download, Event, Failure, Outcome, Plan, Question};
 
@@ -12,18 +15,33 @@ use crate::lines::Lines;
 /// When no request can be read.
 pub fn run(backend: &dyn Backend, system: &System) -> Result<bool, Error> {
     let (lines, request) = Lines::with_request::<Download>(false)?;
-    let run = Run(lines);
+    let run = Run { lines, for_its_caller: true };
     let outcome = backend.download(system, &request, &run);
     let succeeded = matches!(outcome, Outcome::Succeeded(_));
     run.tell(Event::Finished(outcome));
     Ok(succeeded)
 }
 
-struct Run(Lines);
+/// Fetches the package lists into `folder` and writes [`Event`]s to the standard output, the outcome last.
+///
+/// # Errors
+/// When the standard streams cannot be used.
+pub fn refresh_copy(backend: &dyn Backend, system: &System, folder: &Path, files: bool) -> Result<(), Error> {
+    let run = Run { lines: Lines::new(false)?, for_its_caller: false };
+    let outcome = backend.refresh_copy(system, folder, files, &run);
+    run.tell(Event::Finished(outcome));
+    Ok(())
+}
+
+struct Run {
+    lines: Lines,
+    /// Whether with the caller the need for what is fetched is gone.
+    for_its_caller: bool,
+}
 
 impl Caller for Run {
     fn tell(&self, event: Event) {
-        self.0.tell(&event);
+        self.lines.tell(&event);
     }
 
     fn asks(&self) -> bool {
@@ -37,11 +55,11 @@ impl Caller for Run {
     fn begin(&self, _: &Plan) {}
 
     fn ask(&self, question: Question) -> String {
-        self.0.ask(question)
+        self.lines.ask(question)
     }
 
-    /// Nothing is half done that somebody would have to finish: with the caller the need for the files is gone.
+    /// Nothing is half done that somebody would have to finish.
     fn is_cancelled(&self) -> bool {
-        self.0.is_cancelled() || self.0.is_over()
+        self.lines.is_cancelled() || self.for_its_caller && self.lines.is_over()
     }
 }

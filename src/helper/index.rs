@@ -74,13 +74,14 @@ impl Timings {
     }
 }
 
-/// Reads all packages through `backend` and writes them to `output`.
+/// Reads all packages through `backend`, with the user's own `copy` of the package lists, and writes them to `output`.
 ///
 /// # Errors
 /// Those of the backend, and [`NotWritten`].
 pub fn write(
     backend: &dyn Backend,
     system: System,
+    copy: Option<&Path>,
     generation: u64,
     output: Output,
     timings: bool,
@@ -88,7 +89,7 @@ pub fn write(
     let mut timings = Timings::new(timings);
     // Before it is opened: another one that takes its place meanwhile differs from its stamp.
     let aur = Fingerprint::take(system.aur.clone());
-    let (builder, read, fingerprint) = backend.read(&system, &mut timings)?;
+    let (builder, read, fingerprint) = backend.read(&system, copy, &mut timings)?;
     let sources = fingerprint.sources.into_iter().chain(aur.sources).collect();
     let root = system.root.map(|root| root.to_string_lossy().into_owned());
     let inputs = Inputs { aur: system.aur, ..Inputs::here(backend.name(), root, system.options) };

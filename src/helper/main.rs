@@ -10,6 +10,7 @@ mod commit;
 mod download;
 mod index;
 mod lines;
+mod paths;
 mod plan;
 mod priority;
 mod service;
@@ -53,6 +54,10 @@ enum Command {
     Commit(CommitArguments),
     /// Fetch the package lists and print how it goes
     Refresh(CommitArguments),
+    /// Fetch the package lists into a folder of this user's own and print how it goes
+    RefreshCopy(CopyArguments),
+    /// Tell which packages files belong to, or the files of a package: what the standard input asks, a line of JSON
+    Paths(PathsArguments),
     /// Fetch the packages that the standard input names, a line of JSON, into a folder and print how it goes
     Download(SystemArguments),
     /// Serve changes of packages on the system bus, for whom polkit allows them
@@ -96,6 +101,27 @@ struct CommitArguments {
 }
 
 #[derive(Debug, clap::Args)]
+struct CopyArguments {
+    #[command(flatten)]
+    system: SystemArguments,
+    /// Where the copy of the package lists is
+    #[arg(long, value_name = "DIR")]
+    copy: PathBuf,
+    /// Fetch the lists of files too
+    #[arg(long)]
+    files: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct PathsArguments {
+    #[command(flatten)]
+    system: SystemArguments,
+    /// Where this user's own copy of the package lists is, if there is one
+    #[arg(long, value_name = "DIR")]
+    copy: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
 struct ServiceArguments {
     /// End after so many seconds with nothing to do
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
@@ -112,6 +138,9 @@ struct IndexArguments {
     /// Number to store as the snapshot's generation
     #[arg(long, value_name = "N", default_value_t = 0)]
     generation: u64,
+    /// Where this user's own copy of the package lists is, if there is one
+    #[arg(long, value_name = "DIR")]
+    copy: Option<PathBuf>,
     /// Where to write the snapshot; - is the standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
@@ -162,6 +191,14 @@ fn main() -> ExitCode {
         Command::Download(arguments) => {
             with_backend(arguments, |backend, system| Ok(exit_code(download::run(backend, &system)?)))
         }
+        Command::RefreshCopy(arguments) => with_backend(arguments.system, |backend, system| {
+            download::refresh_copy(backend, &system, &arguments.copy, arguments.files)?;
+            Ok(ExitCode::SUCCESS)
+        }),
+        Command::Paths(arguments) => with_backend(arguments.system, |backend, system| {
+            paths::run(backend, &system, arguments.copy.as_deref())?;
+            Ok(ExitCode::SUCCESS)
+        }),
         Command::Service(arguments) => {
             sweep();
             service::run(Duration::from_secs(arguments.idle), Duration::from_secs(arguments.plan_within))
@@ -230,7 +267,7 @@ fn write_index(arguments: IndexArguments) -> Result<ExitCode, backend::Error> {
     }
     with_backend(arguments.system, |backend, system| {
         let system = System { aur: arguments.aur, ..system };
-        index::write(backend, system, arguments.generation, output, arguments.timings)?;
+        index::write(backend, system, arguments.copy.as_deref(), arguments.generation, output, arguments.timings)?;
         Ok(ExitCode::SUCCESS)
     })
 }

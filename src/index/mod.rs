@@ -3,6 +3,7 @@
 //! `omg-helper` writes a snapshot, `omgd` maps it. A snapshot never changes once it has its name: a new one takes its
 //! place by `rename(2)`, so readers keep the one they opened.
 
+mod ahead;
 mod blocks;
 mod fingerprint;
 mod format;
@@ -15,6 +16,7 @@ mod sections;
 mod text;
 mod writer;
 
+pub use ahead::{Ahead, Newer};
 pub use fingerprint::{Fingerprint, SourceStamp, Stamp};
 pub use reader::{OpenError, Snapshot, View};
 pub use search::{Ranked, Searcher};
@@ -75,6 +77,12 @@ impl Inputs {
         Self { backend: AUR.to_owned(), options: vec![archive.to_string_lossy().into_owned()], ..Self::default() }
     }
 
+    /// A name that differs for different package systems, whatever else they are read with.
+    pub fn system_name(&self) -> String {
+        let bytes = postcard::to_stdvec(&(&self.backend, &self.root, &self.options)).unwrap_or_default();
+        format!("{}-{:08x}", self.backend, crc32fast::hash(&bytes))
+    }
+
     /// A file name that differs for different inputs, so that daemons with different settings do not overwrite each
     /// other's snapshots.
     pub fn file_name(&self) -> String {
@@ -100,6 +108,11 @@ pub struct Meta {
     pub installed_digest: u64,
     /// Changes exactly when the set of available upgrades changes.
     pub updates_digest: u64,
+    /// What a copy of the package lists offers that is newer than the package system's own; `None` where there is no such
+    /// copy. Then [`Flags::UPGRADABLE`](crate::package::Flags::UPGRADABLE) goes by the copy.
+    pub ahead: Option<Ahead>,
+    /// Groups of packages with the names of their members, both in order.
+    pub groups: Vec<(String, Vec<String>)>,
     /// Problems that the package system reported while it was read, in its own words.
     pub warnings: Vec<String>,
 }

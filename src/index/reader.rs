@@ -22,7 +22,7 @@ use super::format::{
 };
 use super::sections::read_sections;
 use super::{Fingerprint, Meta, local};
-use crate::package::{Flags, ListQuery, PackageDetails, PackageRow, UpdateRow};
+use crate::package::{Flags, ListQuery, PackageDetails, PackageRow, UpdateRow, UpdatesState};
 
 /// Why a file cannot be used as a snapshot. In every case a new one can be built.
 #[derive(Debug, Error)]
@@ -44,6 +44,8 @@ pub enum View {
     Candidate,
     /// The installed version; the candidate where none is installed.
     Installed,
+    /// The version that is possible once the package lists are fetched ([`super::Ahead`]); the candidate elsewhere.
+    Possible,
 }
 
 /// Bytes that hold nearly every summary with its length.
@@ -292,7 +294,7 @@ impl Snapshot {
             return PackageRow { name: self.bare_name(id).to_owned(), flags, ..PackageRow::default() };
         };
         let side = self.side(&record, view);
-        PackageRow {
+        let row = PackageRow {
             name: self.name_of(id, &record),
             version: side.version.to_owned(),
             arch: side.arch.to_owned(),
@@ -300,6 +302,17 @@ impl Snapshot {
             summary: self.summary_at(record.summary.get()),
             flags,
             download_size: record.download_size.get(),
+        };
+        let ahead = self.meta.ahead.as_ref().filter(|_| view == View::Possible && flags.contains(Flags::UPGRADABLE));
+        match ahead.and_then(|ahead| ahead.upgrade(&row.name)) {
+            Some(newer) => PackageRow {
+                version: newer.version.clone(),
+                arch: newer.arch.clone(),
+                repository: newer.repository.clone(),
+                download_size: newer.size,
+                ..row
+            },
+            None => row,
         }
     }
 
@@ -323,11 +336,13 @@ impl Snapshot {
         }
         let (set, clear) = (set.bits(), clear.bits());
         let view = Self::list_view(query);
-        self.flag_words()
-            .iter()
-            .enumerate()
-            .filter(|(_, word)| word.get() & set == set && word.get() & clear == 0)
-            .map(|(id, _)| id as u32)
+        let ids: Box<dyn Iterator<Item = u32>> = match &query.group {
+            None => Box::new(0..self.len as u32),
+            Some(group) => Box::new(self.members(group).iter().filter_map(|name| self.find(name))),
+        };
+        let words = self.flag_words();
+        let holds = |word: u32| word & set == set && word & clear == 0;
+        ids.filter(|id| words.get(*id as usize).is_some_and(|word| holds(word.get())))
             .filter(|id| {
                 query.repository.as_deref().is_none_or(|wanted| {
                     let label =
@@ -338,10 +353,28 @@ impl Snapshot {
             .collect()
     }
 
+    /// Every group as (name, members, how many of them are installed), in the order of names.
+    pub fn groups(&self) -> Vec<(String, u32, u32)> {
+        let installed = |name: &String| self.find(name).is_some_and(|id| self.flags(id).contains(Flags::INSTALLED));
+        let counted = |(name, members): &(String, Vec<String>)| {
+            (name.clone(), members.len() as u32, members.iter().filter(|name| installed(name)).count() as u32)
+        };
+        self.meta.groups.iter().map(counted).collect()
+    }
+
+    /// Names of the group's members, in order; none where there is no such group.
+    pub fn members(&self, group: &str) -> &[String] {
+        let groups = &self.meta.groups;
+        let at = groups.binary_search_by(|(name, _)| name.as_str().cmp(group)).ok();
+        at.and_then(|at| groups.get(at)).map_or(&[], |(_, members)| members)
+    }
+
     /// Which version the rows of a listing show: the installed one where the listing is about what is installed.
     pub fn list_view(query: &ListQuery) -> View {
         let about_installed = [query.installed, query.explicit, query.orphans, query.foreign, query.held];
-        if about_installed.contains(&Some(true)) && query.upgradable != Some(true) {
+        if query.upgradable == Some(true) {
+            View::Possible
+        } else if about_installed.contains(&Some(true)) {
             View::Installed
         } else {
             View::Candidate
@@ -349,12 +382,19 @@ impl Snapshot {
     }
 
     /// Every available upgrade, in the order of names.
-    pub fn updates(&self) -> Vec<UpdateRow> {
-        let query = ListQuery { upgradable: Some(true), ..ListQuery::default() };
-        self.list(&query)
-            .into_iter()
+    pub fn updates(&self, state: UpdatesState) -> Vec<UpdateRow> {
+        let (ids, view) = match (&self.meta.ahead, state) {
+            (Some(ahead), UpdatesState::Planned) => {
+                (ahead.planned.iter().filter_map(|name| self.find(name)).collect(), View::Candidate)
+            }
+            _ => (self.list(&ListQuery { upgradable: Some(true), ..ListQuery::default() }), View::Possible),
+        };
+        ids.into_iter()
             .map(|id| {
-                let row = self.row(id, View::Candidate);
+                let mut row = self.row(id, view);
+                if view == View::Candidate {
+                    row.flags = row.flags.difference(Flags::AFTER_REFRESH).union(Flags::UPGRADABLE);
+                }
                 UpdateRow {
                     name: row.name,
                     from: self.row(id, View::Installed).version,
@@ -456,8 +496,8 @@ impl Snapshot {
         let candidate = (record.candidate.get(), record.candidate_arch, record.candidate_repository);
         let installed = (record.installed.get(), record.installed_arch, record.installed_repository);
         let (version, arch, repository) = match view {
-            View::Candidate if candidate.0 != NONE => candidate,
-            View::Candidate => installed,
+            View::Candidate | View::Possible if candidate.0 != NONE => candidate,
+            View::Candidate | View::Possible => installed,
             View::Installed if installed.0 != NONE => installed,
             View::Installed => candidate,
         };

@@ -227,13 +227,14 @@ impl Builder {
                 installed_digest.update(line.as_bytes());
             }
             if entry.flags.contains(Flags::UPGRADABLE) {
+                let newer = meta.ahead.as_ref().and_then(|ahead| ahead.upgrade(&entry.name));
                 let line = format!(
                     "{} {} {} {} {:x}\n",
                     entry.name,
                     entry.arch,
                     self.text(entry.installed),
-                    self.text(entry.candidate),
-                    (entry.flags & (Flags::SECURITY | Flags::HELD | Flags::PHASED)).bits()
+                    newer.map_or(self.text(entry.candidate), |newer| newer.version.as_str()),
+                    (entry.flags & (Flags::SECURITY | Flags::HELD | Flags::PHASED | Flags::AFTER_REFRESH)).bits()
                 );
                 updates_digest.update(line.as_bytes());
             }

@@ -7,7 +7,7 @@ mod query;
 mod record;
 
 pub use details::{Fields, PackageDetails, Relation, VersionDetails, VersionSource, split_relations};
-pub use query::{ListQuery, SearchMode, SearchQuery, Selection};
+pub use query::{ListQuery, SearchMode, SearchQuery, Selection, UpdatesState};
 pub use record::Record;
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -42,6 +42,9 @@ bitflags::bitflags! {
         const BROKEN = 1 << 10;
         /// Of another architecture than the machine's own.
         const FOREIGN_ARCH = 1 << 11;
+        /// The upgrade is one that the package system's own lists do not offer yet: a newer copy of them does, and it can
+        /// be installed once they are fetched.
+        const AFTER_REFRESH = 1 << 12;
     }
 }
 
@@ -61,6 +64,7 @@ impl Flags {
             "RESIDUAL" => "residual",
             "BROKEN" => "broken",
             "FOREIGN_ARCH" => "foreign-arch",
+            "AFTER_REFRESH" => "after-refresh",
             other => other,
         })
     }

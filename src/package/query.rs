@@ -54,6 +54,33 @@ pub struct ListQuery {
     pub held: Option<bool>,
     /// A repository label or its part before or after the slash: `bookworm/main`, `bookworm`, `main`.
     pub repository: Option<String>,
+    /// A group that they are members of.
+    pub group: Option<String>,
+}
+
+/// Which package lists upgrades are told from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum UpdatesState {
+    /// The newer ones of both: what is possible.
+    #[default]
+    Possible,
+    /// The package system's own, which a plan is made from.
+    Planned,
+}
+
+impl UpdatesState {
+    /// The word used on D-Bus and the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Possible => "possible",
+            Self::Planned => "planned",
+        }
+    }
+
+    /// The state of that name.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Possible, Self::Planned].into_iter().find(|state| state.as_str() == word)
+    }
 }
 
 /// Either way of choosing packages.

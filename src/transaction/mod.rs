@@ -11,6 +11,7 @@ mod download;
 mod event;
 mod history;
 mod options;
+mod paths;
 mod plan;
 mod state;
 mod wire;
@@ -25,6 +26,7 @@ pub use event::{
 };
 pub use history::{Actor, HistoryEntry, HistoryItem, Standing, Via};
 pub use options::{Conffiles, InvalidOption, Options};
+pub use paths::{PathAnswer, PathQuery};
 pub use plan::{Change, HeldBack, HoldReason, Item, MANY_REMOVALS, Plan, Resolution, Risk};
 pub use state::State;
 pub use wire::{Answer, LineError, MAX_LINE_BYTES, Request, read_line, write_line};

@@ -85,6 +85,9 @@ pub enum Risk {
     Untrusted(String),
     /// Changes what the user holds.
     ChangesHeld(String),
+    /// Leaves so many packages at versions that the new ones were not built for: a partial upgrade, which Arch Linux does
+    /// not support.
+    PartialUpgrade(u32),
 }
 
 /// Everything that a commit of some actions would do. Immutable.
@@ -164,6 +167,7 @@ impl fmt::Display for Risk {
             Self::Downgrades(name) => write!(f, "downgrades:{name}"),
             Self::Untrusted(name) => write!(f, "untrusted:{name}"),
             Self::ChangesHeld(name) => write!(f, "changes-held:{name}"),
+            Self::PartialUpgrade(count) => write!(f, "partial-upgrade:{count}"),
         }
     }
 }

@@ -53,8 +53,11 @@ impl<R: Fn(&str, &[&str]) -> String> AptSays<R> {
         let held = first_words(&self.ask("apt-mark", &["showhold"]));
         assert_same("apt-mark showhold", &named(snapshot, Flags::HELD), &held);
 
-        let ours: BTreeSet<_> =
-            snapshot.updates().into_iter().map(|update| (update.name, update.from, update.to)).collect();
+        let ours: BTreeSet<_> = snapshot
+            .updates(omg::package::UpdatesState::Possible)
+            .into_iter()
+            .map(|update| (update.name, update.from, update.to))
+            .collect();
         assert_same("apt list --upgradable", &ours, &self.upgradable());
         let names: BTreeSet<String> = ours.iter().map(|(name, ..)| name.clone()).collect();
         let bare = |name: &String| name.split(':').next().unwrap().to_owned();

@@ -1,7 +1,15 @@
 #!/usr/bin/env bash
 # Makes what the pacman tests run in: a Debian that ships Arch's libalpm, pacman and makepkg, and our programs built there
 # with both backends. Both are kept in ${OMG_TEST_CACHE:-/var/cache/omg-tests}.
+#
+# pacman-root.sh [release]: with `release` the programs are those that are measured, in a folder of their own.
 set -euo pipefail
+profile=${1:-dev}
+case $profile in
+dev) built=debug target=forky-target programs=forky-programs ;;
+release) built=release target=forky-release-target programs=forky-release-programs ;;
+*) echo "usage: $0 [release]" >&2; exit 2 ;;
+esac
 cd "$(dirname "$0")/../.."
 
 cache=${OMG_TEST_CACHE:-/var/cache/omg-tests}
@@ -27,9 +35,9 @@ fi
 # What cargo needs that is not here yet; the build itself has no network.
 cargo fetch --locked --quiet
 
-mkdir -p "$cache/forky-target" "$cache/forky-programs"
+mkdir -p "$cache/$target" "$cache/$programs"
 unshare --mount --propagation=private --pid --fork --kill-child sh -s \
-    "$root" "$PWD" "$cargo_home" "$toolchain" "$cache/forky-target" <<'IN'
+    "$root" "$PWD" "$cargo_home" "$toolchain" "$cache/$target" "$profile" <<'IN'
 set -eu
 base=/mnt
 mount -t tmpfs tmpfs "$base"
@@ -44,10 +52,10 @@ mount --rbind /dev "$base/root/dev"
 mount -t proc proc "$base/root/proc"
 exec chroot "$base/root" env -i HOME=/root CARGO_HOME=/cargo CARGO_TARGET_DIR=/target \
     CARGO_NET_OFFLINE=true PATH=/toolchain/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    CI="${CI:-}" sh -euc '
+    CI="${CI:-}" PROFILE="$6" sh -euc '
         cd /src
         # Nowhere else is this code compiled.
-        [ "$CI" != true ] || cargo clippy --locked --features arch,debian --bin omg-helper -- -D warnings
-        cargo build --locked --features arch,debian --bin omg --bin omgd --bin omg-helper'
+        [ "$CI" != true ] || [ "$PROFILE" != dev ] || cargo clippy --locked --features arch,debian --bin omg-helper -- -D warnings
+        cargo build --locked --profile "$PROFILE" --features arch,debian --bin omg --bin omgd --bin omg-helper'
 IN
-cp "$cache/forky-target/debug/"{omg,omgd,omg-helper} "$cache/forky-programs/"
+cp "$cache/$target/$built/"{omg,omgd,omg-helper} "$cache/$programs/"

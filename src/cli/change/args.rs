@@ -146,6 +146,10 @@ pub struct Install {
     /// NAME, NAME:ARCH, NAME=VERSION, NAME/RELEASE, or a package file.
     #[arg(required = true, value_name = "PACKAGES")]
     pub targets: Vec<String>,
+    /// Upgrade everything in the same transaction. On Arch Linux, installing beside newer package lists without that is a
+    /// partial upgrade, which is warned of.
+    #[arg(short, long)]
+    pub upgrade: bool,
     #[command(flatten)]
     pub how: Installing,
 }
@@ -169,6 +173,17 @@ pub struct Upgrade {
     pub full: bool,
     #[command(flatten)]
     pub how: Installing,
+}
+
+#[derive(Debug, Args)]
+pub struct Refresh {
+    /// Fetch them into your own copy, which takes no rights: it tells what can be upgraded, and nothing is installed by
+    /// it. Where the package system's own cannot be had rights for, this is what is done.
+    #[arg(long)]
+    pub own: bool,
+    /// Fetch the repositories' lists of files too, which `omg owner --repo` and `omg files --repo` ask.
+    #[arg(long, requires = "own")]
+    pub files: bool,
 }
 
 #[derive(Debug, Args)]

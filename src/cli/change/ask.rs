@@ -15,6 +15,9 @@ use crate::dbus::planned::Planned;
 /// What has to be typed before the system is put at risk.
 const PHRASE: &str = "I know that this may break the system";
 
+/// The code of the risk that goes when everything is upgraded.
+const PARTIAL_UPGRADE: &str = "partial-upgrade";
+
 /// Whether somebody at a terminal can answer.
 pub fn is_interactive() -> bool {
     io::stdin().is_terminal()
@@ -80,7 +83,7 @@ pub fn read_line() -> oneshot::Receiver<Option<String>> {
 /// The option that allows a risk, and what it is in words. `None`: whoever goes on without being asked takes it.
 fn allowance(code: &str, consent: &Consent) -> Option<(bool, &'static str)> {
     match code {
-        "removes-many" => None,
+        "removes-many" | PARTIAL_UPGRADE => None,
         "removes-essential" => Some((consent.allow_essential, "--allow-essential")),
         "downgrades" => Some((consent.allow_downgrade, "--allow-downgrade")),
         "untrusted" => Some((consent.allow_untrusted, "--allow-untrusted")),
@@ -93,6 +96,23 @@ fn allowance(code: &str, consent: &Consent) -> Option<(bool, &'static str)> {
 /// Whether somebody is asked before the plan goes on.
 pub fn is_asked(planned: &Planned, consent: &Consent, out: &Output) -> bool {
     !consent.yes && !out.is_json() && is_interactive() && !is_harmless(planned)
+}
+
+/// Whether everything is to be upgraded in the same transaction: asked where the plan leaves a partial upgrade behind.
+///
+/// # Errors
+/// When it is interrupted.
+pub async fn upgrades_too(
+    planned: &Planned,
+    consent: &Consent,
+    interrupts: &mut Interrupts,
+    out: &mut Output,
+) -> Result<bool, Failure> {
+    if !is_asked(planned, consent, out) || !risks(planned).iter().any(|(code, _)| *code == PARTIAL_UPGRADE) {
+        return Ok(false);
+    }
+    out.prompt("Upgrade everything in the same transaction? [Y/n]");
+    agrees(interrupts, true).await
 }
 
 /// Returns when the plan may go on.

@@ -18,10 +18,10 @@ use serde::Serialize;
 
 use super::output::{Output, WARN};
 use super::{Failure, near};
-use crate::dbus::client::{Client, ClientError, ConnectOptions};
+use crate::dbus::client::{Client, ClientError, ConnectOptions, ErrorKind};
 use crate::dbus::planned::{Planned, PlannedItem};
 use crate::transaction::{Action, FailureKind, MANY_REMOVALS, Options, Outcome, Reply, Request, Verb};
-use args::{Consent, Install, Installing, Named, Reinstall, Remove, Upgrade};
+use args::{Consent, Install, Installing, Named, Refresh, Reinstall, Remove, Upgrade};
 use ask::Interrupts;
 pub use download::run as download;
 use runner::{Job, Work};
@@ -65,7 +65,10 @@ impl Change {
     }
 
     pub fn install(install: Install) -> Result<Self, Failure> {
-        let (actions, files) = targets::installs(&install.targets)?;
+        let (mut actions, files) = targets::installs(&install.targets)?;
+        if install.upgrade {
+            actions.push(action(Verb::UpgradeAll, "")?);
+        }
         Ok(Self { files, ..Self::new(actions, install.how) })
     }
 
@@ -187,28 +190,36 @@ pub async fn run_at_once(change: Change, connect: &ConnectOptions, out: &mut Out
 /// Plans the change, shows it, asks, does it and says what came of it.
 pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let Change { actions, mut options, mut files, consent, found_out } = change;
+    let Change { mut actions, mut options, mut files, consent, found_out } = change;
     let asks = !consent.yes && !consent.dry_run && !out.is_json() && ask::is_interactive();
-    let planned = decide::plan(client, &actions, &mut options, &mut files, asks, &mut interrupts, out).await?;
-    let mut planned = match planned {
-        Ok(planned) => planned,
-        Err(error) => return Err(interrupts.unless(near::of_plan(error, &actions, client)).await?.into()),
-    };
-    if found_out {
-        warn_of_removals(&mut planned);
-    }
-    if !shown(&planned, &actions, &consent, out) {
-        return Ok(());
-    }
-    if consent.dry_run {
-        if out.is_json() {
-            report::bare("planned", out);
+    let planned = loop {
+        let planned = decide::plan(client, &actions, &mut options, &mut files, asks, &mut interrupts, out).await?;
+        let mut planned = match planned {
+            Ok(planned) => planned,
+            Err(error) => return Err(interrupts.unless(near::of_plan(error, &actions, client)).await?.into()),
+        };
+        decide::rewind(&mut files)?;
+        if found_out {
+            warn_of_removals(&mut planned);
         }
-        return Ok(());
-    }
-    out.flush();
+        if !shown(&planned, &actions, &consent, out) {
+            return Ok(());
+        }
+        if consent.dry_run {
+            if out.is_json() {
+                report::bare("planned", out);
+            }
+            return Ok(());
+        }
+        out.flush();
+        // Such a plan leaves no partial upgrade behind; what is left then is not asked about again.
+        let whole = actions.iter().any(|action| action.verb() == Verb::UpgradeAll);
+        if whole || !ask::upgrades_too(&planned, &consent, &mut interrupts, out).await? {
+            break planned;
+        }
+        actions.push(action(Verb::UpgradeAll, "")?);
+    };
     ask::obtain(&planned, &consent, &mut interrupts, out).await?;
-    decide::rewind(&mut files)?;
     let digest = planned.digest.parse().map_err(|error| Failure::Internal(format!("the plan's digest: {error}")))?;
     let download_only = options.download_only;
     let request = Request { actions, options, files: Vec::new(), digest: Some(digest) };
@@ -219,16 +230,43 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
     report::outcome(outcome, download_only, out)
 }
 
-/// Fetches the package lists.
-pub async fn refresh(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
+/// Fetches the package lists: the package system's or, where it is asked for or there are no rights, the user's own copy.
+pub async fn refresh(client: &mut Client, refresh: &Refresh, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
+    if refresh.own {
+        let outcome = interrupts.unless(client.refresh_copy(refresh.files)).await??;
+        return report::refreshed_copy(outcome, client, &mut interrupts, out).await;
+    }
     // What takes no rights is done meanwhile, and whether or not the rest is allowed. That it cannot be is told below.
     let own = interrupts.unless(client.refresh()).await?;
-    let outcome = carry_out(&Work::Refresh, false, true, &mut interrupts, out).await?;
+    let outcome = carry_out(&Work::Refresh, false, true, &mut interrupts, out).await;
     if let Ok(job) = own {
         let _ = interrupts.unless(client.refreshed(&job)).await;
     }
-    report::refreshed(outcome, client, &mut interrupts, out).await
+    let refused = match &outcome {
+        Err(Failure::Of(ErrorKind::NotAuthorized, text)) => Some(text),
+        Ok(Outcome::Failed { failure, .. }) if lacks_rights(failure.kind) => Some(&failure.message),
+        _ => None,
+    };
+    if let Some(refused) = refused {
+        // Where the package system has no such copy, that there are no rights is all there is to say.
+        match interrupts.unless(client.refresh_copy(false)).await? {
+            Err(_) => {}
+            Ok(Outcome::Failed { failure, .. }) if failure.kind == FailureKind::BackendUnavailable => {}
+            Ok(copied) => {
+                let text =
+                    format!("the package system's own lists were not fetched, your own copy is instead: {refused}");
+                out.note(WARN, &text);
+                return report::refreshed_copy(copied, client, &mut interrupts, out).await;
+            }
+        }
+    }
+    report::refreshed(outcome?, client, &mut interrupts, out).await
+}
+
+/// Whether there is nobody who would give the rights: not that somebody was asked and did not want to.
+fn lacks_rights(kind: FailureKind) -> bool {
+    matches!(kind, FailureKind::NotAuthorized | FailureKind::AgentMissing | FailureKind::PolicyDenied)
 }
 
 /// Does the work, to its end. Where the service on the system bus finds nobody to ask for consent, sudo asks. Who has

@@ -101,6 +101,40 @@ pub async fn refreshed(
     Ok(())
 }
 
+/// Says how fetching the user's own copy of the package lists ended, and what it tells.
+///
+/// # Errors
+/// Unless it succeeded.
+pub async fn refreshed_copy(
+    outcome: Outcome,
+    client: &mut Client,
+    interrupts: &mut Interrupts,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    print_json(&outcome, out);
+    match outcome {
+        Outcome::Succeeded(_) => {}
+        Outcome::Failed { failure, .. } => {
+            return Err(Failure::Concluded(ErrorKind::of(failure.kind), failure.message));
+        }
+        Outcome::Cancelled { .. } => return Err(cancelled()),
+    }
+    out.flush();
+    let status = match interrupts.unless(client.status()).await {
+        Ok(Ok(status)) if !out.is_json() && !out.quiet() => status,
+        _ => return Ok(()),
+    };
+    let Some(upgrades) = status.upgradable else { return Ok(()) };
+    // Absent where the copy has nothing that the package system's own lists have not.
+    let planned = status.planned.unwrap_or(upgrades);
+    let style = if upgrades == 0 { GOOD } else { WARN };
+    let possible =
+        format!("{} possible, {} by the package system's own lists", counted(upgrades, "upgrade"), count(planned));
+    out.styled(style, &possible);
+    out.newline();
+    Ok(())
+}
+
 /// Says how fetching package files ended.
 ///
 /// # Errors

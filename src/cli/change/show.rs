@@ -213,6 +213,14 @@ fn print_risks(planned: &Planned, out: &mut Output) {
             "downgrades" => (WARN, format!("This puts older versions in place of newer ones: {}", about.join(", "))),
             "untrusted" => (BAD, format!("No trusted repository vouches for: {}", about.join(", "))),
             "changes-held" => (WARN, format!("This changes packages on hold: {}", about.join(", "))),
+            "partial-upgrade" => (
+                WARN,
+                format!(
+                    "This is a partial upgrade, which Arch does not support: {} installed packages stay older than what is \
+                     installed was built for; --upgrade upgrades them too",
+                    about.join(", ")
+                ),
+            ),
             other => (WARN, format!("{other}: {}", about.join(", "))),
         };
         out.styled(style, &text);

@@ -7,6 +7,8 @@ mod apt;
 #[cfg(any(feature = "arch", feature = "debian"))]
 mod package_files;
 #[cfg(any(feature = "arch", feature = "debian"))]
+mod paths;
+#[cfg(any(feature = "arch", feature = "debian"))]
 mod report;
 #[cfg(any(feature = "arch", feature = "debian"))]
 mod restart;
@@ -14,7 +16,9 @@ mod restart;
 use std::path::{Path, PathBuf};
 
 use omg::index::{Builder, Fingerprint, Meta};
-use omg::transaction::{Applied, Download, Event, Failure, FailureKind, Outcome, Plan, Question, Request};
+use omg::transaction::{
+    Applied, Download, Event, Failure, FailureKind, Outcome, PathAnswer, PathQuery, Plan, Question, Request,
+};
 
 use crate::index::Timings;
 
@@ -35,7 +39,8 @@ pub struct System {
     pub aur: Option<PathBuf>,
 }
 
-/// All packages, what is known about the reading ([`Meta::last_refresh`] and [`Meta::warnings`]), and the state of the
+/// All packages, what is known about the reading ([`Meta::last_refresh`], [`Meta::ahead`], [`Meta::groups`] and
+/// [`Meta::warnings`]), and the state of the
 /// files behind it just before they were read.
 pub type Contents = (Builder, Meta, Fingerprint);
 
@@ -115,11 +120,11 @@ pub trait Backend {
     fn name(&self) -> &'static str;
 
     /// Reads every known package. Takes no locks and changes nothing that the package system's own query tools would
-    /// not change.
+    /// not change. `copy` is the folder of [`Backend::refresh_copy`], which may be absent.
     ///
     /// # Errors
     /// When the package system's configuration or data cannot be read; its own words are in the message.
-    fn read(&self, system: &System, timings: &mut Timings) -> Result<Contents, Error>;
+    fn read(&self, system: &System, copy: Option<&Path>, timings: &mut Timings) -> Result<Contents, Error>;
 
     /// What a commit of the request's actions would do. Takes no locks and changes nothing.
     ///
@@ -145,6 +150,18 @@ pub trait Backend {
 
     /// Fetches the package lists.
     fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome;
+
+    /// Which packages files belong to, and which files packages have. `copy` is the folder of [`Backend::refresh_copy`],
+    /// which may be absent.
+    ///
+    /// # Errors
+    /// [`FailureKind::NotFound`] for a package, and when the package system cannot be read.
+    fn paths(&self, system: &System, copy: Option<&Path>, query: &PathQuery) -> Result<PathAnswer, Failure>;
+
+    /// Fetches the package lists into a folder of this user's own, checked as strictly as the package system's. They tell
+    /// what will be possible once the package system's own lists are fetched; no plan is made from them. With `files` the lists of
+    /// files are fetched too.
+    fn refresh_copy(&self, system: &System, folder: &Path, files: bool, caller: &dyn Caller) -> Outcome;
 }
 
 /// Ends the programs that this process has started and that still run: those that fetch, where the package system's library

@@ -198,5 +198,5 @@ fn ask(snapshot: &Snapshot, question: &[u8]) {
     assert!(snapshot.names_with_prefix(&text, 5).len() <= 5);
     assert!(snapshot.nearest_names(&text, 5).len() <= 5);
     known(&snapshot.providers(&text));
-    let _ = (snapshot.updates(), snapshot.fingerprint().first_change(), snapshot.is_intact());
+    let _ = (snapshot.updates(omg::package::UpdatesState::Possible), snapshot.fingerprint().first_change(), snapshot.is_intact());
 }

@@ -31,6 +31,12 @@ pub fn refresh(system: &System, caller: &dyn Caller) -> Outcome {
 fn databases(system: &System, caller: &dyn Caller) -> Result<(), Stop> {
     let settings = settings(system)?;
     let handle = handle(&settings)?;
+    fetch(&settings, handle, caller)
+}
+
+/// Fetches the sync databases of the handle, where they are not current.
+pub fn fetch(settings: &Settings, handle: Alpm, caller: &dyn Caller) -> Result<(), Stop> {
+    settings.fetches()?;
     locks::wait(&handle, false, caller)?;
     caller.tell(Event::Phase { phase: Phase::Fetching, cancellable: settings.config.download_user.is_some() });
     let (handle, result, heard) = listener::listening(handle, caller, None, |handle| {
@@ -49,7 +55,7 @@ fn databases(system: &System, caller: &dyn Caller) -> Result<(), Stop> {
     }
 }
 
-fn settings(system: &System) -> Result<Settings, Stop> {
+pub fn settings(system: &System) -> Result<Settings, Stop> {
     Settings::read(system).map_err(|error| Stop::failed(FailureKind::BackendUnavailable, error.to_string()))
 }
 

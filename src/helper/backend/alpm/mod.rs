@@ -5,7 +5,9 @@
 mod answers;
 mod cache;
 mod commit;
+mod copy;
 mod file;
+mod files;
 mod locks;
 mod mark;
 mod record;
@@ -17,14 +19,15 @@ mod sources;
 mod xfer;
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use alpm::{Alpm, AlpmList, Db, Package, PackageReason, Usage};
-use omg::index::{Builder, Entry, EntryId, Meta, Snapshot, Version};
+use omg::index::{Ahead, Builder, Entry, EntryId, Meta, Newer, Snapshot, Version};
 use omg::package::{Flags, PackageDetails, VersionDetails, VersionSource};
-use omg::transaction::{Applied, Download, Failure, FailureKind, Outcome, Plan, Request};
+use omg::transaction::{Applied, Download, Failure, FailureKind, Outcome, PathAnswer, PathQuery, Plan, Request};
 
 use super::{Backend, Caller, Contents, Error, System, package_files};
 use crate::index::Timings;
@@ -46,13 +49,14 @@ impl Backend for Pacman {
         "alpm"
     }
 
-    fn read(&self, system: &System, timings: &mut Timings) -> Result<Contents, Error> {
+    fn read(&self, system: &System, copy: Option<&Path>, timings: &mut Timings) -> Result<Contents, Error> {
         let settings = Settings::read(system)?;
         // Before anything is read: what changes from now on differs from its stamp.
-        let fingerprint = sources::fingerprint(&settings);
-        let last_refresh = sources::last_refresh(&settings);
+        let fingerprint = sources::fingerprint(&settings, copy);
+        let last_refresh = sources::last_refresh(&settings, Path::new(&settings.config.db_path));
         timings.phase("settings and fingerprint");
         let handle = settings.handle()?;
+        let copy = copy.and_then(|folder| copy::newer_than(last_refresh, &settings, folder));
         let native = settings.config.architecture.first().map_or("", String::as_str);
         let mut warnings = Vec::new();
         let aur = system.aur.as_deref().filter(|path| path.exists()).and_then(|path| {
@@ -60,13 +64,24 @@ impl Backend for Pacman {
                 .inspect_err(|error| warnings.push(format!("upgrades from the AUR are not known: {error}")))
                 .ok()
         });
-        let mut reading = Reading { handle: &handle, settings: &settings, aur: aur.as_ref(), warnings, unreadable: 0 };
+        let mut reading = Reading {
+            handle: &handle,
+            copy: copy.as_ref().map(|(handle, _)| handle),
+            settings: &settings,
+            aur: aur.as_ref(),
+            ahead: Ahead { refreshed: copy.as_ref().map_or(0, |(_, refreshed)| *refreshed), ..Ahead::default() },
+            groups: BTreeMap::new(),
+            warnings,
+            unreadable: 0,
+        };
         let builder = reading.all(native, timings)?;
-        let mut warnings = reading.warnings;
-        if reading.unreadable > 0 {
-            warnings.push(format!("{} packages are left out: their text is not UTF-8", reading.unreadable));
+        let Reading { ahead, groups, mut warnings, unreadable, .. } = reading;
+        if unreadable > 0 {
+            warnings.push(format!("{unreadable} packages are left out: their text is not UTF-8"));
         }
-        Ok((builder, Meta { last_refresh, warnings, ..Meta::default() }, fingerprint))
+        let groups = groups.into_iter().map(|(group, members)| (group, members.into_iter().collect())).collect();
+        let ahead = copy.is_some().then_some(ahead);
+        Ok((builder, Meta { last_refresh, ahead, groups, warnings, ..Meta::default() }, fingerprint))
     }
 
     fn plan(&self, system: &System, request: &Request) -> Result<Plan, Failure> {
@@ -89,6 +104,14 @@ impl Backend for Pacman {
 
     fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome {
         commit::refresh(system, caller)
+    }
+
+    fn paths(&self, system: &System, copy: Option<&Path>, query: &PathQuery) -> Result<PathAnswer, Failure> {
+        files::paths(system, copy, query)
+    }
+
+    fn refresh_copy(&self, system: &System, folder: &Path, files: bool, caller: &dyn Caller) -> Outcome {
+        copy::refresh(system, folder, files, caller)
     }
 }
 
@@ -134,8 +157,12 @@ struct Offer<'a> {
 /// One pass over all databases.
 struct Reading<'a> {
     handle: &'a Alpm,
+    /// The user's own sync databases, where they are newer.
+    copy: Option<&'a Alpm>,
     settings: &'a Settings,
     aur: Option<&'a Snapshot>,
+    ahead: Ahead,
+    groups: BTreeMap<String, BTreeSet<String>>,
     warnings: Vec<String>,
     /// Packages left out.
     unreadable: usize,
@@ -161,6 +188,13 @@ impl<'a> Reading<'a> {
             match sound(|| self.describe(name, known, &installed, syncdbs)) {
                 Some(described) => {
                     let id = described.add(name, native, &mut builder)?;
+                    self.ahead.upgrades.extend(described.newer);
+                    if described.planned {
+                        self.ahead.planned.push((*name).to_owned());
+                    }
+                    for group in described.groups {
+                        self.groups.entry(group).or_default().insert((*name).to_owned());
+                    }
                     if let Some(place) = known.installed.and_then(|position| ids.get_mut(position)) {
                         *place = Some(id);
                     }
@@ -212,13 +246,20 @@ impl<'a> Reading<'a> {
         let mut flags = Flags::empty();
         let mut versions = Vec::with_capacity(known.offered.len() + 1);
         let mut current = None;
+        let (mut planned, mut newer) = (false, None);
         if let Some((package, needed)) = local {
             current = Some(package.version());
             flags |= Flags::INSTALLED;
             flags.set(Flags::EXPLICIT, package.reason() == PackageReason::Explicit);
             let unneeded = needed.by.is_empty() && needed.optional_for.is_empty();
             flags.set(Flags::ORPHAN, !flags.contains(Flags::EXPLICIT) && unneeded);
-            flags.set(Flags::UPGRADABLE, package.sync_new_version(syncdbs).is_some());
+            let own = package.sync_new_version(syncdbs);
+            planned = own.is_some();
+            newer =
+                self.copy.and_then(|copy| sound(|| package.sync_new_version(copy.syncdbs()).map(upgrade)).flatten());
+            flags.set(Flags::UPGRADABLE, if self.copy.is_some() { newer.is_some() } else { planned });
+            let only_later = |newer: &Newer| own.is_none_or(|own| own.version().as_str() != newer.version);
+            flags.set(Flags::AFTER_REFRESH, newer.as_ref().is_some_and(only_later));
             flags.set(Flags::FOREIGN, known.offered.is_empty());
             flags.set(Flags::HELD, package.should_ignore());
             flags.set(
@@ -241,6 +282,7 @@ impl<'a> Reading<'a> {
             && let Some(version) = self.newer_in_aur(package)
         {
             flags |= Flags::UPGRADABLE;
+            planned = true;
             versions.push(version);
         }
         if let Some((package, needed)) = local.filter(|_| !versions.iter().any(is_installed)) {
@@ -249,13 +291,14 @@ impl<'a> Reading<'a> {
             versions.push(VersionDetails { candidate: versions.is_empty(), ..version });
         }
         let mut provides: Vec<String> = Vec::new();
-        let own = known.offered.iter().map(|offer| offer.package).chain(local.map(|(package, _)| package));
-        for provided in own.flat_map(|package| package.provides()) {
+        let own = || known.offered.iter().map(|offer| offer.package).chain(local.map(|(package, _)| package));
+        for provided in own().flat_map(|package| package.provides()) {
             if provided.name() != name && !provides.iter().any(|known| known == provided.name()) {
                 provides.push(provided.name().to_owned());
             }
         }
-        Described { flags, details: PackageDetails { versions, pin: None }, provides }
+        let groups = own().flat_map(|package| package.groups()).map(str::to_owned).collect();
+        Described { flags, details: PackageDetails { versions, pin: None }, provides, groups, planned, newer }
     }
 
     /// The AUR's version of an installed package, if that is a newer one.
@@ -280,6 +323,22 @@ struct Described {
     flags: Flags,
     details: PackageDetails,
     provides: Vec<String>,
+    groups: Vec<String>,
+    /// Whether the system's own databases have an upgrade.
+    planned: bool,
+    /// The upgrade that the newer copy has.
+    newer: Option<Newer>,
+}
+
+/// A version that the copy has.
+fn upgrade(package: &Package) -> Newer {
+    Newer {
+        name: package.name().to_owned(),
+        version: package.version().to_string(),
+        arch: package.arch().unwrap_or_default().to_owned(),
+        repository: package.db().map_or("", Db::name).to_owned(),
+        size: u64::try_from(package.size()).unwrap_or(0),
+    }
 }
 
 impl Described {

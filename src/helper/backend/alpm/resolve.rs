@@ -277,10 +277,7 @@ fn items(handle: &Alpm, settings: &Settings, files: &PackageFiles, wanted: &Want
         let others = behind.iter().filter(|held| held.reason != HoldReason::Held && !changes(resolution, &held.name));
         let others = others.count();
         if others > 0 {
-            resolution.notes.push(format!(
-                "{others} installed packages have newer versions in the databases: what is installed beside them was \
-                 built for those, a partial upgrade that Arch does not support; `omg upgrade` upgrades them all"
-            ));
+            resolution.risks.push(Risk::PartialUpgrade(u32::try_from(others).unwrap_or(u32::MAX)));
         }
     }
 }

@@ -13,6 +13,9 @@ use super::xfer;
 /// Where pacman looks for its configuration.
 pub const CONFIG: &str = "/etc/pacman.conf";
 
+/// What the names of sync databases end with; those that list files too have another ending.
+pub const DATABASES: &str = ".db";
+
 /// pacman's settings, and the file that they are from.
 #[derive(Debug)]
 pub struct Settings {
@@ -91,6 +94,14 @@ impl Settings {
     /// # Errors
     /// In libalpm's words.
     pub fn handle_of(&self, database: &Path) -> Result<Alpm, Error> {
+        self.handle_with(database, DATABASES)
+    }
+
+    /// The same for sync databases whose files' names end otherwise.
+    ///
+    /// # Errors
+    /// In libalpm's words.
+    pub fn handle_with(&self, database: &Path, extension: &str) -> Result<Alpm, Error> {
         let config = &self.config;
         let cannot = |error: alpm::Error| format!("libalpm cannot be set up from {}: {error}", self.file);
         if !database.is_dir() {
@@ -98,6 +109,7 @@ impl Settings {
         }
         let place = database.as_os_str().as_bytes();
         let mut handle = Alpm::new(config.root_dir.as_bytes(), place).map_err(cannot)?;
+        handle.set_dbext(extension);
         // The distribution's own hooks, which pacman-conf does not tell of and the library below would forget.
         let hooks: Vec<String> = handle.hookdirs().into_iter().map(str::to_owned).collect();
         alpm_utils::configure_alpm(&mut handle, config).map_err(cannot)?;

@@ -18,7 +18,10 @@ const MAX_INCLUDED: usize = 256;
 const MAX_LISTINGS: usize = 5;
 
 /// The stamps of every file and folder whose change may change what libalpm answers, whether it exists or not.
-pub fn fingerprint(settings: &Settings) -> Fingerprint {
+///
+/// `copy` is the folder of the user's own databases.
+pub fn fingerprint(settings: &Settings, copy: Option<&Path>) -> Fingerprint {
+    let all = |settings| all(settings, copy);
     let mut paths = all(settings);
     for _ in 0..MAX_LISTINGS {
         let fingerprint = Fingerprint::take(paths.iter().cloned());
@@ -34,11 +37,14 @@ pub fn fingerprint(settings: &Settings) -> Fingerprint {
 /// The database's own folder stands for all that is below `local`: libalpm changes nothing there without its lock, which is
 /// a file in that folder that appears before and goes afterwards. Stamping each package's record would take longer than a
 /// search.
-fn all(settings: &Settings) -> Vec<PathBuf> {
+fn all(settings: &Settings, copy: Option<&Path>) -> Vec<PathBuf> {
     let database = Path::new(&settings.config.db_path);
-    let mut paths = vec![database.to_owned(), database.join("local"), database.join("sync")];
-    for repository in &settings.config.repos {
-        paths.extend(["db", "db.sig"].map(|ending| sync_file(settings, &repository.name, ending)));
+    let mut paths = vec![database.to_owned(), database.join("local")];
+    for database in [Some(database), copy].into_iter().flatten() {
+        paths.push(database.join("sync"));
+        for repository in &settings.config.repos {
+            paths.extend(["db", "db.sig"].map(|ending| sync_file(database, &repository.name, ending)));
+        }
     }
     paths.extend(configuration(Path::new(&settings.file)));
     // Equal paths must be equal text.
@@ -46,8 +52,8 @@ fn all(settings: &Settings) -> Vec<PathBuf> {
 }
 
 /// A file of a sync database.
-fn sync_file(settings: &Settings, repository: &str, ending: &str) -> PathBuf {
-    Path::new(&settings.config.db_path).join("sync").join(format!("{repository}.{ending}"))
+fn sync_file(database: &Path, repository: &str, ending: &str) -> PathBuf {
+    database.join("sync").join(format!("{repository}.{ending}"))
 }
 
 /// Whether a repository's database is there and signed as the configuration wants it. libalpm takes a missing one for empty.
@@ -60,16 +66,21 @@ pub fn usable(handle: &Alpm, database: &Db) -> Result<(), alpm::Error> {
     if Path::new(handle.dbpath()).join("sync").join(file).exists() { Ok(()) } else { Err(alpm::Error::DbNotFound) }
 }
 
-/// When a sync database was last fetched or found to be current, Unix time in seconds; 0 when there is none.
+/// When a sync database in the folder `database` was last fetched or found to be current, Unix time in seconds; 0 when there is none.
 ///
 /// The modification time of a database is the server's, so this is when the newest one got its name here, or when something
 /// was last put into their folder.
-pub fn last_refresh(settings: &Settings) -> u64 {
+pub fn last_refresh(settings: &Settings, database: &Path) -> u64 {
+    fetched(settings, database, "db")
+}
+
+/// The same for databases whose names end with `ending`.
+pub fn fetched(settings: &Settings, database: &Path, ending: &str) -> u64 {
     let fetched = settings.config.repos.iter().filter_map(|repository| {
-        sync_file(settings, &repository.name, "db").symlink_metadata().ok().map(|found| found.ctime())
+        sync_file(database, &repository.name, ending).symlink_metadata().ok().map(|found| found.ctime())
     });
     let Some(fetched) = fetched.max() else { return 0 };
-    let worked = Path::new(&settings.config.db_path).join("sync").metadata().map_or(0, |found| found.mtime());
+    let worked = database.join("sync").metadata().map_or(0, |found| found.mtime());
     u64::try_from(fetched.max(worked)).unwrap_or(0)
 }
 

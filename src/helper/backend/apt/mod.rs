@@ -17,6 +17,7 @@ mod changes;
 mod commit;
 mod deb;
 mod download;
+mod files;
 mod languages;
 mod lists;
 mod marking;
@@ -43,7 +44,7 @@ use std::thread;
 
 use omg::index::{Builder, Meta};
 use omg::package::Flags;
-use omg::transaction::{Download, Failure, Outcome, Plan, Request};
+use omg::transaction::{Applied, Download, Failure, FailureKind, Outcome, PathAnswer, PathQuery, Plan, Request};
 use rust_apt::config::Config;
 use rust_apt::error::AptErrors;
 use rust_apt::{Cache, Package, PackageFile, Version};
@@ -69,7 +70,7 @@ impl Backend for Apt {
         "apt"
     }
 
-    fn read(&self, system: &System, timings: &mut Timings) -> Result<Contents, Error> {
+    fn read(&self, system: &System, _: Option<&Path>, timings: &mut Timings) -> Result<Contents, Error> {
         let mut warnings = Vec::new();
         let config = settings::load(system, &mut warnings)?;
         let native = config.find("APT::Architecture", "");
@@ -166,6 +167,16 @@ impl Backend for Apt {
 
     fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome {
         commit::refresh(system, caller)
+    }
+
+    fn paths(&self, system: &System, _: Option<&Path>, query: &PathQuery) -> Result<PathAnswer, Failure> {
+        files::paths(system, query)
+    }
+
+    fn refresh_copy(&self, _: &System, _: &Path, _: bool, _: &dyn Caller) -> Outcome {
+        let message = "apt's package lists are fetched for the whole machine, which takes rights: `omg refresh`";
+        let failure = Failure::new(FailureKind::BackendUnavailable, message);
+        Outcome::Failed { failure, applied: Applied::default() }
     }
 }
 

@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""Measures omg against pacman on databases of real size, inside the root that ships Arch's own pacman.
+
+    tests/bench/pacman.py [--quick] [COUNT...]
+
+COUNT is how many packages the sync database has (0: all of this machine's Debian lists); 15000 and 0 when not given.
+`tests/tiers/pacman-root.sh release` builds the programs. Prints a Markdown table for each; beside each row stands whether
+both sides gave the same answer. Exit status 1 when answers differ, 2 when it cannot run.
+"""
+import argparse
+import ctypes
+import json
+import os
+import pathlib
+import pickle
+import resource  # noqa: F401  pylint: disable=unused-import  # the interpreter wants it later, where it is not to be found
+import shutil
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.dont_write_bytecode = True
+from debian import ENVIRONMENT, Machine, Unavailable  # noqa: E402
+from measure import Fault, Subject, interleaved, memory, wait_for  # noqa: E402
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+GENERATOR = REPOSITORY / "tests/support/pacman_databases.py"
+CONFIGURATION = """[options]
+Architecture = x86_64
+SigLevel = Never
+DisableSandbox
+[big]
+Server = file:///srv/big
+"""
+WORD, PACKAGE = "firefox", "bash"
+CLONE_NEWNS = 0x00020000
+
+
+def inside(machine, work):
+    """What `work` gives, run in the machine's file system by a child of this process: with no program in between that
+    would be measured as well."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(reader)
+            libc = ctypes.CDLL(None, use_errno=True)
+            namespace = os.open(f"/proc/{machine.init}/ns/mnt", os.O_RDONLY)
+            root = os.open(f"/proc/{machine.init}/root", os.O_RDONLY)
+            if libc.setns(namespace, CLONE_NEWNS) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+            os.fchdir(root)
+            os.chroot(".")
+            result = (True, work())
+        except Exception as error:  # pylint: disable=broad-except
+            result = (False, repr(error))
+        with os.fdopen(writer, "wb") as file:
+            pickle.dump(result, file)
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as file:
+        worked, result = pickle.load(file)
+    os.waitpid(child, 0)
+    if not worked:
+        raise Fault(result)
+    return result
+
+
+def names(text):
+    return sorted({line.split("\t")[0] for line in text.splitlines() if line})
+
+
+def bench(count, runs, layers, programs, scratch):
+    databases = scratch / f"databases-{count}"
+    print(subprocess.run([sys.executable, str(GENERATOR), str(count), str(databases)], stdout=subprocess.PIPE, text=True,
+                         check=True).stdout.strip(), file=sys.stderr)
+    changes = scratch / f"changes-{count}"
+    changes.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(changes)], check=False)
+    machine = Machine(layers, scratch, changes)
+    daemon = None
+    try:
+        machine.path("/etc/os-release").unlink()
+        machine.write("/etc/os-release", "NAME=\"Arch Linux\"\nID=arch\n")
+        machine.write("/etc/pacman.conf", CONFIGURATION)
+        shutil.copytree(databases, machine.path("/var/lib/pacman"), dirs_exist_ok=True)
+        for program, place in (("omg", "/usr/bin/omg"), ("omgd", "/usr/bin/omgd"), ("omg-helper", "/usr/libexec/omg-helper")):
+            machine.path(place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(programs / program, machine.path(place))
+        machine.write("/root/.config/omg/config.toml", 'helper = "/usr/libexec/omg-helper"\n')
+        daemon = subprocess.Popen(machine.command("/usr/bin/omgd", "--foreground"), env=ENVIRONMENT,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(machine.path("/run/user/0/omg.sock").exists, "omgd's socket")
+        same = {
+            "search": names(machine.run("omg", "search", "--substring", "--limit", "0", "--json", WORD)) != []
+            and sorted(json.loads(line)["name"] for line in machine.run(
+                "omg", "search", "--substring", "--limit", "0", "--json", WORD).splitlines())
+            == sorted(machine.run("pacman", "-Ssq", WORD).split()),
+            "info": json.loads(machine.run("omg", "info", "--json", PACKAGE))["version"]
+            == next(line.split(" : ")[1] for line in machine.run("pacman", "-Si", PACKAGE).splitlines()
+                    if line.startswith("Version")),
+            "explicit": names(machine.run("omg", "list", "--explicit")) == sorted(machine.run("pacman", "-Qqe").split()),
+            "index": sorted(json.loads(line)["name"] for line in machine.run(
+                "omg", "list", "--repo", "big", "--json").splitlines()) == sorted(machine.run("pacman", "-Slq").split()),
+        }
+
+        def measured():
+            subject = lambda name, command, count: Subject(name, command, ENVIRONMENT, count)
+            few = max(3, runs // 10)
+            return interleaved([
+                subject("true", ["/usr/bin/true"], runs),
+                subject("omg search", ["/usr/bin/omg", "search", WORD], runs),
+                subject("omg info", ["/usr/bin/omg", "info", PACKAGE], runs),
+                subject("omg explicit", ["/usr/bin/omg", "list", "--explicit"], runs),
+                subject("pacman search", ["/usr/bin/pacman", "-Ss", WORD], few),
+                subject("pacman info", ["/usr/bin/pacman", "-Si", PACKAGE], few),
+                subject("pacman explicit", ["/usr/bin/pacman", "-Qe"], few),
+                subject("pacman all", ["/usr/bin/pacman", "-Ss"], few),
+                subject("omg index", ["/usr/libexec/omg-helper", "index", "--output", "/tmp/x.snapshot"], few),
+            ])
+
+        times = inside(machine, measured)
+        found = subprocess.run(["pgrep", "--parent", str(daemon.pid)], stdout=subprocess.PIPE, text=True, check=False)
+        pids = [int(word) for word in found.stdout.split()] or [daemon.pid]
+        resident = sum(memory(pid)["Rss"] for pid in pids) / (1 << 20)
+        true = times["true"].median
+        print(f"\n{len(machine.run('pacman', '-Slq').splitlines())} packages\n")
+        print("| what | ours ms | pacman ms | ratio | × true | budget | met | same answer |\n|---|---|---|---|---|---|---|---|")
+        for row in ("search", "info", "explicit"):
+            ours, theirs = times[f"omg {row}"].median, times[f"pacman {row}"].median
+            met = theirs / ours >= 80 and ours / true <= 3
+            print(f"| {row} | {ours / 1e6:.2f} | {theirs / 1e6:.1f} | {theirs / ours:.0f} | {ours / true:.2f} | "
+                  f"≥ 80 × at 15,000; ≤ 3 × true | {'yes' if met else '**no**'} | {'yes' if same[row] else '**no**'} |")
+        ours, theirs = times["omg index"].median, times["pacman all"].median
+        print(f"| index rebuild – pacman -Ss of everything | {ours / 1e6:.0f} | {theirs / 1e6:.0f} | {ours / theirs:.2f} | – | "
+              f"≤ 1.5 × | {'yes' if ours <= 1.5 * theirs else '**no**'} | {'yes' if same['index'] else '**no**'} |")
+        print(f"| omgd resident | {resident:.1f} MiB | – | – | – | ≤ 24 MiB | {'yes' if resident <= 24 else '**no**'} | – |")
+        return all(same.values())
+    finally:
+        if daemon:
+            daemon.terminate()
+        machine.end()
+        if daemon:
+            daemon.wait()
+        if mounted.returncode == 0:
+            subprocess.run(["umount", str(changes)], check=False)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("counts", metavar="COUNT", nargs="*", type=int, default=[15000, 0])
+    arguments = parser.parse_args()
+    cache = pathlib.Path(os.environ.get("OMG_TEST_CACHE", "/var/cache/omg-tests"))
+    programs = cache / "forky-release-programs"
+    if not (programs / "omg-helper").exists():
+        print(f"there are no programs in {programs}: run tests/tiers/pacman-root.sh release", file=sys.stderr)
+        return 2
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="omg-bench-"))
+    same = True
+    try:
+        for count in arguments.counts:
+            same &= bench(count, 30 if arguments.quick else 200, [cache / "forky"], programs, scratch)
+    except (Fault, Unavailable) as error:
+        print(error, file=sys.stderr)
+        return 2
+    finally:
+        # Nothing is mounted below it any more, or it stays.
+        subprocess.run(["rm", "-rf", "--one-file-system", str(scratch)], check=False)
+    return 0 if same else 1
+
+
+if __name__ == "__main__":
+    # Mounts of its own end with it.
+    if os.environ.get("OMG_BENCH_NAMESPACE") != "own":
+        os.environ["OMG_BENCH_NAMESPACE"] = "own"
+        os.execvp("unshare", ["unshare", "--mount", "--propagation=private", sys.executable, *sys.argv])
+    sys.exit(main())
