@@ -110,15 +110,15 @@ async fn packages_of_both_are_found_in_one_ranking_each_name_once() {
     let client = world.peer().await;
     until_known(&client, 4).await;
     // As the classes of matches have it: the name, then what begins with it; a name of both is the repository's.
-    assert_eq!(found(&client, "app", &[]).await, pairs(&[("app", "stable"), ("app-git", "aur")]), "{}", daemon.log());
-    assert_eq!(found(&client, "vim", &[]).await, pairs(&[("vim", "stable"), ("vim-nightly", "aur")]));
-    assert_eq!(found(&client, "vim", &[("limit", 1u32.into())]).await, pairs(&[("vim", "stable")]));
+    assert_eq!(found(&client, "app", &[]).await, pairs(&[("app", "stable/main"), ("app-git", "aur")]), "{}", daemon.log());
+    assert_eq!(found(&client, "vim", &[]).await, pairs(&[("vim", "stable/main"), ("vim-nightly", "aur")]));
+    assert_eq!(found(&client, "vim", &[("limit", 1u32.into())]).await, pairs(&[("vim", "stable/main")]));
     assert_eq!(
         found(&client, "vim", &[("sources", vec!["aur"].into())]).await,
         pairs(&[("vim", "aur"), ("vim-nightly", "aur")])
     );
-    assert_eq!(found(&client, "vim", &[("sources", vec!["apt"].into())]).await, pairs(&[("vim", "stable")]));
-    assert_eq!(found(&client, "app", &[("installed", true.into())]).await, pairs(&[("app", "stable")]));
+    assert_eq!(found(&client, "vim", &[("sources", vec!["apt"].into())]).await, pairs(&[("vim", "stable/main")]));
+    assert_eq!(found(&client, "app", &[("installed", true.into())]).await, pairs(&[("app", "stable/main")]));
     // What the repository's name keeps out of the first rows makes room for the next.
     assert_eq!(
         found(&client, "i", &[("limit", 4u32.into())]).await.iter().filter(|(_, from)| from == "aur").count(),
@@ -137,14 +137,14 @@ async fn packages_of_both_are_found_in_one_ranking_each_name_once() {
         (text(&details, "Maintainer"), text(&details, "Homepage")),
         ("somebody".into(), "https://example.org/vim-nightly".into())
     );
-    assert_eq!(text(&client.details("vim").await.unwrap(), "Repository"), "stable");
+    assert_eq!(text(&client.details("vim").await.unwrap(), "Repository"), "stable/main");
     let (_, message) = error(client.details("editor-of-the-night").await);
     assert!(message.contains("provided in the AUR by vim-nightly"), "{message}");
 
     let said = omg(&world, &["search", "--substring", "vim"]);
     let told: Vec<String> =
         lines(&said.stdout).iter().map(|line| line.split('\t').take(3).collect::<Vec<_>>().join(" ")).collect();
-    assert_eq!(told, ["vim 9.0 stable", "vim-nightly 9.2-1 aur"]);
+    assert_eq!(told, ["vim 9.0 stable/main", "vim-nightly 9.2-1 aur"]);
     assert_eq!(lines(&said.stderr), Vec::<String>::new());
     assert_eq!(lines(&omg(&world, &["-q", "search", "--aur", "vim"]).stdout), ["vim", "vim-nightly"]);
     assert_eq!(lines(&omg(&world, &["-q", "search", "--no-aur", "vim"]).stdout), ["vim"]);
@@ -180,7 +180,7 @@ async fn the_archive_is_fetched_again_only_when_it_is_another_one() {
     refresh(&client).await;
     assert_eq!(server.archive_requests()[2], Some(before));
     assert_eq!(number(&status(&client).await, "AurPackages"), 5);
-    assert_eq!(found(&client, "app", &[]).await, pairs(&[("app", "stable"), ("app-bin", "aur")]));
+    assert_eq!(found(&client, "app", &[]).await, pairs(&[("app", "stable/main"), ("app-bin", "aur")]));
 
     // The next daemon has it at once, and asks nobody before the hour is over.
     daemon.signal(rustix::process::Signal::TERM);
@@ -213,7 +213,7 @@ async fn what_is_no_archive_takes_nobodys_place_and_is_told() {
         let problem = property(&client).await;
         assert!(problem.contains(reason) && problem.contains(&server.url()), "{answers:?}: {problem}");
         assert!(texts(&status(&client).await, "Errors").contains(&problem), "{answers:?}");
-        assert_eq!(found(&client, "app", &[]).await, pairs(&[("app", "stable"), ("app-git", "aur")]), "{answers:?}");
+        assert_eq!(found(&client, "app", &[]).await, pairs(&[("app", "stable/main"), ("app-git", "aur")]), "{answers:?}");
         let said = omg(&world, &["-q", "search", "app"]);
         assert_eq!((said.status.code(), lines(&said.stdout).len()), (Some(0), 2), "{answers:?}");
         let said = omg(&world, &["search", "app"]);
@@ -336,7 +336,7 @@ async fn a_server_that_says_nothing_keeps_nobody_waiting() {
     let job: OwnedObjectPath = client.call("Refresh", &(options([("start", true.into())]),)).await.unwrap();
     until("the server is asked", async || server.archive_requests().len() == 2).await;
     // While it is being asked: answers are from before.
-    assert_eq!(found(&client, "app", &[]).await, pairs(&[("app", "stable"), ("app-git", "aur")]));
+    assert_eq!(found(&client, "app", &[]).await, pairs(&[("app", "stable/main"), ("app-git", "aur")]));
     assert_eq!(text(&client.details("app-git").await.unwrap(), "Version"), "2.1.r3-1");
     let problem = property(&client).await;
     assert!(problem.contains("did not answer within 1.5 s"), "{problem}");
@@ -355,9 +355,9 @@ async fn without_the_aur_repositories_answer_and_the_reason_is_told() {
     let world = world(&url);
     let _daemon = world.daemon();
     let client = world.peer().await;
-    assert_eq!(found(&client, "app", &[]).await, pairs(&[("app", "stable")]));
+    assert_eq!(found(&client, "app", &[]).await, pairs(&[("app", "stable/main")]));
     until("the problem is told", async || property(&client).await.contains(&url)).await;
-    assert_eq!(found(&client, "app", &[]).await, pairs(&[("app", "stable")]));
+    assert_eq!(found(&client, "app", &[]).await, pairs(&[("app", "stable/main")]));
     assert!(!status(&client).await.contains_key("AurPackages"));
     let said = omg(&world, &["search", "app"]);
     assert_eq!((said.status.code(), lines(&said.stdout).len()), (Some(0), 1));
