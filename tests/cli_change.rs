@@ -177,7 +177,8 @@ fn without_a_terminal_nothing_is_asked_and_nothing_happens_unless_told_so() {
         scene.request(),
         json!({
             "actions": [["install", "ripgrep"]],
-            "options": {"recommends": null, "conffiles": "keep", "wait": false, "download-only": false},
+            "options": {"recommends": null, "conffiles": "keep", "wait": false, "download-only": false, "cascade": false,
+                        "answers": {}},
             "files": [], "digest": DIGEST,
         })
     );
