@@ -13,6 +13,7 @@ mod restart;
 
 use std::path::{Path, PathBuf};
 
+use omg::aur::order;
 use omg::index::{Builder, Fingerprint, Meta};
 use omg::transaction::{Applied, Download, Event, Failure, FailureKind, Outcome, Plan, Question, Request};
 
@@ -143,6 +144,11 @@ pub trait Backend {
 
     /// Fetches the package lists.
     fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome;
+
+    /// What of the AUR is built in which order. Takes no locks and changes nothing.
+    fn order(&self, _system: &System, _request: &order::Request) -> order::Answer {
+        order::Answer::Unavailable("packages of the AUR are for machines with pacman".into())
+    }
 }
 
 /// Ends the programs that this process has started and that still run: those that fetch, where the package system's library

@@ -7,6 +7,7 @@ mod cache;
 mod commit;
 mod file;
 mod locks;
+mod order;
 mod record;
 mod relations;
 mod repair;
@@ -19,6 +20,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use alpm::{Alpm, AlpmList, Db, Package, PackageReason, Usage};
+use omg::aur::order as aur;
 use omg::index::{Builder, Entry, EntryId, Meta, Version};
 use omg::package::{Flags, PackageDetails, VersionDetails, VersionSource};
 use omg::transaction::{Applied, Download, Failure, FailureKind, Outcome, Plan, Request};
@@ -77,6 +79,10 @@ impl Backend for Pacman {
 
     fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome {
         commit::refresh(system, caller)
+    }
+
+    fn order(&self, system: &System, request: &aur::Request) -> aur::Answer {
+        order::order(system, request)
     }
 }
 
