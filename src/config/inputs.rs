@@ -17,6 +17,7 @@ pub struct Inputs {
     pub status_max_age: Option<Spanned<i64>>,
     pub cache: CacheInputs,
     pub apt: AptInputs,
+    pub aur: AurInputs,
 }
 
 /// The table `cache`.
@@ -35,7 +36,14 @@ pub struct AptInputs {
     pub options: Option<Spanned<Vec<Spanned<String>>>>,
 }
 
-const KEYS: [&str; 9] = [
+/// The table `aur`.
+#[derive(Debug, Clone, Default)]
+pub struct AurInputs {
+    pub enabled: Option<Spanned<bool>>,
+    pub url: Option<Spanned<String>>,
+}
+
+const KEYS: [&str; 10] = [
     "backend",
     "data-dir",
     "helper",
@@ -45,9 +53,11 @@ const KEYS: [&str; 9] = [
     "status-max-age",
     "cache",
     "apt",
+    "aur",
 ];
 const CACHE_KEYS: [&str; 4] = ["searches", "search-bytes", "details", "details-bytes"];
 const APT_KEYS: [&str; 2] = ["root", "options"];
+const AUR_KEYS: [&str; 2] = ["enabled", "url"];
 
 impl Inputs {
     /// Sorts what the file says by key.
@@ -75,7 +85,7 @@ impl Inputs {
             let helper_timeout = root.integer("helper-timeout");
             let (idle_timeout, worker_interval, status_max_age) =
                 (root.integer("idle-timeout"), root.integer("worker-interval"), root.integer("status-max-age"));
-            let (cache, apt) = (root.table("cache"), root.table("apt"));
+            let (cache, apt, aur) = (root.table("cache"), root.table("apt"), root.table("aur"));
             let cache = cache.map_or_else(CacheInputs::default, |table| {
                 let mut section = Section::new("cache.", table, &CACHE_KEYS, &mut problems);
                 CacheInputs {
@@ -89,6 +99,10 @@ impl Inputs {
                 let mut section = Section::new("apt.", table, &APT_KEYS, &mut problems);
                 AptInputs { root: section.string("root"), options: section.strings("options") }
             });
+            let aur = aur.map_or_else(AurInputs::default, |table| {
+                let mut section = Section::new("aur.", table, &AUR_KEYS, &mut problems);
+                AurInputs { enabled: section.boolean("enabled"), url: section.string("url") }
+            });
             Self {
                 backend,
                 data_dir,
@@ -99,6 +113,7 @@ impl Inputs {
                 status_max_age,
                 cache,
                 apt,
+                aur,
             }
         };
         if problems.is_empty() { Ok(inputs) } else { Err(file.invalid(problems)) }
@@ -156,6 +171,17 @@ impl<'a, 'i> Section<'a, 'i> {
             Ok(number) => Some(Spanned::new(span, number)),
             Err(_) => {
                 self.report(key, span, "the number is too large");
+                None
+            }
+        }
+    }
+
+    fn boolean(&mut self, key: &'static str) -> Option<Spanned<bool>> {
+        let value = self.take(key)?;
+        match value.get_ref() {
+            DeValue::Boolean(truth) => Some(Spanned::new(value.span(), *truth)),
+            _ => {
+                self.wrong_type(key, "true or false", value.span(), value.get_ref());
                 None
             }
         }

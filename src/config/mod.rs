@@ -24,6 +24,8 @@
 //! | `cache.details-bytes` | bytes that they may take, 0 to 268435456 | 524288 |
 //! | `apt.root` | absolute path, given to apt as `Dir` | the machine's own |
 //! | `apt.options` | array of `"Key=Value"`, given to apt like its `-o`, at most 256 | none |
+//! | `aur.enabled` | whether the Arch User Repository is asked | `true` where packages are pacman's |
+//! | `aur.url` | `http` or `https` address | `"https://aur.archlinux.org"` |
 //!
 //! `apt.root` and `apt.options` are for reading package data as the user; nothing that runs as root sees them.
 
@@ -35,9 +37,9 @@ mod settings;
 mod tests;
 
 pub use file::{ConfigError, ConfigFile, Located, MAX_BYTES, Problem};
-pub use inputs::{AptInputs, CacheInputs, Inputs};
+pub use inputs::{AptInputs, AurInputs, CacheInputs, Inputs};
 pub use paths::{Paths, SocketOrigin};
-pub use settings::{AptSettings, Backend, CacheSettings, Settings};
+pub use settings::{AptSettings, AurSettings, Backend, CacheSettings, Settings};
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! The settings, valid.
 
 use super::file::Problem;
-use super::inputs::{AptInputs, CacheInputs, Inputs, shown};
+use super::inputs::{AptInputs, AurInputs, CacheInputs, Inputs, shown};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,6 +54,7 @@ pub struct Settings {
     pub status_max_age: u32,
     pub cache: CacheSettings,
     pub apt: AptSettings,
+    pub aur: AurSettings,
 }
 
 /// Bounds of the caches in memory; 0 switches one off.
@@ -78,6 +79,21 @@ pub struct AptSettings {
     pub options: Vec<String>,
 }
 
+/// Whether and where the AUR is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AurSettings {
+    /// `None`: where packages are pacman's.
+    pub enabled: Option<bool>,
+    /// `http` or `https`, without a slash at its end.
+    pub url: String,
+}
+
+impl Default for AurSettings {
+    fn default() -> Self {
+        Self { enabled: None, url: "https://aur.archlinux.org".to_owned() }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -91,6 +107,7 @@ impl Default for Settings {
             status_max_age: crate::status::DEFAULT_MAX_AGE,
             cache: CacheSettings::default(),
             apt: AptSettings::default(),
+            aur: AurSettings::default(),
         }
     }
 }
@@ -117,6 +134,7 @@ impl Settings {
             status_max_age,
             cache,
             apt,
+            aur,
         } = inputs;
         let default = Self::default();
         let mut check = Check { problems: Vec::new() };
@@ -140,6 +158,7 @@ impl Settings {
                 .unwrap_or(default.status_max_age),
             cache: check.cache(&cache),
             apt: check.apt(apt),
+            aur: check.aur(aur),
         };
         if check.problems.is_empty() { Ok(settings) } else { Err(check.problems) }
     }
@@ -204,6 +223,21 @@ impl Check {
         }
     }
 
+    fn aur(&mut self, inputs: AurInputs) -> AurSettings {
+        let mut settings = AurSettings { enabled: inputs.enabled.map(Spanned::into_inner), ..AurSettings::default() };
+        match inputs.url {
+            Some(url) if is_address(url.get_ref()) => {
+                url.get_ref().trim_end_matches('/').clone_into(&mut settings.url);
+            }
+            Some(url) => {
+                let message = format!("must be an http or https address, is `{}`", shown(url.get_ref()));
+                self.report("aur.url", &url, message);
+            }
+            None => {}
+        }
+        settings
+    }
+
     fn apt(&mut self, inputs: AptInputs) -> AptSettings {
         const KEY: &str = "apt.options";
         let root = self.absolute_path("apt.root", inputs.root);
@@ -225,6 +259,16 @@ impl Check {
         }
         AptSettings { root, options }
     }
+}
+
+/// `http` or `https`, a host with or without a port, and perhaps a path; no user, query or fragment.
+fn is_address(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(|rest| {
+        text.len() <= MAX_TEXT
+            && rest.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[')
+            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]/%+".contains(&byte))
+    })
 }
 
 /// `Dir::Cache=/path`, `APT::Architectures::=arm64`…: apt-config's names, and values on one line.

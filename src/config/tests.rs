@@ -46,6 +46,10 @@ details-bytes = 1
 [apt]
 root = "/srv/root"
 options = ["Dir::Cache::pkgcache=pkgcache.bin", "APT::Architectures::=arm64", "Acquire::http::Proxy="]
+
+[aur]
+enabled = false
+url = "http://127.0.0.1:8080/aur/"
 "#;
     let expected = Settings {
         backend: Backend::Apt,
@@ -64,6 +68,7 @@ options = ["Dir::Cache::pkgcache=pkgcache.bin", "APT::Architectures::=arm64", "A
                 "Acquire::http::Proxy=".to_owned(),
             ],
         },
+        aur: AurSettings { enabled: Some(false), url: "http://127.0.0.1:8080/aur".to_owned() },
     };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");
@@ -102,6 +107,20 @@ fn a_bad_value_is_named_with_its_place_and_key() {
             let expected = format!("config.toml:1:{column}: {key}: must be an absolute path");
             assert!(message.starts_with(&expected), "{message}");
         }
+    }
+    assert_refused("aur.enabled = 1", "config.toml:1:15: aur.enabled: must be true or false, is an integer");
+    for url in [
+        "",
+        "aur.archlinux.org",
+        "ftp://a",
+        "file:///etc/passwd",
+        "https://",
+        "https://a/?x",
+        "https://u@a",
+        "https://a b",
+    ] {
+        let message = format!("config.toml:1:11: aur.url: must be an http or https address, is `{url}`");
+        assert_refused(&format!("aur.url = \"{url}\""), &message);
     }
     let many = format!("apt.options = [{}]", "\"A=b\",".repeat(257));
     assert_refused(&many, "config.toml:1:15: apt.options: at most 256 options, are 257");

@@ -20,10 +20,11 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, interval_at, sleep, timeout};
 
+use crate::aur::ARCHIVE;
 use crate::config::{self, Backend, ConfigError, Paths, Settings, SocketOrigin};
 use crate::dbus::activity::Activity;
 use crate::dbus::client::find_program;
-use crate::engine::{CacheLimits, Engine, Options};
+use crate::engine::{AurOptions, CacheLimits, Engine, Options};
 use crate::index::Inputs;
 use bus::Bus;
 use peers::{Entrance, Peers};
@@ -139,10 +140,18 @@ fn engine_options(settings: &Settings, paths: &Paths, announces: bool) -> Option
         Backend::Auto => detect_backend(settings.apt.root.as_deref()),
         backend => backend.as_str(),
     };
+    let archive = paths.cache_dir.join("aur").join(ARCHIVE);
+    let is_asked = settings.aur.enabled.unwrap_or(backend == Backend::Alpm.as_str());
+    let aur = is_asked.then(|| AurOptions { url: settings.aur.url.clone(), archive: archive.clone() });
+    // Not among the package system's own snapshots, whose folder is cleared of what is not used any more.
+    let aur_snapshot = || paths.data_dir.join("aur").join(Inputs::of_aur(&archive).file_name());
+    let inputs =
+        Inputs { aur: is_asked.then(aur_snapshot), ..Inputs::here(backend, root, settings.apt.options.clone()) };
     Options {
         data_dir: paths.data_dir.clone(),
         status_file: paths.status_file.clone(),
-        inputs: Inputs::here(backend, root, settings.apt.options.clone()),
+        inputs,
+        aur,
         helper: settings.helper.clone().or_else(|| find_program("omg-helper", None)),
         helper_timeout: settings.helper_timeout,
         cache: CacheLimits {

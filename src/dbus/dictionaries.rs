@@ -140,7 +140,7 @@ pub fn status(report: &StatusReport) -> Dictionary {
         ("StoreState", store_state(report.store.as_ref()).into()),
     ]);
     match &report.packages {
-        PackagesReport::Read { generation, counts, last_refresh, snapshot_created, snapshot_bytes } => {
+        PackagesReport::Read { generation, counts, last_refresh, snapshot_created, snapshot_bytes, aur } => {
             dictionary.extend([
                 ("Generation", Variant::from(*generation)),
                 ("Packages", counts.packages.into()),
@@ -157,6 +157,9 @@ pub fn status(report: &StatusReport) -> Dictionary {
                 ("SnapshotCreated", (*snapshot_created).into()),
                 ("SnapshotBytes", (*snapshot_bytes).into()),
             ]);
+            if let Some((packages, fetched)) = aur {
+                dictionary.extend([("AurPackages", (*packages).into()), ("AurFetched", (*fetched).into())]);
+            }
             if *last_refresh > 0 {
                 dictionary.insert("LastRefresh", (*last_refresh).into());
             }
@@ -217,6 +220,8 @@ pub fn metrics(metrics: &Metrics, report: &MetricsReport, running: usize) -> Dic
         ("Rebuilds", report.rebuilds.into()),
         ("FingerprintChecks", report.fingerprint_checks.into()),
         ("WorkerRuns", report.worker_runs.into()),
+        ("AurArchives", report.aur_archives.into()),
+        ("AurRequests", report.aur_requests.into()),
     ]);
     if report.last_worker_run > 0 {
         dictionary.insert("LastWorkerRun", report.last_worker_run.into());

@@ -16,7 +16,7 @@ use super::arguments::{self, Options};
 use super::error::Error;
 use super::manager::{name_of, text_of};
 use super::{dictionaries, reply};
-use crate::engine::{Engine, EngineError, Loaded};
+use crate::engine::{Engine, EngineError, Loaded, PackageId};
 use crate::package::{SearchQuery, Selection};
 
 /// Dumps that may run at once, over all peers: each holds a thread while its reader reads.
@@ -160,7 +160,7 @@ fn write_lines(
 }
 
 /// The object that clients make of the dictionary of `GetDetails`, so that both are the same.
-fn details_line(loaded: &Loaded, id: u32) -> Result<reply::Details, EngineError> {
+fn details_line(loaded: &Loaded, id: PackageId) -> Result<reply::Details, EngineError> {
     let damaged = |error: String| EngineError::Internal(format!("details do not read as their own type: {error}"));
     let dictionary = dictionaries::details(&Engine::details_of(loaded, id)?, false);
     let fields: Result<HashMap<String, OwnedVariant>, zbus::Error> =

@@ -149,7 +149,7 @@ impl Manager {
             arguments::text("prefix", &prefix)?;
         }
         let limit = arguments::suggestions(limit)?;
-        let names = self.engine.ask(move |_, loaded| Ok(loaded.snapshot.names_with_prefix(&prefix, limit)));
+        let names = self.engine.ask(move |_, loaded| Ok(loaded.names_with_prefix(&prefix, limit)));
         Ok(names.await?)
     }
 

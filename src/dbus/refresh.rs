@@ -164,7 +164,10 @@ impl Run {
         self.relay.advance(State::Running).await;
         self.relay.phase(Phase::Resolving, true).await;
         let engine = Arc::clone(&self.engine);
-        let refreshed = engine.refresh();
+        let refreshed = async {
+            engine.refresh_aur().await;
+            engine.refresh().await
+        };
         let outcome = tokio::select! {
             refreshed = refreshed => match refreshed {
                 Ok(()) => Outcome::Succeeded(Applied::default()),

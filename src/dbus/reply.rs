@@ -166,6 +166,11 @@ pub struct Status {
     pub snapshot_created: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aur_packages: Option<u32>,
+    /// Unix seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aur_fetched: Option<u64>,
     pub restart_required: bool,
     pub restart_packages: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -243,6 +248,8 @@ pub struct Metrics {
     pub rebuilds: u64,
     pub fingerprint_checks: u64,
     pub worker_runs: u64,
+    pub aur_archives: u64,
+    pub aur_requests: u64,
     /// Unix seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_worker_run: Option<u64>,

@@ -1,10 +1,13 @@
 //! The answers: searches, listings, details, completions.
 
+use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::{Engine, EngineError, Loaded, lock};
-use crate::index::{Snapshot, View};
+use crate::aur::{AurPackage, REPOSITORY};
+use crate::index::{AUR, Ranked, Searcher, Snapshot, View};
 use crate::package::{Flags, ListQuery, PackageDetails, PackageRow, Relation, SearchQuery, Selection};
 
 /// Nearest names that an error about an unknown one mentions.
@@ -20,6 +23,87 @@ pub struct DetailsAnswer {
     pub flags: Flags,
     pub details: PackageDetails,
     pub why: Vec<Relation>,
+}
+
+impl DetailsAnswer {
+    /// Whether the AUR's version is the one that would be installed.
+    fn is_of_aur(&self) -> bool {
+        self.details.versions.iter().any(|version| version.candidate && version.repository == REPOSITORY)
+    }
+
+    /// The answer with the AUR's version as it is now; one about that alone where nothing was known.
+    fn with_latest(known: Option<Arc<Self>>, package: &AurPackage) -> Self {
+        let mut answer = known.map_or_else(
+            || Self {
+                name: package.name.clone(),
+                flags: Flags::empty(),
+                details: PackageDetails::default(),
+                why: Vec::new(),
+            },
+            Arc::unwrap_or_clone,
+        );
+        let versions = &mut answer.details.versions;
+        versions.retain(|version| version.repository != REPOSITORY);
+        versions.insert(0, package.to_version());
+        answer
+    }
+}
+
+/// A package of a [`Loaded`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PackageId {
+    /// Of its snapshot: what the package system knows.
+    Own(u32),
+    /// Of the AUR's.
+    Aur(u32),
+}
+
+impl Loaded {
+    /// One package as a row.
+    pub fn row(&self, id: PackageId, view: View) -> PackageRow {
+        match (id, &self.aur) {
+            (PackageId::Own(id), _) => self.snapshot.row(id, view),
+            (PackageId::Aur(id), Some(aur)) => aur.row(id, view),
+            (PackageId::Aur(_), None) => PackageRow::default(),
+        }
+    }
+
+    /// The package called `name`, or `name:arch`.
+    fn find(&self, name: &str) -> Option<PackageId> {
+        let own = self.snapshot.find(name).map(PackageId::Own);
+        own.or_else(|| self.aur.as_ref()?.find(name).map(PackageId::Aur))
+    }
+
+    fn name(&self, id: PackageId) -> &str {
+        match (id, &self.aur) {
+            (PackageId::Own(id), _) => self.snapshot.bare_name(id),
+            (PackageId::Aur(id), Some(aur)) => aur.bare_name(id),
+            (PackageId::Aur(_), None) => "",
+        }
+    }
+
+    /// The packages that a listing asks for, in order. The AUR's are among them where it is the repository asked for; what
+    /// is installed from there is the package system's.
+    fn list(&self, query: &ListQuery) -> Vec<PackageId> {
+        let mut found: Vec<PackageId> = self.snapshot.list(query).into_iter().map(PackageId::Own).collect();
+        let Some(aur) = self.aur.as_ref().filter(|_| query.repository.as_deref() == Some(AUR)) else { return found };
+        let others = aur.list(query).into_iter().filter(|id| self.snapshot.find(aur.bare_name(*id)).is_none());
+        found.extend(others.map(PackageId::Aur));
+        found.sort_by(|one, other| self.name(*one).cmp(self.name(*other)));
+        found
+    }
+
+    /// Names that start with `prefix`, in order, each once.
+    pub fn names_with_prefix(&self, prefix: &str, limit: usize) -> Vec<String> {
+        let mut names = self.snapshot.names_with_prefix(prefix, limit);
+        if let Some(aur) = &self.aur {
+            names.extend(aur.names_with_prefix(prefix, limit));
+            names.sort_unstable();
+            names.dedup();
+            names.truncate(limit);
+        }
+        names
+    }
 }
 
 impl Engine {
@@ -42,19 +126,19 @@ impl Engine {
         }
         self.metrics.search_misses.fetch_add(1, Ordering::Relaxed);
         let found = self.find(loaded, query)?;
-        let rows: Arc<[PackageRow]> = found.into_iter().map(|id| loaded.snapshot.row(id, View::Candidate)).collect();
+        let rows: Arc<[PackageRow]> = found.into_iter().map(|id| loaded.row(id, View::Candidate)).collect();
         loaded.searches.insert(query.clone(), Arc::clone(&rows));
         Ok(rows)
     }
 
-    fn find(&self, loaded: &Loaded, query: &SearchQuery) -> Result<Vec<u32>, EngineError> {
+    fn find(&self, loaded: &Loaded, query: &SearchQuery) -> Result<Vec<PackageId>, EngineError> {
         let mut searcher = lock(&self.searchers).pop().unwrap_or_default();
-        let found = searcher.search(&loaded.snapshot, query);
+        let found = search_both(&mut searcher, loaded, query);
         lock(&self.searchers).push(searcher);
         found.map_err(damaged)
     }
 
-    /// Every selected package, one after the other, as (its number, its row); not cached.
+    /// Every selected package, one after the other, as (which it is, its row); not cached.
     ///
     /// # Errors
     /// [`EngineError::DamagedSnapshot`] when long descriptions cannot be read.
@@ -62,33 +146,57 @@ impl Engine {
         &self,
         loaded: &'a Loaded,
         selection: &Selection,
-    ) -> Result<impl ExactSizeIterator<Item = (u32, PackageRow)> + use<'a>, EngineError> {
+    ) -> Result<impl ExactSizeIterator<Item = (PackageId, PackageRow)> + use<'a>, EngineError> {
         let (ids, view) = match selection {
             Selection::Search(query) => (self.find(loaded, query)?, View::Candidate),
-            Selection::List(query) => (loaded.snapshot.list(query), Snapshot::list_view(query)),
+            Selection::List(query) => (loaded.list(query), Snapshot::list_view(query)),
         };
-        Ok(ids.into_iter().map(move |id| (id, loaded.snapshot.row(id, view))))
+        Ok(ids.into_iter().map(move |id| (id, loaded.row(id, view))))
     }
 
     /// Rows of a listing, in the order of names, no more than `limit` unless that is 0.
     pub fn list(&self, loaded: &Loaded, query: &ListQuery, limit: u32) -> Vec<PackageRow> {
         let limit = if limit == 0 { usize::MAX } else { limit as usize };
         let view = Snapshot::list_view(query);
-        loaded.snapshot.list(query).into_iter().take(limit).map(|id| loaded.snapshot.row(id, view)).collect()
+        loaded.list(query).into_iter().take(limit).map(|id| loaded.row(id, view)).collect()
     }
 
-    /// Everything about the packages called so (`name` or `name:arch`), in the order given.
+    /// Everything about the packages called so (`name` or `name:arch`), in the order given. What the AUR says of its
+    /// packages now goes before what it said in its archive, as far as it says so in time.
     ///
     /// # Errors
     /// [`EngineError::NotFound`] with the nearest names or, for a virtual package, its providers; those of
     /// [`Engine::ask`].
     pub async fn details(self: &Arc<Self>, names: Vec<String>) -> Result<Vec<Arc<DetailsAnswer>>, EngineError> {
         let known = |loaded: &Loaded| names.iter().map(|name| loaded.details.get(name.as_str())).collect();
-        if let Some(answers) = self.remembered::<Vec<_>>(known) {
+        if let Some(answers) = self.remembered::<Vec<_>>(known)
+            && !(self.aur.is_some() && answers.iter().any(|answer: &Arc<DetailsAnswer>| answer.is_of_aur()))
+        {
             self.metrics.details_hits.fetch_add(answers.len() as u64, Ordering::Relaxed);
             return Ok(answers);
         }
-        self.ask(move |engine, loaded| names.iter().map(|name| engine.details_in(loaded, name)).collect()).await
+        let asked = names.clone();
+        let answers: Vec<Result<Arc<DetailsAnswer>, EngineError>> = self
+            .ask(move |engine, loaded| {
+                let answer = |name: &String| match engine.details_in(loaded, name) {
+                    Err(error @ EngineError::DamagedSnapshot(_)) => Err(error),
+                    answer => Ok(answer),
+                };
+                asked.iter().map(answer).collect()
+            })
+            .await?;
+        let is_aurs = |answer: &Result<Arc<DetailsAnswer>, EngineError>| match answer {
+            Ok(answer) => answer.is_of_aur(),
+            Err(error) => matches!(error, EngineError::NotFound(_)),
+        };
+        let aurs = names.iter().zip(&answers).filter(|(_, answer)| is_aurs(answer));
+        let aurs: Vec<String> = aurs.map(|(name, _)| name.clone()).collect();
+        let latest = if aurs.is_empty() { HashMap::new() } else { self.latest(&aurs).await };
+        let answers = names.iter().zip(answers).map(|(name, answer)| match latest.get(name) {
+            Some(Some(package)) => Ok(Arc::new(DetailsAnswer::with_latest(answer.ok(), package))),
+            _ => answer,
+        });
+        answers.collect()
     }
 
     fn details_in(&self, loaded: &Loaded, name: &str) -> Result<Arc<DetailsAnswer>, EngineError> {
@@ -97,22 +205,26 @@ impl Engine {
             return Ok(details);
         }
         self.metrics.details_misses.fetch_add(1, Ordering::Relaxed);
-        let id = loaded.snapshot.find(name).ok_or_else(|| unknown(loaded, name))?;
+        let id = loaded.find(name).ok_or_else(|| unknown(loaded, name))?;
         let answer = Arc::new(Self::details_of(loaded, id)?);
         loaded.details.insert(name.to_owned(), Arc::clone(&answer));
         Ok(answer)
     }
 
-    /// Everything about the package of that number; not cached.
+    /// Everything about one package; not cached.
     ///
     /// # Errors
     /// [`EngineError::DamagedSnapshot`] when the snapshot's block cannot be read.
-    pub fn details_of(loaded: &Loaded, id: u32) -> Result<DetailsAnswer, EngineError> {
+    pub fn details_of(loaded: &Loaded, id: PackageId) -> Result<DetailsAnswer, EngineError> {
+        let (snapshot, id) = match (id, &loaded.aur) {
+            (PackageId::Aur(id), Some(aur)) => (aur, id),
+            (PackageId::Own(id) | PackageId::Aur(id), _) => (&loaded.snapshot, id),
+        };
         Ok(DetailsAnswer {
-            name: loaded.snapshot.name(id),
-            flags: loaded.snapshot.flags(id),
-            details: loaded.snapshot.details(id).map_err(damaged)?,
-            why: loaded.snapshot.why(id),
+            name: snapshot.name(id),
+            flags: snapshot.flags(id),
+            details: snapshot.details(id).map_err(damaged)?,
+            why: snapshot.why(id),
         })
     }
 
@@ -122,6 +234,49 @@ impl Engine {
             .as_ref()
             .map_or((0, 0), |loaded| (loaded.searches.entry_count(), loaded.details.entry_count()))
     }
+}
+
+/// What the package system and the AUR have that matches, best first, each name once: a package of both, as one that is
+/// installed from the AUR, is the package system's.
+fn search_both(searcher: &mut Searcher, loaded: &Loaded, query: &SearchQuery) -> io::Result<Vec<PackageId>> {
+    let own = searcher.ranked(&loaded.snapshot, query)?;
+    let is_own = |found: &Ranked| PackageId::Own(found.id);
+    // Nothing in the archive is installed: what is is among the package system's.
+    let Some(aur) = loaded.aur.as_ref().filter(|_| !query.installed) else {
+        return Ok(own.iter().map(is_own).collect());
+    };
+    let limit = if query.limit == 0 { usize::MAX } else { query.limit as usize };
+    let both = query.sources.is_empty() || query.sources.contains(&loaded.snapshot.meta().inputs.backend);
+    let counterpart = |found: &Ranked| loaded.snapshot.find(aur.bare_name(found.id));
+    let mut others = searcher.ranked(aur, query)?;
+    if both {
+        let asked = others.len();
+        others.retain(|found| counterpart(found).is_none());
+        if asked == limit && others.len() < limit {
+            // Those that were left out may have kept others out.
+            others = searcher.ranked(aur, &SearchQuery { limit: 0, ..query.clone() })?;
+            others.retain(|found| counterpart(found).is_none());
+        }
+    }
+    let as_aur = |found: &Ranked| match counterpart(found) {
+        Some(id) if loaded.snapshot.flags(id).contains(Flags::FOREIGN) => PackageId::Own(id),
+        _ => PackageId::Aur(found.id),
+    };
+    let mut merged = Vec::with_capacity((own.len() + others.len()).min(limit));
+    let (mut own, mut others) = (own.iter().peekable(), others.iter().peekable());
+    while merged.len() < limit {
+        let key = |found: &Ranked, snapshot: &Snapshot| (found.rank, snapshot.bare_name(found.id).to_owned());
+        let own_first = match (own.peek(), others.peek()) {
+            (Some(one), Some(other)) if one.rank != other.rank => one.rank < other.rank,
+            (Some(one), Some(other)) => key(one, &loaded.snapshot) <= key(other, aur),
+            (one, None) => one.is_some(),
+            (None, Some(_)) => false,
+        };
+        let next = if own_first { own.next().map(is_own) } else { others.next().map(as_aur) };
+        let Some(next) = next else { break };
+        merged.push(next);
+    }
+    Ok(merged)
 }
 
 fn damaged(error: std::io::Error) -> EngineError {
@@ -137,7 +292,16 @@ fn unknown(loaded: &Loaded, name: &str) -> EngineError {
         let message = format!("{name} is a virtual package, provided by {}{more}", providers.join(", "));
         return EngineError::NotFound(message);
     }
-    let nearest = snapshot.nearest_names(name, NEAREST);
+    let mut nearest = snapshot.nearest_names(name, NEAREST);
+    if let Some(aur) = &loaded.aur {
+        let providers: Vec<String> = aur.providers(name).into_iter().map(|id| aur.name(id)).take(PROVIDERS).collect();
+        if !providers.is_empty() {
+            let message = format!("{name} is a virtual package, provided in the AUR by {}", providers.join(", "));
+            return EngineError::NotFound(message);
+        }
+        nearest.extend(aur.nearest_names(name, NEAREST).into_iter().filter(|other| snapshot.find(other).is_none()));
+        nearest.truncate(NEAREST);
+    }
     let hint = if nearest.is_empty() { String::new() } else { format!("; did you mean {}?", nearest.join(", ")) };
     EngineError::NotFound(format!("no package is called {name}{hint}"))
 }

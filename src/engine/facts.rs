@@ -161,6 +161,22 @@ pub(super) fn active_runtimes(data_dir: &Path) -> Vec<(String, String)> {
     active
 }
 
+/// Whether the machine runs on a battery: it has a mains supply, and that gives nothing (power_supply of sysfs).
+pub(super) fn on_battery() -> bool {
+    mains_is_off(Path::new("/sys/class/power_supply"))
+}
+
+fn mains_is_off(supplies: &Path) -> bool {
+    let Ok(supplies) = fs::read_dir(supplies) else { return false };
+    let read = |file: &Path| fs::read_to_string(file).unwrap_or_default().trim().to_owned();
+    let supplies = supplies.flatten().map(|supply| supply.path());
+    let mains: Vec<String> = supplies
+        .filter(|supply| read(&supply.join("type")) == "Mains")
+        .map(|supply| read(&supply.join("online")))
+        .collect();
+    !mains.is_empty() && mains.iter().all(|online| online == "0")
+}
+
 /// Resident memory of this process in bytes (the second number of `/proc/self/statm`, in pages); 0 when unknown.
 pub(super) fn resident_bytes() -> u64 {
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
@@ -171,6 +187,23 @@ pub(super) fn resident_bytes() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_battery_is_in_use_when_no_mains_supply_gives_anything() {
+        let folder = tempfile::tempdir().unwrap();
+        let supply = |name: &str, kind: &str, online: &str| {
+            fs::create_dir_all(folder.path().join(name)).unwrap();
+            fs::write(folder.path().join(name).join("type"), format!("{kind}\n")).unwrap();
+            fs::write(folder.path().join(name).join("online"), format!("{online}\n")).unwrap();
+        };
+        supply("BAT0", "Battery", "0");
+        assert!(!mains_is_off(folder.path()), "a machine without a mains supply, or one that tells of none");
+        supply("AC", "Mains", "0");
+        assert!(mains_is_off(folder.path()));
+        supply("AC", "Mains", "1");
+        assert!(!mains_is_off(folder.path()));
+        assert!(!mains_is_off(Path::new("/nonexistent")));
+    }
 
     #[test]
     fn waiters_are_not_holders_and_a_holder_elsewhere_has_no_number() {

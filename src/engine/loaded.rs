@@ -15,6 +15,8 @@ use crate::package::{PackageRow, SearchQuery};
 #[derive(Debug)]
 pub struct Loaded {
     pub snapshot: Snapshot,
+    /// The AUR's packages, where they are wanted and known. Its file is one of the sources of `snapshot`.
+    pub aur: Option<Snapshot>,
     /// When its sources were at the latest still unread: it shows every change that was made before.
     pub(super) begun: Instant,
     /// Whether looking at the sources only asks the kernel's memory and local disks; not known before the first
@@ -25,9 +27,10 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    pub(super) fn new(snapshot: Snapshot, begun: Instant, limits: CacheLimits) -> Self {
+    pub(super) fn new(snapshot: Snapshot, aur: Option<Snapshot>, begun: Instant, limits: CacheLimits) -> Self {
         Self {
             snapshot,
+            aur,
             begun,
             local: OnceLock::new(),
             searches: bounded(limits.searches, limits.search_bytes, |query, rows| search_bytes(query, rows)),
@@ -47,7 +50,17 @@ impl Loaded {
     }
 
     fn compare(&self) -> bool {
-        self.snapshot.is_intact() && self.snapshot.fingerprint().first_change().is_none()
+        self.snapshot.is_intact()
+            && self.aur.as_ref().is_none_or(Snapshot::is_intact)
+            && self.snapshot.fingerprint().first_change().is_none()
+    }
+
+    /// Gives back the memory that the mapped files hold.
+    pub(super) fn release_memory(&self) {
+        self.snapshot.release_memory();
+        if let Some(aur) = &self.aur {
+            aur.release_memory();
+        }
     }
 
     /// Drops the cached answers.

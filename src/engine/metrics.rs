@@ -49,6 +49,9 @@ pub struct Metrics {
     pub(super) search_misses: AtomicU64,
     pub(super) details_hits: AtomicU64,
     pub(super) details_misses: AtomicU64,
+    /// Archives of the AUR that were fetched, and requests to its RPC.
+    pub(super) aur_archives: AtomicU64,
+    pub(super) aur_requests: AtomicU64,
 }
 
 /// One method's counts: name, requests, failures, latency.

@@ -6,6 +6,7 @@
 //! hop, which takes longer than the comparison: what is cached, where the comparison asks local disks alone.
 
 mod answers;
+mod aur;
 mod error;
 mod facts;
 mod helper;
@@ -18,7 +19,7 @@ mod report;
 mod watch;
 mod worker;
 
-pub use answers::DetailsAnswer;
+pub use answers::{DetailsAnswer, PackageId};
 pub use error::EngineError;
 pub use facts::LockHolder;
 pub use loaded::Loaded;
@@ -46,6 +47,8 @@ pub struct Options {
     pub inputs: Inputs,
     /// The `omg-helper` program; `None` when it was not found.
     pub helper: Option<PathBuf>,
+    /// How the AUR is asked; `None` where it is not.
+    pub aur: Option<AurOptions>,
     /// A helper that has not finished by then is killed.
     pub helper_timeout: Duration,
     pub cache: CacheLimits,
@@ -55,6 +58,15 @@ pub struct Options {
     pub worker_interval: Duration,
     /// Age in seconds beyond which readers are to call the status file stale.
     pub status_max_age: u32,
+}
+
+/// How the AUR is asked. Its snapshot is where [`Inputs::aur`] says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AurOptions {
+    /// `http` or `https` address.
+    pub url: String,
+    /// Where its archive is kept.
+    pub archive: PathBuf,
 }
 
 /// Bounds of the cached answers.
@@ -98,6 +110,7 @@ pub struct Engine {
     /// Turns at the resolver.
     resolvers: tokio::sync::Semaphore,
     store: Store,
+    aur: Option<aur::Aur>,
     changes: broadcast::Sender<Change>,
     /// Woken when another snapshot becomes the current one.
     adopted: tokio::sync::Notify,
@@ -123,6 +136,7 @@ impl Engine {
     /// An engine that has read nothing yet.
     pub fn new(options: Options) -> Arc<Self> {
         let store = Store::new(&options.data_dir);
+        let aur = options.aur.as_ref().map(aur::Aur::new);
         Arc::new(Self {
             options,
             started: Instant::now(),
@@ -130,6 +144,7 @@ impl Engine {
             rebuilding: tokio::sync::Mutex::new(None),
             resolvers: tokio::sync::Semaphore::new(plan::RESOLVERS),
             store,
+            aur,
             changes: broadcast::channel(64).0,
             adopted: tokio::sync::Notify::new(),
             announced: Mutex::new(None),
@@ -226,6 +241,10 @@ impl Engine {
             *current = None;
             // The damaged file would only be opened again. Where it cannot be removed, the rebuild replaces it.
             let _ = std::fs::remove_file(self.snapshot_path());
+            // It may be the AUR's: which of the two it is makes no difference to who asks.
+            if let Some(aur) = &self.options.inputs.aur {
+                let _ = std::fs::remove_file(aur);
+            }
         }
         None
     }
@@ -245,14 +264,20 @@ impl Engine {
         if let Some(loaded) = lock(&self.current).as_ref() {
             loaded.clear();
         }
+        if let Some(aur) = &self.aur {
+            aur.forget();
+        }
     }
 
     /// Gives back what is only worth holding while questions come.
     pub fn rest(&self) {
         if let Some(loaded) = lock(&self.current).as_ref() {
-            loaded.snapshot.release_memory();
+            loaded.release_memory();
         }
         lock(&self.searchers).clear();
+        if let Some(aur) = &self.aur {
+            aur.rest();
+        }
     }
 
     fn snapshot_path(&self) -> PathBuf {

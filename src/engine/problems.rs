@@ -12,6 +12,10 @@ pub(super) enum Subject {
     StatusFile,
     /// Reading what was done.
     History,
+    /// Fetching and reading the AUR's archive.
+    Aur,
+    /// Asking the AUR for what is newer.
+    AurRpc,
     /// What happened to stored data. It does not come back, so this stays until the daemon ends.
     Store,
 }
@@ -27,6 +31,11 @@ impl Problems {
 
     pub(super) fn in_order(&mut self, subject: Subject) {
         self.0.remove(&subject);
+    }
+
+    /// The one about `subject`.
+    pub(super) fn of(&self, subject: Subject) -> Option<&str> {
+        self.0.get(&subject).map(String::as_str)
     }
 
     /// In the order of subjects.

@@ -114,7 +114,7 @@ impl Engine {
         let (begun, snapshot) = self.build_settled().await?;
         self.metrics.rebuilds.fetch_add(1, Ordering::Relaxed);
         self.metrics.last_rebuild_millis.store(begun.elapsed().as_millis() as u64, Ordering::Relaxed);
-        Ok(self.adopt(snapshot, begun))
+        self.adopt(snapshot, begun).await
     }
 
     /// A new snapshot, and when the helper that made it was started. The package systems' libraries crash or fail when their
@@ -160,7 +160,7 @@ impl Engine {
         match snapshot {
             Some(snapshot) => {
                 self.in_order(Subject::IndexFile);
-                Ok(Some(self.adopt(snapshot, begun)))
+                self.adopt(snapshot, begun).await.map(Some)
             }
             None => Ok(None),
         }
@@ -290,6 +290,9 @@ impl Engine {
     async fn run_index(&self, stdout: File, generation: u64) -> Result<(), EngineError> {
         let mut command = self.helper("index")?;
         command.args(["--output", "-", "--generation", &generation.to_string()]);
+        if let Some(aur) = &self.options.inputs.aur {
+            command.arg("--aur").arg(aur);
+        }
         command.stdin(Stdio::null()).stdout(stdout);
         self.run_helper(command, Vec::new(), Vec::new()).await.map(|_| ())
     }
@@ -302,8 +305,10 @@ impl Engine {
     }
 
     /// Makes `snapshot` the current one and tells everyone what changed.
-    fn adopt(self: &Arc<Self>, snapshot: Snapshot, begun: Instant) -> Arc<Loaded> {
-        let loaded = Arc::new(Loaded::new(snapshot, begun, self.options.cache));
+    async fn adopt(self: &Arc<Self>, snapshot: Snapshot, begun: Instant) -> Result<Arc<Loaded>, EngineError> {
+        let engine = Arc::clone(self);
+        let aur = blocking(move || engine.open_aur()).await?;
+        let loaded = Arc::new(Loaded::new(snapshot, aur, begun, self.options.cache));
         *lock(&self.current) = Some(Arc::clone(&loaded));
         self.in_order(Subject::Index);
         self.adopted.notify_one();
@@ -312,7 +317,7 @@ impl Engine {
             let engine = Arc::clone(self);
             tokio::task::spawn_blocking(move || engine.announce());
         }
-        loaded
+        Ok(loaded)
     }
 }
 

@@ -43,6 +43,8 @@ pub enum PackagesReport {
         /// Unix time in seconds.
         snapshot_created: u64,
         snapshot_bytes: u64,
+        /// The AUR's packages, where they are known: how many, and when they were fetched (Unix time in seconds).
+        aur: Option<(u32, u64)>,
     },
     /// They cannot be read now; what was known of them when they last could, if that is remembered.
     Unreadable { last_known: Option<LastKnown> },
@@ -76,6 +78,9 @@ pub struct MetricsReport {
     pub rebuilds: u64,
     pub fingerprint_checks: u64,
     pub worker_runs: u64,
+    /// Archives of the AUR that were fetched, and requests to its RPC.
+    pub aur_archives: u64,
+    pub aur_requests: u64,
     /// Unix time in seconds; 0 when it never ran.
     pub last_worker_run: u64,
 }
@@ -99,6 +104,8 @@ impl Engine {
             rebuilds: read(&metrics.rebuilds),
             fingerprint_checks: read(&metrics.fingerprint_checks),
             worker_runs: read(&metrics.worker_runs),
+            aur_archives: read(&metrics.aur_archives),
+            aur_requests: read(&metrics.aur_requests),
             last_worker_run: read(&metrics.last_worker_run),
         }
     }
@@ -111,12 +118,14 @@ impl Engine {
             Ok(loaded) => {
                 let meta = loaded.snapshot.meta();
                 errors.extend(meta.warnings.iter().cloned());
+                errors.extend(loaded.aur.iter().flat_map(|aur| aur.meta().warnings.iter().cloned()));
                 PackagesReport::Read {
                     generation: meta.generation,
                     counts: meta.counts,
                     last_refresh: meta.last_refresh,
                     snapshot_created: meta.created,
                     snapshot_bytes: loaded.snapshot.file_len(),
+                    aur: loaded.aur.as_ref().map(|aur| (aur.len() as u32, aur.meta().last_refresh)),
                 }
             }
             Err(error) => {

@@ -29,6 +29,10 @@ const LONGEST_DELAY: Duration = Duration::from_secs(3);
 impl Engine {
     /// Runs until it is dropped.
     pub async fn work(self: Arc<Self>) {
+        tokio::join!(self.keep_index(), self.keep_aur());
+    }
+
+    async fn keep_index(self: &Arc<Self>) {
         let mut watch = Watch::new()
             .inspect_err(|error| tracing::warn!("changes are found by comparing only: inotify: {error}"))
             .ok();

@@ -1,12 +1,14 @@
 //! `omg-helper index`: reads a package system and writes the snapshot.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufReader, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use omg::index::{Inputs, Meta};
+use omg::aur::read_archive;
+use omg::index::{AUR, Builder, Entry, Fingerprint, Inputs, Meta, Version};
+use omg::package::PackageDetails;
 
 use crate::backend::{Backend, Error, System};
 
@@ -84,22 +86,68 @@ pub fn write(
     timings: bool,
 ) -> Result<(), Error> {
     let mut timings = Timings::new(timings);
+    // Before it is opened: another one that takes its place meanwhile differs from its stamp.
+    let aur = Fingerprint::take(system.aur.clone());
     let (builder, read, fingerprint) = backend.read(&system, &mut timings)?;
+    let sources = fingerprint.sources.into_iter().chain(aur.sources).collect();
     let root = system.root.map(|root| root.to_string_lossy().into_owned());
-    let meta = Meta {
-        inputs: Inputs::here(backend.name(), root, system.options),
-        generation,
-        created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        ..read
-    };
+    let inputs = Inputs { aur: system.aur, ..Inputs::here(backend.name(), root, system.options) };
+    let meta = Meta { inputs, generation, created: now(), ..read };
+    put(builder, meta, &Fingerprint { sources }, output, timings)
+}
+
+/// Reads the AUR's archive and writes its packages to `output`.
+///
+/// # Errors
+/// When it cannot be read, and [`NotWritten`].
+pub fn write_aur(archive: &Path, generation: u64, output: Output, timings: bool) -> Result<(), Error> {
+    let mut timings = Timings::new(timings);
+    let fingerprint = Fingerprint::take([archive.to_owned()]);
+    let file = File::open(archive).map_err(|error| format!("cannot read {}: {error}", archive.display()))?;
+    let fetched = file.metadata()?.modified()?;
+    let mut builder = Builder::new("");
+    let unsound = read_archive(BufReader::new(file), |package| {
+        let version = package.to_version();
+        let entry = Entry {
+            name: &package.name,
+            preferred: true,
+            candidate: Some(Version { version: &version.version, arch: "", repository: &version.repository }),
+            summary: &version.summary,
+            provides: &package.provided_names(),
+            ..Entry::default()
+        };
+        builder.add(&entry, &PackageDetails { versions: vec![version.clone()], pin: None }).map(|_| ())
+    })?;
+    timings.phase(AUR);
+    let mut warnings = Vec::new();
+    if unsound > 0 {
+        warnings.push(format!("{unsound} packages of the AUR are left out: their names or versions are not valid"));
+    }
+    let last_refresh = fetched.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let meta =
+        Meta { inputs: Inputs::of_aur(archive), generation, created: now(), last_refresh, warnings, ..Meta::default() };
+    put(builder, meta, &fingerprint, output, timings)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn put(
+    builder: Builder,
+    meta: Meta,
+    fingerprint: &Fingerprint,
+    output: Output,
+    mut timings: Timings,
+) -> Result<(), Error> {
     match output {
         Output::Stdout => {
             let mut out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
             builder
-                .write(meta, &fingerprint, &mut out)
+                .write(meta, fingerprint, &mut out)
                 .map_err(|source| NotWritten { to: "the standard output".to_owned(), source })?;
         }
-        Output::File(path) => replace(&path, |out| builder.write(meta, &fingerprint, out))
+        Output::File(path) => replace(&path, |out| builder.write(meta, fingerprint, out))
             .map_err(|source| NotWritten { to: path.display().to_string(), source })?,
     }
     timings.phase("write");

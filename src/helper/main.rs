@@ -115,6 +115,12 @@ struct IndexArguments {
     /// Where to write the snapshot; - is the standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
+    /// Write a snapshot of the AUR's packages instead, from its archive
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["aur", "root", "options"])]
+    aur_archive: Option<PathBuf>,
+    /// Snapshot of the AUR's packages, for upgrades of packages that no repository offers
+    #[arg(long, value_name = "FILE")]
+    aur: Option<PathBuf>,
     /// Print how long each phase took
     #[arg(long, hide = true)]
     timings: bool,
@@ -203,7 +209,7 @@ impl CommitArguments {
 /// Removes what commits of this machine left behind that were killed: nothing else runs when the service starts. Without it
 /// the service is as good.
 fn sweep() {
-    let machine = System { root: None, options: Vec::new() };
+    let machine = System { root: None, options: Vec::new(), aur: None };
     if let Some(backend) = backend::of_machine(None).and_then(backend::find)
         && let Err(error) = backend.sweep(&machine)
     {
@@ -217,8 +223,13 @@ fn exit_code(succeeded: bool) -> ExitCode {
 
 fn write_index(arguments: IndexArguments) -> Result<ExitCode, backend::Error> {
     priority::lower();
+    let output = if arguments.output.as_os_str() == "-" { Output::Stdout } else { Output::File(arguments.output) };
+    if let Some(archive) = arguments.aur_archive {
+        index::write_aur(&archive, arguments.generation, output, arguments.timings)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     with_backend(arguments.system, |backend, system| {
-        let output = if arguments.output.as_os_str() == "-" { Output::Stdout } else { Output::File(arguments.output) };
+        let system = System { aur: arguments.aur, ..system };
         index::write(backend, system, arguments.generation, output, arguments.timings)?;
         Ok(ExitCode::SUCCESS)
     })
@@ -247,7 +258,7 @@ fn with_backend(
         }
         return Ok(ExitCode::from(UNAVAILABLE));
     };
-    work(backend, System { root: arguments.root, options: arguments.options })
+    work(backend, System { root: arguments.root, options: arguments.options, aur: None })
 }
 
 fn joined(names: &[&str]) -> String {

@@ -17,18 +17,23 @@ mod writer;
 
 pub use fingerprint::{Fingerprint, SourceStamp, Stamp};
 pub use reader::{OpenError, Snapshot, View};
-pub use search::Searcher;
+pub use search::{Ranked, Searcher};
 pub use writer::{Builder, Entry, EntryId, Version};
+
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::package::Counts;
 
+/// What the AUR is called where package systems are: it is read from its archive, by no package system.
+pub const AUR: &str = "aur";
+
 /// What a snapshot is made from besides its source files: two snapshots with equal inputs and an equal fingerprint
 /// describe the same packages.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Inputs {
-    /// `apt`, `alpm`.
+    /// `apt`, `alpm`, [`AUR`].
     pub backend: String,
     /// Root folder of the package system, when it is not the machine's own.
     pub root: Option<String>,
@@ -40,6 +45,8 @@ pub struct Inputs {
     pub locale: String,
     /// The other variables that the package systems read, where they are set.
     pub environment: Vec<(String, String)>,
+    /// The snapshot of the AUR's packages that this one was completed with, if it was to be.
+    pub aur: Option<PathBuf>,
 }
 
 impl Inputs {
@@ -59,7 +66,13 @@ impl Inputs {
                 .iter()
                 .filter_map(|name| Some(((*name).to_owned(), std::env::var_os(name)?.to_string_lossy().into_owned())))
                 .collect(),
+            aur: None,
         }
+    }
+
+    /// The inputs for the AUR's packages, from its archive.
+    pub fn of_aur(archive: &Path) -> Self {
+        Self { backend: AUR.to_owned(), options: vec![archive.to_string_lossy().into_owned()], ..Self::default() }
     }
 
     /// A file name that differs for different inputs, so that daemons with different settings do not overwrite each

@@ -41,6 +41,14 @@ const SHORTEST_FUZZY_TERM: usize = 3;
 /// may have one gap of a few letters, three letters none.
 const LOSS_PER_TWO_LETTERS: usize = 7;
 
+/// A package that a search found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ranked {
+    /// Smaller is better; packages of one rank are in the order of their names. Ranks of one query compare over snapshots.
+    pub rank: u64,
+    pub id: u32,
+}
+
 /// Searches snapshots; keeps its working memory between searches.
 #[derive(Debug)]
 pub struct Searcher {
@@ -65,6 +73,14 @@ impl Searcher {
     /// # Errors
     /// When long descriptions are asked for and cannot be read.
     pub fn search(&mut self, snapshot: &Snapshot, query: &SearchQuery) -> io::Result<Vec<u32>> {
+        Ok(self.ranked(snapshot, query)?.into_iter().map(|found| found.id).collect())
+    }
+
+    /// The same with their ranks.
+    ///
+    /// # Errors
+    /// As [`Searcher::search`].
+    pub fn ranked(&mut self, snapshot: &Snapshot, query: &SearchQuery) -> io::Result<Vec<Ranked>> {
         let backend = &snapshot.meta().inputs.backend;
         if !query.sources.is_empty() && !query.sources.contains(backend) {
             return Ok(Vec::new());
@@ -101,7 +117,7 @@ impl Searcher {
             keys.truncate(limit);
         }
         keys.sort_unstable();
-        Ok(keys.into_iter().map(|key| (key & ID_MASK) as u32).collect())
+        Ok(keys.into_iter().map(|key| Ranked { rank: key & !ID_MASK, id: (key & ID_MASK) as u32 }).collect())
     }
 
     /// Fills in the classes and scores of one folded term, the better classes first; ends as soon as they are `enough`.

@@ -4,9 +4,11 @@
 
 mod details;
 mod query;
+mod record;
 
 pub use details::{Fields, PackageDetails, Relation, VersionDetails, VersionSource, split_relations};
 pub use query::{ListQuery, SearchMode, SearchQuery, Selection};
+pub use record::Record;
 
 use serde::{Deserialize, Serialize, Serializer};
 

@@ -32,6 +32,8 @@ pub struct System {
     pub root: Option<PathBuf>,
     /// `Key=Value` settings that override the package system's configuration files.
     pub options: Vec<String>,
+    /// Snapshot of the AUR's packages, whose versions are candidates for packages that no repository offers.
+    pub aur: Option<PathBuf>,
 }
 
 /// All packages, what is known about the reading ([`Meta::last_refresh`] and [`Meta::warnings`]), and the state of the

@@ -289,7 +289,7 @@ mod tests {
     use super::*;
 
     fn system(root: &Path) -> System {
-        System { root: Some(root.to_owned()), options: Vec::new() }
+        System { root: Some(root.to_owned()), options: Vec::new(), aur: None }
     }
 
     #[test]

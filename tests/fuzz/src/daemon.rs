@@ -117,6 +117,7 @@ fn engine(folder: PathBuf) -> std::sync::Arc<Engine> {
         data_dir: folder,
         inputs,
         helper: None,
+        aur: None,
         announces: true,
         helper_timeout: Duration::from_secs(1),
         cache: CacheLimits { searches: 16, search_bytes: 1 << 20, details: 16, details_bytes: 1 << 20 },

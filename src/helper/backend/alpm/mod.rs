@@ -15,13 +15,14 @@ mod resolve;
 mod settings;
 mod sources;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use alpm::{Alpm, AlpmList, Db, Package, PackageReason, Usage};
 use omg::aur::order as aur;
-use omg::index::{Builder, Entry, EntryId, Meta, Version};
+use omg::index::{Builder, Entry, EntryId, Meta, Snapshot, Version};
 use omg::package::{Flags, PackageDetails, VersionDetails, VersionSource};
 use omg::transaction::{Applied, Download, Failure, FailureKind, Outcome, Plan, Request};
 
@@ -50,7 +51,13 @@ impl Backend for Pacman {
         timings.phase("settings and fingerprint");
         let handle = settings.handle()?;
         let native = settings.config.architecture.first().map_or("", String::as_str);
-        let mut reading = Reading { handle: &handle, settings: &settings, warnings: Vec::new(), unreadable: 0 };
+        let mut warnings = Vec::new();
+        let aur = system.aur.as_deref().filter(|path| path.exists()).and_then(|path| {
+            Snapshot::open(path)
+                .inspect_err(|error| warnings.push(format!("upgrades from the AUR are not known: {error}")))
+                .ok()
+        });
+        let mut reading = Reading { handle: &handle, settings: &settings, aur: aur.as_ref(), warnings, unreadable: 0 };
         let builder = reading.all(native, timings)?;
         let mut warnings = reading.warnings;
         if reading.unreadable > 0 {
@@ -129,6 +136,7 @@ struct Offer<'a> {
 struct Reading<'a> {
     handle: &'a Alpm,
     settings: &'a Settings,
+    aur: Option<&'a Snapshot>,
     warnings: Vec<String>,
     /// Packages left out.
     unreadable: usize,
@@ -230,6 +238,12 @@ impl<'a> Reading<'a> {
                 vec![VersionSource { priority: 0, description: format!("{} {server}", offer.database.name()) }];
             versions.push(version);
         }
+        if let Some((package, _)) = local.filter(|_| known.offered.is_empty())
+            && let Some(version) = self.newer_in_aur(package)
+        {
+            flags |= Flags::UPGRADABLE;
+            versions.push(version);
+        }
         if let Some((package, needed)) = local.filter(|_| !versions.iter().any(is_installed)) {
             let version = record::version(package, LOCAL, Some((package, needed)));
             // Nothing would take its place.
@@ -243,6 +257,14 @@ impl<'a> Reading<'a> {
             }
         }
         Described { flags, details: PackageDetails { versions, pin: None }, provides }
+    }
+
+    /// The AUR's version of an installed package, if that is a newer one.
+    fn newer_in_aur(&self, package: &Package) -> Option<VersionDetails> {
+        let aur = self.aur?;
+        let id = aur.find(package.name())?;
+        let version = aur.details(id).ok()?.versions.into_iter().next()?;
+        (alpm::vercmp(version.version.as_str(), package.version().as_str()) == Ordering::Greater).then_some(version)
     }
 }
 
@@ -270,7 +292,8 @@ impl Described {
         let arch = shown.map_or(native, |version| version.arch.as_str());
         let entry = Entry {
             name,
-            arch: if arch == "any" { native } else { arch },
+            // The AUR has sources, of no architecture.
+            arch: if matches!(arch, "any" | "") { native } else { arch },
             preferred: true,
             flags: self.flags,
             candidate: candidate.map(short),

@@ -1,0 +1,390 @@
+//! The AUR: its archive, fetched and read now and then, and its RPC for what is newer.
+//!
+//! No question waits for the archive: what is there is the answer. A question about single packages waits for the RPC, but
+//! not for long.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use moka::sync::Cache;
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+use tokio::time::{sleep, sleep_until, timeout};
+
+use super::{AurOptions, Engine, EngineError, Subject, blocking, facts, lock, unix_now};
+use crate::aur::{AurPackage, Fetched, Http, HttpError, Validators, is_package_name};
+use crate::index::{Inputs, Snapshot};
+use crate::store::check_folder;
+
+/// The archive is asked for no more often without being told to, and after a failure, in seconds.
+const INTERVAL: u64 = 3600;
+const AFTER_FAILURE: u64 = 600;
+
+/// Nor, being told to, more often than this, in seconds.
+const LEAST_INTERVAL: u64 = 10;
+
+/// How often to look whether the archive is due.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// A question waits so long for the RPC. Its answer is kept even when it comes later.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// What the RPC said holds for so long, for so many packages.
+const LASTING: Duration = Duration::from_secs(300);
+const REMEMBERED: u64 = 512;
+
+/// Between two requests to the RPC.
+const GAP: Duration = Duration::from_millis(200);
+
+/// An RPC that fails or does not answer in time is let be for so long.
+const LET_BE: Duration = Duration::from_secs(30);
+
+/// What the names of files begin with while they are being written.
+const FETCHING: &str = ".fetching-";
+
+/// The AUR as this daemon knows it.
+#[derive(Debug)]
+pub(super) struct Aur {
+    http: Http,
+    archive: PathBuf,
+    /// One at a time fetches or reads the archive.
+    fetching: tokio::sync::Mutex<()>,
+    /// By name: what the RPC said, `None` for what it does not know.
+    latest: Cache<String, Option<Arc<AurPackage>>>,
+    /// Names for the next request.
+    wanted: Mutex<BTreeSet<String>>,
+    /// One request at a time; when the last one began.
+    turn: tokio::sync::Mutex<Option<tokio::time::Instant>>,
+    let_be_until: Mutex<Option<Instant>>,
+}
+
+/// What is known of the archive, in a file beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct State {
+    /// Where it is from.
+    url: String,
+    /// When the AUR was last asked for it, Unix seconds.
+    asked: u64,
+    failed: bool,
+    validators: Validators,
+}
+
+impl Aur {
+    pub(super) fn new(options: &AurOptions) -> Self {
+        Self {
+            http: Http::new(&options.url),
+            archive: options.archive.clone(),
+            fetching: tokio::sync::Mutex::new(()),
+            latest: Cache::builder().max_capacity(REMEMBERED).time_to_live(LASTING).build(),
+            wanted: Mutex::default(),
+            turn: tokio::sync::Mutex::new(None),
+            let_be_until: Mutex::new(None),
+        }
+    }
+
+    pub(super) fn rest(&self) {
+        // Who fetches has it in use.
+        if let (Ok(_), Ok(_)) = (self.fetching.try_lock(), self.turn.try_lock()) {
+            self.http.rest();
+        }
+    }
+
+    pub(super) fn forget(&self) {
+        self.latest.invalidate_all();
+    }
+
+    fn state_file(&self) -> PathBuf {
+        self.archive.with_file_name("state.json")
+    }
+
+    /// The state of the archive that is here: without validators when it is not.
+    fn state(&self) -> State {
+        let read = || -> Option<State> {
+            let text = fs::read(self.state_file()).ok().filter(|text| text.len() < 8192)?;
+            serde_json::from_slice(&text).ok().filter(|state: &State| state.url == self.http.base())
+        };
+        let mut state = read().unwrap_or_default();
+        self.http.base().clone_into(&mut state.url);
+        if !self.archive.is_file() {
+            state.validators = Validators::default();
+        }
+        state
+    }
+
+    fn keep_state(&self, state: &State) -> io::Result<()> {
+        let mut file = self.temporary()?;
+        file.write_all(&serde_json::to_vec(state).map_err(io::Error::other)?)?;
+        file.persist(self.state_file()).map(|_| ()).map_err(|error| error.error)
+    }
+
+    fn folder(&self) -> &Path {
+        self.archive.parent().unwrap_or(Path::new("/"))
+    }
+
+    fn temporary(&self) -> io::Result<NamedTempFile> {
+        tempfile::Builder::new().prefix(FETCHING).tempfile_in(self.folder())
+    }
+
+    /// Makes the folder of the archive and takes its lock; `None` when another daemon has it.
+    fn enter(&self) -> io::Result<Option<File>> {
+        private_folder(self.folder())?;
+        let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+        let path = self.folder().join("lock");
+        let file = File::options().create(true).append(true).mode(0o600).custom_flags(flags).open(path)?;
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Ok(None);
+        }
+        // Of a daemon that was killed.
+        for entry in fs::read_dir(self.folder())?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(FETCHING) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(Some(file))
+    }
+
+    fn is_known(&self, name: &str) -> bool {
+        self.latest.get(name).is_some()
+    }
+
+    fn is_let_be(&self) -> bool {
+        lock(&self.let_be_until).is_some_and(|until| Instant::now() < until)
+    }
+
+    fn let_be(&self) {
+        *lock(&self.let_be_until) = Some(Instant::now() + LET_BE);
+    }
+}
+
+impl Engine {
+    /// The AUR's packages as they were last read.
+    pub(super) fn open_aur(&self) -> Option<Snapshot> {
+        let path = self.options.inputs.aur.as_ref()?;
+        check_folder(path.parent()?).ok()?;
+        Snapshot::open(path)
+            .inspect_err(|error| tracing::debug!("the AUR's packages are not known: {error}"))
+            .ok()
+            .filter(|snapshot| snapshot.meta().inputs.backend == crate::index::AUR)
+    }
+
+    /// What is wrong with what is known of the AUR, for people.
+    pub fn aur_problem(&self) -> Option<String> {
+        let problems = lock(&self.problems);
+        problems.of(Subject::Aur).or_else(|| problems.of(Subject::AurRpc)).map(str::to_owned)
+    }
+
+    /// Keeps the AUR's packages up to date until it is dropped.
+    pub(super) async fn keep_aur(self: &Arc<Self>) {
+        if self.aur.is_none() {
+            return std::future::pending().await;
+        }
+        loop {
+            // What it costs a battery is for the user to decide.
+            let on_battery = self.look(|_| facts::on_battery()).await.unwrap_or(false);
+            let due = if on_battery { u64::MAX } else { INTERVAL };
+            if self.refresh_aur_after(due).await {
+                // What cannot be read is told by the next question, and by the worker.
+                let _ = self.refresh().await;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Brings the AUR's packages up to date, as far as the AUR can be reached; the status tells why where it cannot.
+    pub async fn refresh_aur(self: &Arc<Self>) {
+        if let Some(aur) = &self.aur {
+            // Whoever asks for what is new means the RPC too.
+            aur.forget();
+            *lock(&aur.let_be_until) = None;
+            self.refresh_aur_after(LEAST_INTERVAL).await;
+        }
+    }
+
+    /// Asks for the archive unless that was done within `interval` seconds, and reads it if it is another one than before.
+    /// Says whether the packages are others now.
+    async fn refresh_aur_after(self: &Arc<Self>, interval: u64) -> bool {
+        let Some(aur) = &self.aur else { return false };
+        let _fetching = aur.fetching.lock().await;
+        let refreshed = self.fetched_and_read(aur, interval).await;
+        aur.http.rest();
+        refreshed.unwrap_or_else(|problem| {
+            self.report_problem(Subject::Aur, problem);
+            false
+        })
+    }
+
+    async fn fetched_and_read(self: &Arc<Self>, aur: &Aur, interval: u64) -> Result<bool, String> {
+        let engine = Arc::clone(self);
+        let entered = self.on_aur(|aur| aur.enter().map(|lock| (lock, aur.state()))).await;
+        let unusable = |error: io::Error| format!("{} cannot be used: {error}", aur.folder().display());
+        let (_lock, mut state) = match entered.map_err(unusable)? {
+            (Some(lock), state) => (lock, state),
+            // The other one tells of it.
+            (None, _) => return Ok(false),
+        };
+        let since = unix_now().abs_diff(state.asked);
+        let sooner = interval == INTERVAL && (state.failed || !aur.archive.is_file());
+        let wanted = if sooner { AFTER_FAILURE } else { interval };
+        let mut problem = None;
+        if since >= wanted {
+            let fetched = self.fetch_archive(aur, &mut state).await;
+            state.asked = unix_now();
+            state.failed = fetched.is_err();
+            problem = fetched
+                .err()
+                .map(|error| format!("the AUR's packages cannot be fetched from {}: {error}", aur.http.base()));
+            let kept = state.clone();
+            self.on_aur(move |aur| aur.keep_state(&kept)).await.map_err(unusable)?;
+        }
+        let read = blocking(move || engine.is_aur_read()).await.map_err(|error| error.to_string())?;
+        let mut changed = false;
+        if !read {
+            if let Err(error) = self.read_archive().await {
+                // It is fetched anew, and what was read before stays.
+                state.validators = Validators::default();
+                state.failed = true;
+                let drop = move |aur: &Aur| fs::remove_file(&aur.archive).and_then(|()| aur.keep_state(&state));
+                self.on_aur(drop).await.map_err(unusable)?;
+                return Err(format!("the AUR's packages from {} are not used: {error}", aur.http.base()));
+            }
+            changed = true;
+        }
+        match problem {
+            // What was fetched before is read; that it is not the newest is a problem still.
+            Some(problem) => self.report_problem(Subject::Aur, problem),
+            None if since >= wanted => self.in_order(Subject::Aur),
+            None => {}
+        }
+        Ok(changed)
+    }
+
+    async fn on_aur<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Aur) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let engine = Arc::clone(self);
+        let done =
+            blocking(move || engine.aur.as_ref().map_or_else(|| Err(io::ErrorKind::NotFound.into()), work)).await;
+        done.map_err(|error| io::Error::other(error.to_string()))?
+    }
+
+    async fn fetch_archive(self: &Arc<Self>, aur: &Aur, state: &mut State) -> Result<(), HttpError> {
+        let mut file = self.on_aur(Aur::temporary).await.map_err(HttpError::Write)?;
+        match aur.http.archive(&state.validators, file.as_file_mut()).await? {
+            Fetched::Same => Ok(()),
+            Fetched::New(validators) => {
+                let kept = move |aur: &Aur| {
+                    file.as_file().sync_all()?;
+                    file.persist(&aur.archive).map(|_| ()).map_err(|error| error.error)
+                };
+                self.on_aur(kept).await.map_err(HttpError::Write)?;
+                self.metrics.aur_archives.fetch_add(1, Ordering::Relaxed);
+                state.validators = validators;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether the snapshot is what the archive gives. Without an archive there is nothing to read.
+    fn is_aur_read(&self) -> bool {
+        let Some(aur) = self.aur.as_ref().filter(|aur| aur.archive.is_file()) else { return true };
+        self.open_aur().is_some_and(|snapshot| {
+            snapshot.meta().inputs == Inputs::of_aur(&aur.archive) && snapshot.fingerprint().first_change().is_none()
+        })
+    }
+
+    /// Lets the helper make the snapshot from the archive, which then takes the place of the one before.
+    async fn read_archive(self: &Arc<Self>) -> Result<(), EngineError> {
+        let internal = |error: io::Error| EngineError::Internal(format!("the AUR's index cannot be written: {error}"));
+        let (Some(aur), Some(path)) = (&self.aur, self.options.inputs.aur.clone()) else { return Ok(()) };
+        let (archive, expected) = (aur.archive.clone(), Inputs::of_aur(&aur.archive));
+        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+        let made = blocking(move || {
+            private_folder(&folder)?;
+            tempfile::Builder::new().prefix(FETCHING).tempfile_in(&folder)
+        });
+        let temporary = made.await?.map_err(internal)?;
+        let mut command = self.helper("index")?;
+        command.arg("--aur-archive").arg(archive).args(["--generation", &unix_now().to_string()]);
+        command.stdin(Stdio::null()).stdout(temporary.as_file().try_clone().map_err(internal)?);
+        self.run_helper(command, Vec::new(), Vec::new()).await?;
+        blocking(move || {
+            let snapshot = Snapshot::open(temporary.path())
+                .map_err(|error| EngineError::Internal(format!("omg-helper wrote an unusable index: {error}")))?;
+            if snapshot.meta().inputs != expected {
+                return Err(EngineError::Internal("omg-helper made the AUR's index from something else".into()));
+            }
+            temporary.as_file().sync_all().map_err(internal)?;
+            temporary.persist(path).map(|_| ()).map_err(|error| internal(error.error))
+        })
+        .await?
+    }
+
+    /// What the RPC says of these packages now, as far as it says so in time: `None` for one that it does not know.
+    pub(super) async fn latest(self: &Arc<Self>, names: &[String]) -> HashMap<String, Option<Arc<AurPackage>>> {
+        let Some(aur) = &self.aur else { return HashMap::new() };
+        let names: Vec<&String> = names.iter().filter(|name| is_package_name(name)).collect();
+        let missing: Vec<String> =
+            names.iter().filter(|name| !aur.is_known(name)).map(|name| (*name).clone()).collect();
+        if !missing.is_empty() && !aur.is_let_be() {
+            let engine = Arc::clone(self);
+            // Goes on when nobody waits any more: the next question may have its answer.
+            let asking = tokio::spawn(async move { engine.ask_rpc(missing).await });
+            if timeout(PATIENCE, asking).await.is_err() {
+                aur.let_be();
+                let patience = PATIENCE.as_secs_f32();
+                self.report_problem(Subject::AurRpc, format!("{} did not answer within {patience} s", aur.http.base()));
+            }
+        }
+        names.into_iter().filter_map(|name| Some((name.clone(), aur.latest.get(name)?))).collect()
+    }
+
+    async fn ask_rpc(self: &Arc<Self>, missing: Vec<String>) {
+        let Some(aur) = &self.aur else { return };
+        lock(&aur.wanted).extend(missing);
+        // Whoever waits here finds the names answered that the one before asked for, with its own.
+        let mut turn = aur.turn.lock().await;
+        lock(&aur.wanted).retain(|name| !aur.is_known(name));
+        if lock(&aur.wanted).is_empty() || aur.is_let_be() {
+            return;
+        }
+        if let Some(last) = *turn {
+            sleep_until(last + GAP).await;
+        }
+        *turn = Some(tokio::time::Instant::now());
+        let names: Vec<String> = std::mem::take(&mut *lock(&aur.wanted)).into_iter().collect();
+        self.metrics.aur_requests.fetch_add(1, Ordering::Relaxed);
+        match aur.http.info(&names).await {
+            Ok(packages) => {
+                let mut known: HashMap<String, Arc<AurPackage>> =
+                    packages.into_iter().map(|package| (package.name.clone(), Arc::new(package))).collect();
+                for name in names {
+                    let package = known.remove(&name);
+                    aur.latest.insert(name, package);
+                }
+                *lock(&aur.let_be_until) = None;
+                self.in_order(Subject::AurRpc);
+            }
+            Err(error) => {
+                aur.let_be();
+                self.report_problem(Subject::AurRpc, format!("{} cannot be asked: {error}", aur.http.base()));
+            }
+        }
+    }
+}
+
+/// Makes a folder that others can put nothing into.
+fn private_folder(folder: &Path) -> io::Result<()> {
+    check_folder(folder)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    check_folder(folder)
+}
