@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -74,7 +74,7 @@ struct Held(#[expect(dead_code, reason = "the lock lasts as long as it is open")
 impl Workshop {
     fn folder(&self, base: &str) -> Result<PathBuf, AurError> {
         if is_package_name(base) {
-            return Ok(self.cache.join("aur").join(base));
+            return Ok(self.cache.join("packages").join(base));
         }
         Err(AurError::Invalid(format!("{} is no package base", base.escape_debug())))
     }
@@ -82,13 +82,13 @@ impl Workshop {
     fn hold(&self, base: &str) -> Result<Held, AurError> {
         let folder = self.folder(base)?;
         let failed = |error: &io::Error| AurError::io(folder.display(), error);
-        fs::create_dir_all(&folder).map_err(|error| failed(&error))?;
+        make(&folder)?;
         let file = File::create(folder.join("lock")).map_err(|error| failed(&error))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Held(file)),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                Err(AurError::Busy(format!("{base} is being fetched or built by another omg; try again when it is done")))
-            }
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(AurError::Busy(format!(
+                "{base} is being fetched or built by another omg; try again when it is done"
+            ))),
             Err(error) => Err(failed(&error.into())),
         }
     }
@@ -265,10 +265,11 @@ async fn followed(info: &SrcInfo) -> Result<Vec<(String, String, String)>, AurEr
 }
 
 /// Runs a stage to its end. Dropping the future kills it, and everything that it started with it.
-async fn run(base: &str, stage: Stage, mut command: Command, log: &Path) -> Result<(), AurError> {
+async fn run(base: &str, stage: Stage, command: Command, log: &Path) -> Result<(), AurError> {
     let failed = |error: &io::Error| AurError::io(log.display(), error);
     let to = File::create(log).map_err(|error| failed(&error))?;
     let also = to.try_clone().map_err(|error| failed(&error))?;
+    let (mut command, _unit) = sandbox::outside(command);
     let mut child = command
         .stdout(Stdio::from(to))
         .stderr(Stdio::from(also))
@@ -307,8 +308,10 @@ fn tail(log: &Path) -> String {
     lines.get(kept..).unwrap_or_default().join("\n")
 }
 
-fn make(folder: &Path) -> Result<(), AurError> {
-    fs::create_dir_all(folder).map_err(|error| AurError::io(folder.display(), &error))
+/// Makes a folder for its owner alone.
+pub(super) fn make(folder: &Path) -> Result<(), AurError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| AurError::io(folder.display(), &error))
 }
 
 fn make_empty(folder: &Path) -> Result<(), AurError> {
@@ -365,7 +368,8 @@ fn package_file(file: &str) -> Option<(&str, &str)> {
     let (before, _) = rest.rsplit_once('-')?;
     let (name, _) = before.rsplit_once('-')?;
     let version = rest.get(name.len() + 1..)?;
-    (is_package_name(name) && !version.is_empty() && !file.contains('/') && !file.ends_with(".sig")).then_some((name, version))
+    (is_package_name(name) && !version.is_empty() && !file.contains('/') && !file.ends_with(".sig"))
+        .then_some((name, version))
 }
 
 /// Opens what the build calls a package, which it could have made into anything.
@@ -410,7 +414,8 @@ mod tests {
     #[test]
     fn names_of_package_files_are_taken_apart() {
         assert_eq!(package_file("lib32-x-1:2.0.r3-1-x86_64.pkg.tar.zst"), Some(("lib32-x", "1:2.0.r3-1")));
-        for file in ["x-1-1-any.pkg.tar.gz.sig", "x-1-any.pkg.tar.gz", "-x-1-1-any.pkg.tar", "a.tar", "1-1-any.pkg.tar"] {
+        for file in ["x-1-1-any.pkg.tar.gz.sig", "x-1-any.pkg.tar.gz", "-x-1-1-any.pkg.tar", "a.tar", "1-1-any.pkg.tar"]
+        {
             assert_eq!(package_file(file), None, "{file}");
         }
     }

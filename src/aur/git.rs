@@ -176,7 +176,9 @@ impl Repository {
         let refspec = format!("+HEAD:{HEAD}");
         let arguments = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--"];
         let fetched = self.run(&[&arguments[..], &[&self.address, &refspec]].concat(), MAX_SAID).await;
-        fetched.map_err(|why| AurError::Network(format!("{} cannot be fetched from {}: {why}", self.base, self.address)))?;
+        fetched.map_err(|why| {
+            AurError::Network(format!("{} cannot be fetched from {}: {why}", self.base, self.address))
+        })?;
         self.commit(HEAD).await
     }
 
@@ -216,7 +218,8 @@ impl Repository {
             let (kind, path) = line.split_once('\t').ok_or_else(|| self.failed("git listed no file"))?;
             if !kind.starts_with("100") {
                 let path = path.escape_debug();
-                let text = format!("{} has {path}, which is no file but a link or a repository: it is not built", self.base);
+                let text =
+                    format!("{} has {path}, which is no file but a link or a repository: it is not built", self.base);
                 return Err(AurError::Unsound(text));
             }
             files.push(path.to_owned());
@@ -245,13 +248,25 @@ impl Repository {
     pub async fn changes(&self, from: Option<&str>, to: &str) -> Result<Vec<u8>, AurError> {
         // What the repository says about its own files (gitattributes) must not hide them: `--text`.
         let arguments = [
-            "diff", "--text", "--no-color", "--no-ext-diff", "--no-textconv", "--no-renames", "--full-index",
-            "--src-prefix=a/", "--dst-prefix=b/", "--end-of-options", from.unwrap_or(EMPTY_TREE), to, "--",
+            "diff",
+            "--text",
+            "--no-color",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-renames",
+            "--full-index",
+            "--src-prefix=a/",
+            "--dst-prefix=b/",
+            "--end-of-options",
+            from.unwrap_or(EMPTY_TREE),
+            to,
+            "--",
         ];
         self.run(&arguments, MAX_CHANGES).await.map_err(|why| {
             let folder = self.folder.display();
             let text = format!(
-                "the changes of {} cannot be shown: {why}; look at them with `git --git-dir {folder} diff`", self.base
+                "the changes of {} cannot be shown: {why}; look at them with `git --git-dir {folder} diff`",
+                self.base
             );
             AurError::Unsound(text)
         })

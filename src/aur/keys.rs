@@ -20,9 +20,7 @@ impl Keyring {
     /// # Errors
     /// When it cannot be made.
     pub fn open(folder: &Path) -> Result<Self, AurError> {
-        use std::os::unix::fs::DirBuilderExt;
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        made.map_err(|error| AurError::io(folder.display(), &error))?;
+        super::build::make(folder)?;
         Ok(Self { folder: folder.to_owned() })
     }
 

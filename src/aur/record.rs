@@ -79,7 +79,7 @@ impl Records {
     pub fn write(&self, base: &str, record: &Record) -> Result<(), AurError> {
         let file = self.file(base)?;
         let failed = |error: &std::io::Error| AurError::io(file.display(), error);
-        fs::create_dir_all(&self.folder).map_err(|error| failed(&error))?;
+        super::build::make(&self.folder)?;
         let bytes = serde_json::to_vec(record).map_err(|error| failed(&error.into()))?;
         let mut unfinished = tempfile::NamedTempFile::new_in(&self.folder).map_err(|error| failed(&error))?;
         unfinished.write_all(&bytes).and_then(|()| unfinished.as_file().sync_data()).map_err(|error| failed(&error))?;

@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::process::Command;
 
@@ -80,7 +81,10 @@ fn bubblewrap(network: Network) -> Command {
         }
     }
     for (name, value) in [
-        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin:/usr/bin/site_perl:/usr/bin/vendor_perl:/usr/bin/core_perl"),
+        (
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin:/usr/bin/site_perl:/usr/bin/vendor_perl:/usr/bin/core_perl",
+        ),
         ("HOME", "/tmp/home"),
         ("USER", "build"),
         ("LOGNAME", "build"),
@@ -108,13 +112,48 @@ pub fn makepkg(folders: &Folders, network: Network, arguments: &[&str]) -> Comma
     command
 }
 
+/// A transient unit of the user's, ended when this is dropped.
+#[derive(Debug)]
+pub struct Unit(String);
+
+impl Drop for Unit {
+    fn drop(&mut self) {
+        // One that has ended is not there any more.
+        let _ = std::process::Command::new("systemctl")
+            .args(["--user", "--quiet", "kill", "--signal=KILL", &self.0])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+/// The program in a unit of its own where this process is one of a user manager's: the daemon's own unit allows no
+/// namespaces. Elsewhere it stays a child.
+pub fn outside(command: Command) -> (Command, Option<Unit>) {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    let manager = std::env::var_os("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("systemd/private"));
+    if std::env::var_os("INVOCATION_ID").is_none() || !manager.is_some_and(|socket| socket.exists()) {
+        return (command, None);
+    }
+    let number = LAST.fetch_add(1, Ordering::Relaxed);
+    let unit = format!("omg-build-{}-{number}.service", std::process::id());
+    let mut run = Command::new("systemd-run");
+    run.args(["--user", "--quiet", "--collect", "--wait", "--pipe", "--unit", &unit, "--"]);
+    run.arg(command.as_std().get_program()).args(command.as_std().get_args());
+    run.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+    (run, Some(Unit(unit)))
+}
+
 /// Makes sure that there is a sandbox to be had.
 ///
 /// # Errors
 /// Why there is none, and what to do about it.
 pub async fn check() -> Result<(), AurError> {
     let mut command = bubblewrap(Network::None);
-    command.args(["--", "/usr/bin/env", "true"]).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.args(["--", "/usr/bin/env", "true"]);
+    let (mut command, _unit) = outside(command);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
     let why = match command.output().await {
         Ok(output) if output.status.success() => return Ok(()),
         Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),

@@ -99,7 +99,8 @@ impl SrcInfo {
     pub fn is_signed(&self) -> bool {
         self.sources.iter().any(|source| {
             let address = source.split('#').next().unwrap_or_default();
-            [".sig", ".sign", ".asc"].iter().any(|end| address.ends_with(end)) || address.ends_with("?signed")
+            [".sig", ".sign", ".asc"].iter().any(|end| address.ends_with(end))
+                || address.ends_with("?signed")
                 || source.ends_with("?signed")
         })
     }
@@ -139,8 +140,7 @@ fn check(key: &str, value: &str) -> Result<(), String> {
         "source" => is_source(value),
         "depends" | "makedepends" | "checkdepends" | "provides" | "conflicts" | "replaces" => is_relation(value),
         "validpgpkeys" => {
-            value.is_empty()
-                || matches!(value.len(), 40 | 64) && value.bytes().all(|byte| byte.is_ascii_hexdigit())
+            value.is_empty() || matches!(value.len(), 40 | 64) && value.bytes().all(|byte| byte.is_ascii_hexdigit())
         }
         _ => true,
     };

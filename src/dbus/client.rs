@@ -5,10 +5,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use zbus::proxy::CacheProperties;
-use zbus::{OwnedObjectPath, OwnedVariant, Structure, Variant, fdo};
+use zbus::{Connection, OwnedObjectPath, OwnedVariant, Structure, Variant, fdo};
 
 use super::connect::{self, Link};
-pub use super::connect::{ConnectOptions, Route, find_program};
+pub use super::connect::{ConnectOptions, Route, User, find_program};
 use super::names::{ERROR_PREFIX, PLAN_INTERFACE};
 use super::planned::{Planned, history_entry};
 use super::proxy::{Fields, Options, PackageManagerProxy, package_row, update_row};
@@ -208,6 +208,10 @@ impl Client {
     /// The way this client reaches the daemon; the first call may change it.
     pub fn route(&self) -> &Route {
         &self.link.route
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.link.connection
     }
 
     /// Ends the connection, and a private daemon with it.

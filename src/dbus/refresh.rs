@@ -1,4 +1,6 @@
-//! Jobs of `Refresh`: the daemon's own work, which takes no rights.
+//! Jobs of `Refresh` and of builds: the daemon's own work, which takes no rights.
+
+mod builds;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -97,6 +99,7 @@ impl Refreshes {
         engine: Arc<Engine>,
         kept: Kept,
         start: bool,
+        work: Work,
     ) -> Result<OwnedObjectPath, Error> {
         // The session bus and the socket let in nobody but this process's own user.
         let callers = Callers::of_own_user();
@@ -119,7 +122,7 @@ impl Refreshes {
         let (connection, object) = (connection.clone(), path.clone());
         let watching = watch.abort_handle();
         let driver = tokio::spawn(async move {
-            let mut run = Run { job, commands, relay, engine };
+            let mut run = Run { job, commands, relay, engine, work };
             if run.through().await {
                 let _ = timeout(LINGER, taken_away(&run.job, &mut run.commands)).await;
             }
@@ -134,7 +137,19 @@ impl Refreshes {
     }
 }
 
+/// What a job does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    Refresh,
+    /// Build a commit of a package base of the AUR.
+    Build {
+        base: String,
+        commit: String,
+    },
+}
+
 struct Run {
+    work: Work,
     job: Arc<Job>,
     commands: Commands,
     relay: Relay,
@@ -162,6 +177,11 @@ impl Run {
         self.relay.state().await;
         self.relay.advance(State::Waiting).await;
         self.relay.advance(State::Running).await;
+        if let Work::Build { base, commit } = self.work.clone() {
+            let outcome = builds::run(self, &base, &commit).await;
+            self.relay.finish(outcome).await;
+            return true;
+        }
         self.relay.phase(Phase::Resolving, true).await;
         let engine = Arc::clone(&self.engine);
         let refreshed = async {

@@ -7,6 +7,7 @@
 
 mod answers;
 mod aur;
+mod builds;
 mod error;
 mod facts;
 mod helper;
@@ -19,6 +20,7 @@ mod report;
 mod watch;
 mod worker;
 
+pub use crate::aur::{Listener, Stage};
 pub use answers::{DetailsAnswer, PackageId};
 pub use error::EngineError;
 pub use facts::LockHolder;
@@ -67,6 +69,8 @@ pub struct AurOptions {
     pub url: String,
     /// Where its archive is kept.
     pub archive: PathBuf,
+    /// Where the keys of sources are fetched from; `None` for the usual one.
+    pub keyserver: Option<String>,
 }
 
 /// Bounds of the cached answers.

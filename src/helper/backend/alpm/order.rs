@@ -21,7 +21,8 @@ pub fn order(system: &System, request: &Request) -> Answer {
         Err(error) => return Answer::Unavailable(error.to_string()),
     };
     let answer = sound(|| Orderer::new(&handle, request).answer());
-    answer.unwrap_or_else(|| Answer::Unavailable("a package has text that is not UTF-8; remove where it is from".into()))
+    answer
+        .unwrap_or_else(|| Answer::Unavailable("a package has text that is not UTF-8; remove where it is from".into()))
 }
 
 /// `name`, `name>=version`: a dependency, or what a package provides.
@@ -297,10 +298,11 @@ impl<'a> Orderer<'a> {
                 let built = self.wanted.iter().filter_map(|name| self.known.get(name));
                 let built = built.filter(|other| other.name != package.name && relation.is_met_by_aur(other));
                 let found: Vec<&str> = installed.chain(built.map(|other| other.name.as_str())).collect();
-                self.obstacles.extend(found.into_iter().map(|other| Obstacle::Conflict {
-                    one: package.name.clone(),
-                    other: other.to_owned(),
-                }));
+                self.obstacles.extend(
+                    found
+                        .into_iter()
+                        .map(|other| Obstacle::Conflict { one: package.name.clone(), other: other.to_owned() }),
+                );
             }
         }
     }
@@ -376,8 +378,12 @@ impl<'a> Orderer<'a> {
         });
         let repository = repository.collect();
         let step = |base: &&'a str| {
-            let of_base: Vec<&AurPackage> =
-                self.wanted.iter().filter_map(|name| self.known.get(name).copied()).filter(|p| p.package_base == **base).collect();
+            let of_base: Vec<&AurPackage> = self
+                .wanted
+                .iter()
+                .filter_map(|name| self.known.get(name).copied())
+                .filter(|p| p.package_base == **base)
+                .collect();
             let package = |package: &&AurPackage| {
                 let installed = self.installed(&package.name);
                 let named = self.named.contains(package.name.as_str());
