@@ -11,6 +11,7 @@ mod pacman_root;
 #[path = "support/pacman_world.rs"]
 mod pacman_world;
 #[path = "support/terminal.rs"]
+#[expect(dead_code, reason = "shared by test targets that each use a part")]
 mod terminal;
 
 use std::fs;

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -244,8 +245,9 @@ async fn private(options: &ConnectOptions) -> Result<Link, PrivateFailure> {
         None => Stdio::inherit(),
     };
     let mut command = Command::new(&program);
+    // An interrupt at the terminal is for its client, which says what comes of it.
+    command.process_group(0);
     if let Some(user) = &options.user {
-        use std::os::unix::process::CommandExt;
         // Nothing of root's environment is that user's. Supplementary groups are left behind too.
         let path = std::env::var_os("PATH").unwrap_or_default();
         command.uid(user.uid).gid(user.gid).env_clear().env("PATH", path).env("HOME", &user.home).current_dir("/");

@@ -269,8 +269,8 @@ impl Building<'_> {
         for package in &step.packages {
             match built.iter().position(|(name, ..)| *name == package.name) {
                 Some(position) => {
-                    let (name, version, file) = built.swap_remove(position);
-                    let label = format!("{name}-{version}.pkg.tar");
+                    let (name, _, file) = built.swap_remove(position);
+                    let label = format!("{name}.pkg.tar");
                     self.pending.push(Pending { package: package.clone(), file, label });
                 }
                 None => self.fail(
