@@ -184,7 +184,8 @@ fn a_hostile_pkgbuild_gets_nowhere() {
          ); true; }}\n"
     );
     let plain = pkgbuild("evil", "1", "x\n", "prepare() { attack prepare; }\nbuild() { attack build; }\n");
-    let plain = plain.replace("package() { ", "package() { attack package; cp \"$startdir\"/*.stolen \"$srcdir\"/*.stolen \"$pkgdir/usr/share/\" 2>/dev/null; ");
+    let package = "package() { attack package; mkdir -p \"$pkgdir/usr/share\"; cp \"$startdir\"/*.stolen \"$srcdir\"/*.stolen \"$pkgdir/usr/share/\" || true; ";
+    let plain = plain.replace("package() { ", package);
     let evil = format!("{attack}{plain}attack top\n");
     // Its description is written by whoever writes it.
     let srcinfo = world.srcinfo(&plain);
