@@ -294,7 +294,7 @@ impl<'a> Orderer<'a> {
                 let others = self.handle.localdb().pkgs().into_iter();
                 // What is replaced by another version of itself is judged by that one.
                 let others = others.filter(|other| other.name() != package.name && !self.wanted.contains(other.name()));
-                let installed = others.filter(|other| relation.is_met_by_installed(other)).map(Package::name);
+                let installed = others.filter(|other| relation.is_met_by_installed(other)).map(|other| other.name());
                 let built = self.wanted.iter().filter_map(|name| self.known.get(name));
                 let built = built.filter(|other| other.name != package.name && relation.is_met_by_aur(other));
                 let found: Vec<&str> = installed.chain(built.map(|other| other.name.as_str())).collect();
