@@ -60,6 +60,11 @@ impl Failure {
         }
     }
 
+    /// Whether it is that nothing has a name that was asked for.
+    pub fn is_not_found(&self) -> bool {
+        self.kind() == ErrorKind::NotFound
+    }
+
     /// For standard error; none when it was said already.
     pub fn text(&self) -> Option<String> {
         match self {

@@ -5,6 +5,7 @@
 
 mod args;
 mod audit;
+mod aur;
 mod cache;
 mod change;
 mod complete;
@@ -79,9 +80,9 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
         Verb::Metrics => ask(options, async |client| metrics::run(client, out).await),
         Verb::Cache { action: CacheAction::Clear } => ask(options, async |client| cache::clear(client, out).await),
         Verb::Complete { only, prefix } => complete::run(options, only, &prefix, out),
-        Verb::Install(install) => alter(options, Change::install(install)?, out),
+        Verb::Install(install) => aur::install(options, install, out),
         Verb::Remove(remove) => alter(options, Change::remove(remove)?, out),
-        Verb::Upgrade(upgrade) => alter(options, Change::upgrade(upgrade)?, out),
+        Verb::Upgrade(upgrade) => aur::upgrade(options, upgrade, out),
         Verb::Reinstall(reinstall) => alter(options, Change::reinstall(reinstall)?, out),
         Verb::Download(download) => runtime()?.block_on(change::download(download, options, out)),
         Verb::Autoremove(consent) => alter(options, Change::everything(Action::Autoremove, consent)?, out),
@@ -120,7 +121,7 @@ fn alter(options: &ConnectOptions, change: Change, out: &mut Output) -> Result<(
 }
 
 /// One connection for one verb. A single thread does: starting more would cost more than the call.
-fn ask(options: &ConnectOptions, verb: impl AsyncFnOnce(&mut Client) -> Result<(), Failure>) -> Result<(), Failure> {
+fn ask<T>(options: &ConnectOptions, verb: impl AsyncFnOnce(&mut Client) -> Result<T, Failure>) -> Result<T, Failure> {
     runtime()?.block_on(async {
         let mut client = Client::connect(options).await?;
         let result = verb(&mut client).await;

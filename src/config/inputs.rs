@@ -41,6 +41,7 @@ pub struct AptInputs {
 pub struct AurInputs {
     pub enabled: Option<Spanned<bool>>,
     pub url: Option<Spanned<String>>,
+    pub keyserver: Option<Spanned<String>>,
 }
 
 const KEYS: [&str; 10] = [
@@ -57,7 +58,7 @@ const KEYS: [&str; 10] = [
 ];
 const CACHE_KEYS: [&str; 4] = ["searches", "search-bytes", "details", "details-bytes"];
 const APT_KEYS: [&str; 2] = ["root", "options"];
-const AUR_KEYS: [&str; 2] = ["enabled", "url"];
+const AUR_KEYS: [&str; 3] = ["enabled", "url", "keyserver"];
 
 impl Inputs {
     /// Sorts what the file says by key.
@@ -101,7 +102,11 @@ impl Inputs {
             });
             let aur = aur.map_or_else(AurInputs::default, |table| {
                 let mut section = Section::new("aur.", table, &AUR_KEYS, &mut problems);
-                AurInputs { enabled: section.boolean("enabled"), url: section.string("url") }
+                AurInputs {
+                    enabled: section.boolean("enabled"),
+                    url: section.string("url"),
+                    keyserver: section.string("keyserver"),
+                }
             });
             Self {
                 backend,

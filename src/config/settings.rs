@@ -86,11 +86,13 @@ pub struct AurSettings {
     pub enabled: Option<bool>,
     /// `http` or `https`, without a slash at its end.
     pub url: String,
+    /// Where the keys that sources are signed with are fetched from; `None` for the usual server.
+    pub keyserver: Option<String>,
 }
 
 impl Default for AurSettings {
     fn default() -> Self {
-        Self { enabled: None, url: "https://aur.archlinux.org".to_owned() }
+        Self { enabled: None, url: "https://aur.archlinux.org".to_owned(), keyserver: None }
     }
 }
 
@@ -234,6 +236,17 @@ impl Check {
                 self.report("aur.url", &url, message);
             }
             None => {}
+        }
+        if let Some(server) = inputs.keyserver {
+            let schemes = ["hkps://", "hkp://", "https://"];
+            let text = server.get_ref();
+            if schemes.iter().any(|scheme| text.starts_with(scheme)) && text.bytes().all(|byte| byte.is_ascii_graphic())
+            {
+                settings.keyserver = Some(server.into_inner());
+            } else {
+                let message = format!("must be an hkps, hkp or https address, is `{}`", shown(text));
+                self.report("aur.keyserver", &server, message);
+            }
         }
         settings
     }

@@ -50,6 +50,7 @@ options = ["Dir::Cache::pkgcache=pkgcache.bin", "APT::Architectures::=arm64", "A
 [aur]
 enabled = false
 url = "http://127.0.0.1:8080/aur/"
+keyserver = "hkps://keys.example.org"
 "#;
     let expected = Settings {
         backend: Backend::Apt,
@@ -68,7 +69,11 @@ url = "http://127.0.0.1:8080/aur/"
                 "Acquire::http::Proxy=".to_owned(),
             ],
         },
-        aur: AurSettings { enabled: Some(false), url: "http://127.0.0.1:8080/aur".to_owned() },
+        aur: AurSettings {
+            enabled: Some(false),
+            url: "http://127.0.0.1:8080/aur".to_owned(),
+            keyserver: Some("hkps://keys.example.org".to_owned()),
+        },
     };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.toml");

@@ -49,7 +49,8 @@ impl Bus {
             return Ok(None);
         }
         let manager = Manager::new(Arc::clone(engine), activity.clone(), "bus".to_owned());
-        let building = connection::Builder::session().serve_at(PATH, Served::new(manager.clone())).build();
+        let building = connection::Builder::session().serve_at(PATH, Served::new(manager.clone()));
+        let building = building.serve_at(PATH, Served::new(manager.aur())).build();
         let connection = match timeout(CONNECT, building).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {

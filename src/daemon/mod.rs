@@ -142,7 +142,11 @@ fn engine_options(settings: &Settings, paths: &Paths, announces: bool) -> Option
     };
     let archive = paths.cache_dir.join("aur").join(ARCHIVE);
     let is_asked = settings.aur.enabled.unwrap_or(backend == Backend::Alpm.as_str());
-    let aur = is_asked.then(|| AurOptions { url: settings.aur.url.clone(), archive: archive.clone() });
+    let aur = is_asked.then(|| AurOptions {
+        url: settings.aur.url.clone(),
+        archive: archive.clone(),
+        keyserver: settings.aur.keyserver.clone(),
+    });
     // Not among the package system's own snapshots, whose folder is cleared of what is not used any more.
     let aur_snapshot = || paths.data_dir.join("aur").join(Inputs::of_aur(&archive).file_name());
     let inputs =

@@ -196,6 +196,7 @@ pub(super) async fn serve_stream(
         .server(Guid::generate())
         .p2p()
         .serve_at(PATH, Served::new(manager.clone()))
+        .serve_at(PATH, Served::new(manager.aur()))
         .build();
     let connection = tokio::select! {
         built = timeout(HANDSHAKE, building) => built

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use zbus::message::Type;
 use zbus::proxy::CacheProperties;
-use zbus::{MessageStream, OwnedObjectPath, OwnedVariant, Structure, Variant, fdo};
+use zbus::{Connection, MessageStream, OwnedObjectPath, OwnedVariant, Structure, Variant, fdo};
 
 use super::connect::{self, Link};
-pub use super::connect::{ConnectOptions, Route, find_program};
+pub use super::connect::{ConnectOptions, Route, User, find_program};
 use super::names::{ERROR_PREFIX, JOB_INTERFACE, PLAN_INTERFACE};
 use super::planned::{Planned, history_entry};
 use super::proxy::{Fields, Options, PackageManagerProxy, package_row, update_row};
@@ -215,6 +215,10 @@ impl Client {
     /// The way this client reaches the daemon; the first call may change it.
     pub fn route(&self) -> &Route {
         &self.link.route
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.link.connection
     }
 
     /// Ends the connection, and a private daemon with it.

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -41,8 +42,18 @@ pub struct ConnectOptions {
     pub runtime_dir: Option<PathBuf>,
     /// `$DBUS_SESSION_BUS_ADDRESS`, or the bus socket in the runtime directory.
     pub bus_address: Option<String>,
+    /// Start the daemon privately, as this user: root's omg has it do what must not be done as root.
+    pub user: Option<User>,
     /// The daemon to start privately, instead of the one that belongs to this installation.
     pub daemon: Option<PathBuf>,
+}
+
+/// Whom a daemon is started as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    pub uid: u32,
+    pub gid: u32,
+    pub home: PathBuf,
 }
 
 impl ConnectOptions {
@@ -62,6 +73,7 @@ impl ConnectOptions {
             socket: socket.or_else(|| variable(SOCKET_ENV).map(PathBuf::from)),
             runtime_dir,
             bus_address,
+            user: None,
             daemon: variable("OMG_DAEMON").map(PathBuf::from),
         }
     }
@@ -120,6 +132,12 @@ pub(super) struct Link {
 /// Opens the first way that works: the named socket and nothing else; or the default socket, the session bus (unless
 /// `skip_bus`), a private daemon.
 pub(super) async fn open(options: &ConnectOptions, skip_bus: bool) -> Result<Link, ClientError> {
+    if options.user.is_some() {
+        return private(options).await.map_err(|failure| ClientError::NoDaemon {
+            tried: vec![format!("private omgd: {}", failure.reason)],
+            invalid: failure.invalid,
+        });
+    }
     if let Some(path) = &options.socket {
         return match socket(path).await {
             Ok(connection) => Ok(Link { connection, route: Route::Socket(path.clone()), private: None }),
@@ -226,7 +244,15 @@ async fn private(options: &ConnectOptions) -> Result<Link, PrivateFailure> {
         Some(log) => log.try_clone().map_or_else(|_| Stdio::null(), Stdio::from),
         None => Stdio::inherit(),
     };
-    let child = Command::new(&program)
+    let mut command = Command::new(&program);
+    // An interrupt at the terminal is for its client, which says what comes of it.
+    command.process_group(0);
+    if let Some(user) = &options.user {
+        // Nothing of root's environment is that user's. Supplementary groups are left behind too.
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        command.uid(user.uid).gid(user.gid).env_clear().env("PATH", path).env("HOME", &user.home).current_dir("/");
+    }
+    let child = command
         .arg("--private")
         .stdin(OwnedFd::from(theirs))
         .stdout(Stdio::null())

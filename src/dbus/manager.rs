@@ -13,13 +13,14 @@ use zbus::{Connection, OwnedFd, OwnedObjectPath, OwnedVariant, Signature, Type, 
 
 use super::activity::{Activity, Call};
 use super::arguments::{self, Options};
+use super::aur::Aur;
 use super::dictionaries::{self, Dictionary};
 use super::dump;
 use super::error::Error;
 use super::names::INTERFACE;
 use super::plan::Plans;
 use super::planned::{WireHistory, wire_history};
-use super::refresh::{Copied, Refreshes, Wanted};
+use super::refresh::{Copied, Refreshes, Work};
 use super::rows::{Rows, Updates};
 use crate::engine::{Change, Engine, Loaded};
 use crate::package::UpdateRow;
@@ -78,6 +79,11 @@ impl Manager {
     /// `peer` names the connection in the bounds of [`Activity`]; on a bus the sender of each call does.
     pub fn new(engine: Arc<Engine>, activity: Activity, peer: String) -> Self {
         Self { engine, activity, peer, plans: Plans::default(), refreshes: Refreshes::default() }
+    }
+
+    /// The AUR's packages, for the same connection.
+    pub fn aur(&self) -> Aur {
+        Aur::new(Arc::clone(&self.engine), self.activity.clone(), self.peer.clone(), self.refreshes.clone())
     }
 
     /// Lets go of the connection that it is served on, which then ends without waiting for what it still serves.
@@ -454,7 +460,7 @@ impl Manager {
             let files = arguments::boolean(&options, "files")?.unwrap_or(false);
             let databases = arguments::boolean(&options, "databases")?.unwrap_or(false).then_some(Copied { files });
             let (engine, kept) = (Arc::clone(&self.engine), self.activity.keep());
-            self.refreshes.serve(connection, &header, engine, kept, Wanted { start, databases }).await
+            self.refreshes.serve(connection, &header, engine, kept, start, Work::Refresh(databases)).await
         };
         self.serve("Refresh", &header, made).await
     }

@@ -2,6 +2,8 @@
 
 pub mod activity;
 pub mod arguments;
+pub mod aur;
+pub mod aur_client;
 pub mod callers;
 pub mod client;
 mod connect;

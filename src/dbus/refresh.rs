@@ -1,6 +1,8 @@
-//! Jobs of `Refresh`: the daemon's own work, which takes no rights.
+//! Jobs of `Refresh` and of builds: the daemon's own work, which takes no rights.
 //!
-//! With `databases` they also fetch the package lists into the user's own copy ([`Engine::refresh_copy`]).
+//! With `databases` a refresh also fetches the package lists into the user's own copy ([`Engine::refresh_copy`]).
+
+mod builds;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -98,7 +100,8 @@ impl Refreshes {
         header: &Header<'_>,
         engine: Arc<Engine>,
         kept: Kept,
-        Wanted { start, databases }: Wanted,
+        start: bool,
+        work: Work,
     ) -> Result<OwnedObjectPath, Error> {
         // The session bus and the socket let in nobody but this process's own user.
         let callers = Callers::of_own_user();
@@ -121,7 +124,7 @@ impl Refreshes {
         let (connection, object) = (connection.clone(), path.clone());
         let watching = watch.abort_handle();
         let driver = tokio::spawn(async move {
-            let mut run = Run { job, commands, relay, engine, databases };
+            let mut run = Run { job, commands, relay, engine, work };
             if run.through().await {
                 let _ = timeout(LINGER, taken_away(&run.job, &mut run.commands)).await;
             }
@@ -136,28 +139,31 @@ impl Refreshes {
     }
 }
 
-/// What a refresh is to do.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Wanted {
-    /// Whether it starts at once.
-    pub start: bool,
-    /// Whether the user's own copy of the package lists is fetched.
-    pub databases: Option<Copied>,
+/// What a job does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// Brings up to date what is read; the user's own copy of the package lists where it is told what of them.
+    Refresh(Option<Copied>),
+    /// Build a commit of a package base of the AUR.
+    Build {
+        base: String,
+        commit: String,
+    },
 }
 
 /// What of the package lists is copied.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Copied {
     /// Whether the lists of files are, too.
     pub files: bool,
 }
 
 struct Run {
+    work: Work,
     job: Arc<Job>,
     commands: Commands,
     relay: Relay,
     engine: Arc<Engine>,
-    databases: Option<Copied>,
 }
 
 impl Run {
@@ -181,8 +187,16 @@ impl Run {
         self.relay.state().await;
         self.relay.advance(State::Waiting).await;
         self.relay.advance(State::Running).await;
-        self.relay.phase(if self.databases.is_some() { Phase::Fetching } else { Phase::Resolving }, true).await;
-        let (engine, databases) = (Arc::clone(&self.engine), self.databases);
+        let databases = match self.work.clone() {
+            Work::Refresh(databases) => databases,
+            Work::Build { base, commit } => {
+                let outcome = builds::run(self, &base, &commit).await;
+                self.relay.finish(outcome).await;
+                return true;
+            }
+        };
+        self.relay.phase(if databases.is_some() { Phase::Fetching } else { Phase::Resolving }, true).await;
+        let engine = Arc::clone(&self.engine);
         let refreshed = async {
             if let Some(Copied { files }) = databases {
                 engine.refresh_copy(files).await?;

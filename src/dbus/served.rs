@@ -11,13 +11,17 @@ use zbus::names::{InterfaceName, MemberName};
 use zbus::object_server::{DispatchResult, Interface, SignalEmitter};
 use zbus::{BoxDBusError, Connection, Message, ObjectServer, OwnedVariant, Variant, fdo};
 
+use super::aur::Aur;
 use super::error::Error;
 use super::manager::Manager;
 use super::plan::ServedPlan;
 
 /// C++ types for `qdbusxml2cpp`, which asks for one wherever Qt has none of its own for the D-Bus type. Those that begin
 /// with `Omg` are for clients to define, with the fields that the member's documentation names.
-const QT_TYPES: [(&str, &str); 12] = [
+const QT_TYPES: [(&str, &str); 15] = [
+    ("a(sbb)", "OmgNeededPackages"),
+    ("a(ssa(ssbb)as)", "OmgBuildSteps"),
+    ("a(ssh)", "OmgBuiltPackages"),
     ("a(ss)", "OmgActions"),
     ("a(tttusa(ss)sa(ssssssb)s)", "OmgTransactions"),
     ("a(sssssstx)", "OmgPlanItems"),
@@ -162,6 +166,13 @@ impl<I: Described> Interface for Served<I> {
 }
 
 impl Described for Manager {
+    fn methods() -> &'static Methods {
+        static METHODS: Methods = OnceLock::new();
+        &METHODS
+    }
+}
+
+impl Described for Aur {
     fn methods() -> &'static Methods {
         static METHODS: Methods = OnceLock::new();
         &METHODS

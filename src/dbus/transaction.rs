@@ -17,7 +17,7 @@ use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath, Owned
 
 use super::client::{ClientError, plan_options};
 use super::connect::GREETING_WAIT;
-use super::names::{ERROR_PREFIX, JOB_INTERFACE, TRANSACTION_BUS_NAME, TRANSACTION_PATH};
+use super::names::{BUS_NAME, ERROR_PREFIX, JOB_INTERFACE, TRANSACTION_BUS_NAME, TRANSACTION_PATH};
 use super::planned::PlannedItem;
 use super::proxy::{Fields, Options};
 use super::reply;
@@ -64,8 +64,9 @@ pub struct Job {
     proxy: JobObjectProxy<'static>,
     stream: MessageStream,
     /// That the bus tells when the service goes away.
-    owners: MessageStream,
-    service: OwnedUniqueName,
+    owners: Option<MessageStream>,
+    /// Empty where there are no names.
+    service: String,
     /// None before the work has begun.
     phase: Option<Phase>,
     cancellable: bool,
@@ -148,23 +149,59 @@ impl TransactionService {
         let bus = DBusProxy::new(&self.connection).await?;
         let name = BusName::try_from(TRANSACTION_BUS_NAME)?;
         let service = bus.get_name_owner(name).await.map_err(zbus::Error::from)?;
+        Job::of_service(&self.connection, service, path).await
+    }
+}
+
+impl Job {
+    /// Starts a job of the daemon at the other end of the connection.
+    ///
+    /// # Errors
+    /// When it cannot be listened to or started.
+    pub(super) async fn of_daemon(connection: &Connection, path: OwnedObjectPath) -> Result<Self, ClientError> {
+        if connection.is_bus() {
+            let bus = DBusProxy::new(connection).await?;
+            let service = bus.get_name_owner(BusName::try_from(BUS_NAME)?).await.map_err(zbus::Error::from)?;
+            return Self::of_service(connection, service, path).await;
+        }
+        let rule = MatchRule::builder().msg_type(Type::Signal).path(path.clone()).build()?;
+        let stream = MessageStream::for_match_rule(rule, connection, Some(QUEUE)).await?;
+        let proxy =
+            JobObjectProxy::builder(connection).path(path).cache_properties(CacheProperties::No).build().await?;
+        Self::begin(proxy, stream, None, String::new()).await
+    }
+
+    async fn of_service(
+        connection: &Connection,
+        service: OwnedUniqueName,
+        path: OwnedObjectPath,
+    ) -> Result<Self, ClientError> {
         let rule = MatchRule::builder().msg_type(Type::Signal).sender(service.clone()).path(path.clone()).build()?;
-        let stream = MessageStream::for_match_rule(rule, &self.connection, Some(QUEUE)).await?;
+        let stream = MessageStream::for_match_rule(rule, connection, Some(QUEUE)).await?;
         let rule = MatchRule::builder()
             .msg_type(Type::Signal)
             .sender("org.freedesktop.DBus")
             .member("NameOwnerChanged")
             .arg(0, service.to_string())
             .build()?;
-        let owners = MessageStream::for_match_rule(rule, &self.connection, None).await?;
-        let proxy = JobObjectProxy::builder(&self.connection)
+        let owners = MessageStream::for_match_rule(rule, connection, None).await?;
+        let proxy = JobObjectProxy::builder(connection)
             .path(path)
             .destination(service.clone())
             .cache_properties(CacheProperties::No)
             .build()
             .await?;
+        Self::begin(proxy, stream, Some(owners), service.to_string()).await
+    }
+
+    async fn begin(
+        proxy: JobObjectProxy<'static>,
+        stream: MessageStream,
+        owners: Option<MessageStream>,
+        service: String,
+    ) -> Result<Self, ClientError> {
         proxy.start().await?;
-        Ok(Job {
+        Ok(Self {
             proxy,
             stream,
             owners,
@@ -175,9 +212,7 @@ impl TransactionService {
             finished: false,
         })
     }
-}
 
-impl Job {
     /// What happens next; `None` after the end. Dropping the future loses nothing.
     ///
     /// # Errors
@@ -191,12 +226,15 @@ impl Job {
             if self.finished {
                 return Ok(None);
             }
-            let gone = || ClientError::Disconnected(format!("{TRANSACTION_BUS_NAME} ended before the work was done"));
+            let gone = || {
+                let who = if self.service.is_empty() { "omgd" } else { TRANSACTION_BUS_NAME };
+                ClientError::Disconnected(format!("{who} ended before the work was done"))
+            };
             let message = tokio::select! {
                 // What it said before it went away comes first.
                 biased;
                 message = next(&mut self.stream) => message.ok_or_else(gone)??,
-                _ = next(&mut self.owners) => return Err(gone()),
+                () = changed(&mut self.owners) => return Err(gone()),
             };
             self.hear(&message)?;
         }
@@ -294,6 +332,14 @@ impl Job {
                 (number("BytesDone").unwrap_or_default(), number("BytesTotal").unwrap_or_default());
             self.events.push_back(Event::Progress { fraction, bytes_done, bytes_total });
         }
+    }
+}
+
+/// Waits until a name has another owner.
+async fn changed(owners: &mut Option<MessageStream>) {
+    match owners {
+        Some(owners) => drop(next(owners).await),
+        None => std::future::pending().await,
     }
 }
 

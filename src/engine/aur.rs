@@ -79,6 +79,11 @@ struct State {
 }
 
 impl Aur {
+    /// How it is asked.
+    pub(super) fn http(&self) -> &Http {
+        &self.http
+    }
+
     pub(super) fn new(options: &AurOptions) -> Self {
         Self {
             http: Http::new(&options.url),

@@ -7,6 +7,7 @@
 
 mod answers;
 mod aur;
+mod builds;
 mod copy;
 mod error;
 mod facts;
@@ -21,6 +22,7 @@ mod report;
 mod watch;
 mod worker;
 
+pub use crate::aur::{Listener, Stage};
 pub use answers::{DetailsAnswer, PackageId};
 pub use error::EngineError;
 pub use facts::LockHolder;
@@ -69,6 +71,8 @@ pub struct AurOptions {
     pub url: String,
     /// Where its archive is kept.
     pub archive: PathBuf,
+    /// Where the keys of sources are fetched from; `None` for the usual one.
+    pub keyserver: Option<String>,
 }
 
 /// Bounds of the cached answers.

@@ -10,6 +10,7 @@ mod commit;
 mod download;
 mod index;
 mod lines;
+mod order;
 mod paths;
 mod plan;
 mod priority;
@@ -50,6 +51,8 @@ enum Command {
     Index(IndexArguments),
     /// Resolve the actions on the standard input, a line of JSON, and print the plan
     Plan(SystemArguments),
+    /// Say in which order packages of the AUR are built, for the request on the standard input, a line of JSON
+    Order(SystemArguments),
     /// Do what the plan on the standard input says, a line of JSON, and print how it goes
     Commit(CommitArguments),
     /// Fetch the package lists and print how it goes
@@ -186,6 +189,10 @@ fn main() -> ExitCode {
         Command::Index(arguments) => write_index(arguments),
         Command::Plan(arguments) => with_backend(arguments, |backend, system| {
             plan::run(backend, &system)?;
+            Ok(ExitCode::SUCCESS)
+        }),
+        Command::Order(arguments) => with_backend(arguments, |backend, system| {
+            order::run(backend, &system)?;
             Ok(ExitCode::SUCCESS)
         }),
         Command::Download(arguments) => {

@@ -141,9 +141,20 @@ impl Installing {
     }
 }
 
+// How packages of the AUR get here; as above.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AurHow {
+    /// Build packages of the AUR that nobody has looked at.
+    #[arg(long)]
+    pub no_review: bool,
+    /// Build packages of the AUR again whose repositories have moved since.
+    #[arg(long)]
+    pub devel: bool,
+}
+
 #[derive(Debug, Args)]
 pub struct Install {
-    /// NAME, NAME:ARCH, NAME=VERSION, NAME/RELEASE, or a package file.
+    /// NAME, NAME:ARCH, NAME=VERSION, NAME/RELEASE, aur/NAME, or a package file.
     #[arg(required = true, value_name = "PACKAGES")]
     pub targets: Vec<String>,
     /// Upgrade everything in the same transaction. On Arch Linux, installing beside newer package lists without that is a
@@ -152,6 +163,8 @@ pub struct Install {
     pub upgrade: bool,
     #[command(flatten)]
     pub how: Installing,
+    #[command(flatten)]
+    pub aur: AurHow,
 }
 
 #[derive(Debug, Args)]
@@ -173,6 +186,8 @@ pub struct Upgrade {
     pub full: bool,
     #[command(flatten)]
     pub how: Installing,
+    #[command(flatten)]
+    pub aur: AurHow,
 }
 
 #[derive(Debug, Args)]

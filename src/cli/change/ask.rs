@@ -167,7 +167,10 @@ pub async fn obtain(
 }
 
 /// Whether the next line means yes; an empty one means `default`, the end of the input no.
-async fn agrees(interrupts: &mut Interrupts, default: bool) -> Result<bool, Failure> {
+///
+/// # Errors
+/// When a signal came.
+pub async fn agrees(interrupts: &mut Interrupts, default: bool) -> Result<bool, Failure> {
     let line = interrupts.unless(read_line()).await?.ok().flatten();
     Ok(line.is_some_and(|line| match line.as_str() {
         "" => default,

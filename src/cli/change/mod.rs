@@ -9,6 +9,7 @@ mod progress;
 mod report;
 mod runner;
 mod show;
+pub mod steps;
 mod targets;
 mod watch;
 
@@ -23,6 +24,7 @@ use crate::dbus::planned::{Planned, PlannedItem};
 use crate::transaction::{Action, FailureKind, MANY_REMOVALS, Options, Outcome, Reply, Request, Verb};
 use args::{Consent, Install, Installing, Named, Refresh, Reinstall, Remove, Upgrade};
 use ask::Interrupts;
+pub use ask::is_interactive;
 pub use download::run as download;
 use runner::{Job, Work};
 pub use show::{is_native, target_name};

@@ -171,6 +171,11 @@ impl Job {
         Ok(Self::Bus { job: Box::new(job), _agent: agent })
     }
 
+    /// A job of the daemon's.
+    pub fn of_daemon(job: BusJob) -> Self {
+        Self::Bus { job: Box::new(job), _agent: None }
+    }
+
     /// Whether something else writes on the terminal while packages are applied.
     pub fn shares_terminal(&self) -> bool {
         matches!(self, Self::Helper(helper) if helper.shares_terminal)

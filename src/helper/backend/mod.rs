@@ -15,6 +15,7 @@ mod restart;
 
 use std::path::{Path, PathBuf};
 
+use omg::aur::order;
 use omg::index::{Builder, Fingerprint, Meta};
 use omg::transaction::{
     Applied, Download, Event, Failure, FailureKind, Outcome, PathAnswer, PathQuery, Plan, Question, Request,
@@ -162,6 +163,11 @@ pub trait Backend {
     /// what will be possible once the package system's own lists are fetched; no plan is made from them. With `files` the lists of
     /// files are fetched too.
     fn refresh_copy(&self, system: &System, folder: &Path, files: bool, caller: &dyn Caller) -> Outcome;
+
+    /// What of the AUR is built in which order. Takes no locks and changes nothing.
+    fn order(&self, _system: &System, _request: &order::Request) -> order::Answer {
+        order::Answer::Unavailable("packages of the AUR are for machines with pacman".into())
+    }
 }
 
 /// Ends the programs that this process has started and that still run: those that fetch, where the package system's library

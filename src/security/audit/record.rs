@@ -35,6 +35,8 @@ pub enum Record {
     Ended { begun: u64, ending: Ending, items: Vec<Item>, message: String },
     /// Package lists were fetched.
     Refreshed { actor: Actor, ending: Ending, message: String },
+    /// A commit of the AUR's may be built although nobody looked at it.
+    Unreviewed { uid: u32, base: String, commit: String },
 }
 
 /// One entry.
@@ -71,6 +73,7 @@ impl Entry {
             Record::Begun { actions, items, .. } => (Some(items), Some(actions), None),
             Record::Ended { items, message, .. } => (Some(items), None, Some(message)),
             Record::Refreshed { message, .. } => (None, None, Some(message)),
+            Record::Unreviewed { .. } => (None, None, None),
         };
         let omitted = match (message, items, actions) {
             (Some(message), ..) if message.len() > KEPT_OF_MESSAGE => {
@@ -159,7 +162,7 @@ pub fn history(entries: &[Entry]) -> Vec<HistoryEntry> {
                 parts.dedup();
                 begun.message = parts.join("; ");
             }
-            Record::Refreshed { .. } => {}
+            Record::Refreshed { .. } | Record::Unreviewed { .. } => {}
         }
     }
     told.reverse();

@@ -10,6 +10,7 @@ mod file;
 mod files;
 mod locks;
 mod mark;
+mod order;
 mod record;
 mod relations;
 mod repair;
@@ -25,6 +26,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use alpm::{Alpm, AlpmList, Db, Package, PackageReason, Usage};
+use omg::aur::order as aur;
 use omg::index::{Ahead, Builder, Entry, EntryId, Meta, Newer, Snapshot, Version};
 use omg::package::{Flags, PackageDetails, VersionDetails, VersionSource};
 use omg::transaction::{Applied, Download, Failure, FailureKind, Outcome, PathAnswer, PathQuery, Plan, Request};
@@ -112,6 +114,10 @@ impl Backend for Pacman {
 
     fn refresh_copy(&self, system: &System, folder: &Path, files: bool, caller: &dyn Caller) -> Outcome {
         copy::refresh(system, folder, files, caller)
+    }
+
+    fn order(&self, system: &System, request: &aur::Request) -> aur::Answer {
+        order::order(system, request)
     }
 }
 

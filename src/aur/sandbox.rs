@@ -1,0 +1,167 @@
+//! Where the code of a PKGBUILD runs: namespaces made by bubblewrap, in which there is the system, for reading, and the
+//! folders of one build.
+//!
+//! Not there: homes, `/run` with its sockets, others' `/tmp`, other processes, and, once the sources are fetched, a network.
+//! What still runs when makepkg ends is killed with the namespace. Abstract sockets belong to the network: while sources are
+//! fetched, those of the machine can be reached.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::process::Command;
+
+use super::AurError;
+
+/// Where a build has its folders in the sandbox.
+pub const INSIDE: &str = "/build";
+
+/// What can be written to, outside of the sandbox.
+#[derive(Debug, Clone)]
+pub struct Folders {
+    /// With the PKGBUILD (`$startdir`).
+    pub start: PathBuf,
+    /// `$SRCDEST`.
+    pub sources: PathBuf,
+    /// `$BUILDDIR`.
+    pub work: PathBuf,
+    /// `$PKGDEST`.
+    pub out: PathBuf,
+    /// `$GNUPGHOME`, a copy.
+    pub keys: PathBuf,
+}
+
+impl Folders {
+    fn all(&self) -> [(&Path, &'static str); 5] {
+        [
+            (&self.start, "start"),
+            (&self.sources, "sources"),
+            (&self.work, "work"),
+            (&self.out, "out"),
+            (&self.keys, "keys"),
+        ]
+    }
+}
+
+/// Whether the machine's network is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    Shared,
+    None,
+}
+
+/// bubblewrap, with everything but the program to run.
+fn bubblewrap(network: Network) -> Command {
+    let mut command = Command::new("bwrap");
+    command.args(["--unshare-user", "--unshare-all"]);
+    if network == Network::Shared {
+        command.arg("--share-net");
+    }
+    command.args(["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "build", "--clearenv"]);
+    for folder in ["/usr", "/etc"] {
+        command.args(["--ro-bind", folder, folder]);
+    }
+    for folder in ["/bin", "/sbin", "/lib", "/lib64", "/lib32", "/libx32"] {
+        match std::fs::read_link(folder) {
+            Ok(target) => command.arg("--symlink").arg(target).arg(folder),
+            Err(_) => command.args(["--ro-bind-try", folder, folder]),
+        };
+    }
+    command.args(["--ro-bind-try", "/opt", "/opt"]);
+    // makepkg asks pacman whether the dependencies are there.
+    command.args(["--ro-bind-try", "/var/lib/pacman", "/var/lib/pacman"]);
+    command.args(["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/var/tmp", "--dir", "/tmp/home"]);
+    if network == Network::Shared {
+        // Where /etc/resolv.conf may lead to.
+        command.args(["--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve"]);
+        for name in ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"] {
+            if let Ok(value) = std::env::var(name) {
+                command.args(["--setenv", name, &value]);
+            }
+        }
+    }
+    for (name, value) in [
+        (
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin:/usr/bin/site_perl:/usr/bin/vendor_perl:/usr/bin/core_perl",
+        ),
+        ("HOME", "/tmp/home"),
+        ("USER", "build"),
+        ("LOGNAME", "build"),
+        ("SHELL", "/bin/bash"),
+        ("TERM", "dumb"),
+        ("LC_ALL", "C.UTF-8"),
+        ("GIT_TERMINAL_PROMPT", "0"),
+    ] {
+        command.args(["--setenv", name, value]);
+    }
+    command.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+    command
+}
+
+/// makepkg in the sandbox, with these arguments.
+pub fn makepkg(folders: &Folders, network: Network, arguments: &[&str]) -> Command {
+    let mut command = bubblewrap(network);
+    for (outside, name) in folders.all() {
+        command.arg("--bind").arg(outside).arg(format!("{INSIDE}/{name}"));
+    }
+    for (name, folder) in [("SRCDEST", "sources"), ("BUILDDIR", "work"), ("PKGDEST", "out"), ("GNUPGHOME", "keys")] {
+        command.args(["--setenv", name, &format!("{INSIDE}/{folder}")]);
+    }
+    command.args(["--remount-ro", "/", "--chdir", &format!("{INSIDE}/start"), "--", "makepkg"]).args(arguments);
+    command
+}
+
+/// A transient unit of the user's, ended when this is dropped.
+#[derive(Debug)]
+pub struct Unit(String);
+
+impl Drop for Unit {
+    fn drop(&mut self) {
+        // One that has ended is not there any more.
+        let _ = std::process::Command::new("systemctl")
+            .args(["--user", "--quiet", "kill", "--signal=KILL", &self.0])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+/// The program in a unit of its own where this process is one of a user manager's: the daemon's own unit allows no
+/// namespaces. Elsewhere it stays a child.
+pub fn outside(command: Command) -> (Command, Option<Unit>) {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    let manager = std::env::var_os("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("systemd/private"));
+    if std::env::var_os("INVOCATION_ID").is_none() || !manager.is_some_and(|socket| socket.exists()) {
+        return (command, None);
+    }
+    let number = LAST.fetch_add(1, Ordering::Relaxed);
+    let unit = format!("omg-build-{}-{number}.service", std::process::id());
+    let mut run = Command::new("systemd-run");
+    run.args(["--user", "--quiet", "--collect", "--wait", "--pipe", "--unit", &unit, "--"]);
+    run.arg(command.as_std().get_program()).args(command.as_std().get_args());
+    run.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+    (run, Some(Unit(unit)))
+}
+
+/// Makes sure that there is a sandbox to be had.
+///
+/// # Errors
+/// Why there is none, and what to do about it.
+pub async fn check() -> Result<(), AurError> {
+    let mut command = bubblewrap(Network::None);
+    command.args(["--", "/usr/bin/env", "true"]);
+    let (mut command, _unit) = outside(command);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let why = match command.output().await {
+        Ok(output) if output.status.success() => return Ok(()),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "bwrap is not installed".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(AurError::Unavailable(format!(
+        "PKGBUILDs are built in a sandbox only, and bubblewrap makes none here: {why}; install package bubblewrap, and \
+         allow user namespaces (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone)"
+    )))
+}

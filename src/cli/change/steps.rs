@@ -1,0 +1,120 @@
+//! The steps of a change, for what is made of several: planned, agreed to once, committed one after the other.
+
+use std::fs::File;
+use std::io::Seek;
+
+use super::super::Failure;
+use super::super::output::Output;
+use super::args::{Consent, Installing};
+pub use super::ask::{Interrupts, agrees, cancelled};
+use super::runner::{Job, Work};
+use super::{ask, report, show, watch};
+use crate::dbus::client::{Client, ErrorKind};
+use crate::dbus::planned::Planned;
+use crate::dbus::transaction::Job as BusJob;
+use crate::transaction::{Action, Outcome, Request};
+
+/// A plan, with what it takes to carry it out.
+#[derive(Debug)]
+pub struct Step {
+    actions: Vec<Action>,
+    files: Vec<File>,
+    planned: Planned,
+}
+
+impl Step {
+    pub fn is_empty(&self) -> bool {
+        self.planned.items.is_empty()
+    }
+
+    pub fn show(&self, out: &mut Output) {
+        if !out.is_json() {
+            show::print(&self.planned, &self.actions, out);
+        }
+    }
+
+    /// Names of the packages that it changes.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.planned.items.iter().map(|item| item.name.as_str())
+    }
+}
+
+/// Plans the actions; `None` where there are none.
+///
+/// # Errors
+/// When there is no such plan.
+pub async fn plan(
+    client: &mut Client,
+    actions: &[Action],
+    how: &Installing,
+    files: Vec<File>,
+    interrupts: &mut Interrupts,
+) -> Result<Option<Step>, Failure> {
+    if actions.is_empty() {
+        return Ok(None);
+    }
+    let options = how.options(ask::is_interactive());
+    let planned = interrupts.unless(client.plan(actions, &options, &files)).await??;
+    Ok(Some(Step { actions: actions.to_vec(), files, planned }))
+}
+
+/// Asks once for everything that was shown.
+///
+/// # Errors
+/// When it is refused, or there is nobody to ask.
+pub async fn agree(
+    planned: Option<&Step>,
+    consent: &Consent,
+    interrupts: &mut Interrupts,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    if let Some(step) = planned.filter(|step| !show::is_harmless(&step.planned)) {
+        return ask::obtain(&step.planned, consent, interrupts, out).await;
+    }
+    if consent.yes {
+        return Ok(());
+    }
+    if out.is_json() || !ask::is_interactive() {
+        let why = if out.is_json() { "--json never asks" } else { "standard input is no terminal to ask on" };
+        return Err(Failure::Of(ErrorKind::Invalid, format!("{why}: nothing was changed; -y goes on without asking")));
+    }
+    out.prompt("Go on? [Y/n]");
+    if agrees(interrupts, true).await? { Ok(()) } else { Err(cancelled()) }
+}
+
+/// Carries a step out, which was agreed to.
+///
+/// # Errors
+/// When it fails.
+pub async fn commit(
+    step: Step,
+    how: &Installing,
+    interrupts: &mut Interrupts,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let Step { actions, mut files, planned } = step;
+    if planned.items.is_empty() {
+        return Ok(());
+    }
+    for file in &mut files {
+        // Whoever planned with it has read it, and descriptors of one file share their position.
+        file.rewind().map_err(|error| Failure::Internal(format!("a package file cannot be read again: {error}")))?;
+    }
+    let digest = planned.digest.parse().map_err(|error| Failure::Internal(format!("the plan's digest: {error}")))?;
+    let options = how.options(ask::is_interactive());
+    let request = Request { actions, options, files: Vec::new(), digest: Some(digest) };
+    let work = Work::Commit(request, files);
+    let outcome = super::carry_out(&work, how.consent.yes, planned.download_size > 0, interrupts, out).await?;
+    report::outcome(outcome, false, out)
+}
+
+/// Follows a job of the daemon's to its end.
+///
+/// # Errors
+/// When it ends without saying how.
+pub async fn follow(job: BusJob, interrupts: &mut Interrupts, out: &mut Output) -> Result<Outcome, Failure> {
+    let mut job = Job::of_daemon(job);
+    let outcome = watch::to_the_end(&mut job, false, interrupts, out).await;
+    job.close().await;
+    outcome
+}
