@@ -110,7 +110,12 @@ async fn packages_of_both_are_found_in_one_ranking_each_name_once() {
     let client = world.peer().await;
     until_known(&client, 4).await;
     // As the classes of matches have it: the name, then what begins with it; a name of both is the repository's.
-    assert_eq!(found(&client, "app", &[]).await, pairs(&[("app", "stable/main"), ("app-git", "aur")]), "{}", daemon.log());
+    assert_eq!(
+        found(&client, "app", &[]).await,
+        pairs(&[("app", "stable/main"), ("app-git", "aur")]),
+        "{}",
+        daemon.log()
+    );
     assert_eq!(found(&client, "vim", &[]).await, pairs(&[("vim", "stable/main"), ("vim-nightly", "aur")]));
     assert_eq!(found(&client, "vim", &[("limit", 1u32.into())]).await, pairs(&[("vim", "stable/main")]));
     assert_eq!(
@@ -213,7 +218,11 @@ async fn what_is_no_archive_takes_nobodys_place_and_is_told() {
         let problem = property(&client).await;
         assert!(problem.contains(reason) && problem.contains(&server.url()), "{answers:?}: {problem}");
         assert!(texts(&status(&client).await, "Errors").contains(&problem), "{answers:?}");
-        assert_eq!(found(&client, "app", &[]).await, pairs(&[("app", "stable/main"), ("app-git", "aur")]), "{answers:?}");
+        assert_eq!(
+            found(&client, "app", &[]).await,
+            pairs(&[("app", "stable/main"), ("app-git", "aur")]),
+            "{answers:?}"
+        );
         let said = omg(&world, &["-q", "search", "app"]);
         assert_eq!((said.status.code(), lines(&said.stdout).len()), (Some(0), 2), "{answers:?}");
         let said = omg(&world, &["search", "app"]);
