@@ -34,11 +34,12 @@ DisableSandbox
 Server = file:///srv/big
 """
 WORD, PACKAGE = "firefox", "bash"
-CLONE_NEWNS = 0x00020000
+# With their numbers in sched.h.
+NAMESPACES = (("pid", 0x20000000), ("mnt", 0x00020000))
 
 
 def inside(machine, work):
-    """What `work` gives, run in the machine's file system by a child of this process: with no program in between that
+    """What `work` gives, run in the machine by a child of this process: with no program in between that
     would be measured as well."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -46,12 +47,18 @@ def inside(machine, work):
         try:
             os.close(reader)
             libc = ctypes.CDLL(None, use_errno=True)
-            namespace = os.open(f"/proc/{machine.init}/ns/mnt", os.O_RDONLY)
+            spaces = [(os.open(f"/proc/{machine.init}/ns/{name}", os.O_RDONLY), kind) for name, kind in NAMESPACES]
             root = os.open(f"/proc/{machine.init}/root", os.O_RDONLY)
-            if libc.setns(namespace, CLONE_NEWNS) != 0:
-                raise OSError(ctypes.get_errno(), "setns")
+            for namespace, kind in spaces:
+                if libc.setns(namespace, kind) != 0:
+                    raise OSError(ctypes.get_errno(), "setns")
             os.fchdir(root)
             os.chroot(".")
+            # Only a child is in the other PID namespace, whose /proc is there: without it omg does not find its daemon.
+            grandchild = os.fork()
+            if grandchild:
+                os.waitpid(grandchild, 0)
+                os._exit(0)
             result = (True, work())
         except Exception as error:  # pylint: disable=broad-except
             result = (False, repr(error))
@@ -126,16 +133,20 @@ def bench(count, runs, layers, programs, scratch):
         resident = sum(memory(pid)["Rss"] for pid in pids) / (1 << 20)
         true = times["true"].median
         print(f"\n{len(machine.run('pacman', '-Slq').splitlines())} packages\n")
-        print("| what | ours ms | pacman ms | ratio | × true | budget | met | same answer |\n|---|---|---|---|---|---|---|---|")
+        print("| what | ours ms | pacman ms | ratio | × true | by fastest runs | budget | met | same answer |\n"
+              "|---|---|---|---|---|---|---|---|---|")
         for row in ("search", "info", "explicit"):
             ours, theirs = times[f"omg {row}"].median, times[f"pacman {row}"].median
             met = theirs / ours >= 80 and ours / true <= 3
-            print(f"| {row} | {ours / 1e6:.2f} | {theirs / 1e6:.1f} | {theirs / ours:.0f} | {ours / true:.2f} | "
+            least, fast = times[f"omg {row}"].fastest, times[f"pacman {row}"].fastest
+            fastest = f"{fast / least:.0f}, {least / times['true'].fastest:.2f} × true"
+            print(f"| {row} | {ours / 1e6:.2f} | {theirs / 1e6:.1f} | {theirs / ours:.0f} | {ours / true:.2f} | {fastest} | "
                   f"≥ 80 × at 15,000; ≤ 3 × true | {'yes' if met else '**no**'} | {'yes' if same[row] else '**no**'} |")
         ours, theirs = times["omg index"].median, times["pacman all"].median
         print(f"| index rebuild – pacman -Ss of everything | {ours / 1e6:.0f} | {theirs / 1e6:.0f} | {ours / theirs:.2f} | – | "
+              f"{times['omg index'].fastest / times['pacman all'].fastest:.2f} | "
               f"≤ 1.5 × | {'yes' if ours <= 1.5 * theirs else '**no**'} | {'yes' if same['index'] else '**no**'} |")
-        print(f"| omgd resident | {resident:.1f} MiB | – | – | – | ≤ 24 MiB | {'yes' if resident <= 24 else '**no**'} | – |")
+        print(f"| omgd resident | {resident:.1f} MiB | – | – | – | – | ≤ 24 MiB | {'yes' if resident <= 24 else '**no**'} | – |")
         return all(same.values())
     finally:
         if daemon:
