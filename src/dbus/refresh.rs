@@ -145,10 +145,7 @@ pub enum Work {
     /// Brings up to date what is read; the user's own copy of the package lists where it is told what of them.
     Refresh(Option<Copied>),
     /// Build a commit of a package base of the AUR.
-    Build {
-        base: String,
-        commit: String,
-    },
+    Build { base: String, commit: String },
 }
 
 /// What of the package lists is copied.
