@@ -214,6 +214,7 @@ async fn the_status_the_counters_and_the_properties_say_the_same() {
         assert_eq!(
             keys,
             [
+                "AurProblem",
                 "Backend",
                 "DaemonVersion",
                 "ExplicitCount",

@@ -16,7 +16,7 @@ use std::path::Path;
 use aur_server::{Answers, AurServer, entry};
 use debian_root::Machine;
 use omg::index::Snapshot;
-use omg::package::Flags;
+use omg::package::{Flags, UpdatesState};
 use pacman_root::{HELPER, configure, package, publish};
 use serde_json::Value;
 
@@ -77,8 +77,11 @@ fn upgrades_from_the_aur_are_those_that_pacmans_comparison_finds() {
     machine.run(HELPER, &["index", "--aur", "/root/aur.snapshot", "--output", "/root/packages.snapshot"]);
     let snapshot = Snapshot::open(&machine.path("/root/packages.snapshot")).unwrap();
     assert_eq!(snapshot.meta().warnings, Vec::<String>::new());
-    let updates: BTreeMap<_, _> =
-        snapshot.updates().into_iter().map(|row| (row.name, (row.from, row.to, row.repository))).collect();
+    let updates: BTreeMap<_, _> = snapshot
+        .updates(UpdatesState::default())
+        .into_iter()
+        .map(|row| (row.name, (row.from, row.to, row.repository)))
+        .collect();
     assert_eq!(updates, expected(&machine));
     assert_eq!(updates.len(), 5, "{updates:?}");
     assert_eq!(snapshot.meta().counts.upgradable, 5);
@@ -102,7 +105,10 @@ fn upgrades_from_the_aur_are_those_that_pacmans_comparison_finds() {
     machine.write("/root/aur.snapshot", "damaged");
     machine.run(HELPER, &["index", "--aur", "/root/aur.snapshot", "--output", "/root/packages.snapshot"]);
     let snapshot = Snapshot::open(&machine.path("/root/packages.snapshot")).unwrap();
-    assert_eq!(snapshot.updates().iter().map(|row| row.name.as_str()).collect::<Vec<_>>(), ["app"]);
+    assert_eq!(
+        snapshot.updates(UpdatesState::default()).iter().map(|row| row.name.as_str()).collect::<Vec<_>>(),
+        ["app"]
+    );
     assert!(snapshot.meta().warnings[0].starts_with("upgrades from the AUR are not known"));
 }
 
@@ -110,7 +116,7 @@ fn upgrades_from_the_aur_are_those_that_pacmans_comparison_finds() {
 fn refresh_fetches_both_and_one_list_has_all_upgrades() {
     let machine = machine();
     let (_, programs) = pacman_root::pacman();
-    for program in ["omg", "omgd"] {
+    for program in ["omg", "omgd", "omg-helper"] {
         machine.add_program(&programs.join(program), &format!("/usr/bin/{program}"));
     }
     let server = AurServer::new(&archive());

@@ -47,6 +47,10 @@ impl World {
 
     /// Publishes a PKGBUILD with what makepkg itself says about it.
     fn publish(&self, base: &str, pkgbuild: &str, files: &[(&str, &str)]) -> String {
+        // makepkg wants what it installs and sources to be there.
+        for (name, contents) in files {
+            self.machine.write(&format!("/var/lib/omgt/{name}"), *contents);
+        }
         let srcinfo = self.srcinfo(pkgbuild);
         self.aur.publish(base, &srcinfo, &[files, &[("PKGBUILD", pkgbuild)]].concat())
     }
@@ -247,9 +251,9 @@ fn a_split_package_is_built_once_and_the_others_of_it_are_left_out() {
 #[test]
 fn a_build_that_is_cancelled_leaves_nothing_running_and_what_is_built_is_used_again() {
     let world = World::new();
-    let slow = pkgbuild("slow", "1", "x\n", "build() { echo begun; sleep 65432; }");
-    world.publish("slow", &slow, &[("data", "x\n")]);
-    let mut command = world.command(&["install", "-y", "--no-review", "slow"]);
+    let slow = pkgbuild("lengthy", "1", "x\n", "build() { echo begun; sleep 65432; }");
+    world.publish("lengthy", &slow, &[("data", "x\n")]);
+    let mut command = world.command(&["install", "-y", "--no-review", "lengthy"]);
     let mut running = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     while !world.runs("sleep 65432") {
         assert!(running.try_wait().unwrap().is_none(), "it ended before it was built");
@@ -261,7 +265,7 @@ fn a_build_that_is_cancelled_leaves_nothing_running_and_what_is_built_is_used_ag
     while world.runs("sleep 65432") {
         std::thread::yield_now();
     }
-    assert_eq!(world.installed("slow"), None);
+    assert_eq!(world.installed("lengthy"), None);
 
     world.publish("quick", &pkgbuild("quick", "1", "x\n", ""), &[("data", "x\n")]);
     world.succeeds(&["install", "-y", "--no-review", "quick"]);

@@ -177,7 +177,7 @@ fn what_is_ignored_is_changed_or_left_as_it_is_answered() {
     let install = &[(Verb::Install, "kept")][..];
     let shown = beside(install, &with(&[]), &["-S", "kept"], "\ny\n").unwrap();
     assert_eq!(decisions(&shown), [("ignored:kept".to_owned(), "yes", "yes")]);
-    assert_eq!(shown.risks, [Risk::ChangesHeld("kept".to_owned())]);
+    assert_eq!(shown.risks, [Risk::ChangesHeld("kept".to_owned()), Risk::PartialUpgrade(6)]);
     let shown = beside(install, &with(&[("ignored:kept", "no")]), &["-S", "kept"], "n\n").unwrap();
     assert!(shown.is_empty() && shown.notes[0].contains("was left as it is"), "{shown:?}");
     // What an ignored one is needed for cannot be had: pacman asks about that instead.

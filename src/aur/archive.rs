@@ -114,7 +114,7 @@ mod tests {
     }
 
     fn entry(name: &str) -> String {
-        format!(r#"{{"Name":{name:?},"PackageBase":"base","Version":"1-1"}}"#)
+        serde_json::json!({"Name": name, "PackageBase": "base", "Version": "1-1"}).to_string()
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::plan::ServedPlan;
 
 /// C++ types for `qdbusxml2cpp`, which asks for one wherever Qt has none of its own for the D-Bus type. Those that begin
 /// with `Omg` are for clients to define, with the fields that the member's documentation names.
-const QT_TYPES: [(&str, &str); 15] = [
+const QT_TYPES: [(&str, &str); 16] = [
     ("a(sbb)", "OmgNeededPackages"),
     ("a(ssa(ssbb)as)", "OmgBuildSteps"),
     ("a(ssh)", "OmgBuiltPackages"),
@@ -33,6 +33,7 @@ const QT_TYPES: [(&str, &str); 15] = [
     ("a(ssssssut)", "OmgPackageUpgrades"),
     ("a(sv)", "OmgBatchRequests"),
     ("a(bv)", "OmgBatchAnswers"),
+    ("a(suu)", "OmgGroups"),
     ("(us)", "OmgLockHolder"),
 ];
 

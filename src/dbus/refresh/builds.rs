@@ -71,10 +71,18 @@ pub(super) async fn run(run: &mut Run, base: &str, commit: &str) -> Outcome {
                 }
                 Some(Command::Start(_) | Command::Close) => {}
             },
-            built = &mut build => return match built {
-                Ok(_) => Outcome::Succeeded(Applied::default()),
-                Err(error) => Outcome::Failed { failure: failure(error), applied: Applied::default() },
-            },
+            built = &mut build => {
+                // What it said last, in the same step as it ended.
+                while let Ok(last) = said.try_recv() {
+                    if let Said::Stage(stage, log) = last {
+                        tell(&mut run.relay, base, stage, &log).await;
+                    }
+                }
+                return match built {
+                    Ok(_) => Outcome::Succeeded(Applied::default()),
+                    Err(error) => Outcome::Failed { failure: failure(error), applied: Applied::default() },
+                };
+            }
         }
     }
 }

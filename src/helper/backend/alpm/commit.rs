@@ -36,7 +36,6 @@ fn databases(system: &System, caller: &dyn Caller) -> Result<(), Stop> {
 
 /// Fetches the sync databases of the handle, where they are not current.
 pub fn fetch(settings: &Settings, handle: Alpm, caller: &dyn Caller) -> Result<(), Stop> {
-    settings.fetches()?;
     locks::wait(&handle, false, caller)?;
     caller.tell(Event::Phase { phase: Phase::Fetching, cancellable: settings.config.download_user.is_some() });
     let (handle, result, heard) = listener::listening(handle, caller, None, |handle| {
