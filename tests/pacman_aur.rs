@@ -46,7 +46,8 @@ fn machine() -> Machine {
     }
     machine.run("pacman", &files.iter().map(String::as_str).collect::<Vec<_>>());
     publish(&machine, "core", &[package("app", "2-1")]);
-    machine.run("pacman", &["-Sy", "--noconfirm"]);
+    // Whatever the times of both databases: they can be of one second.
+    machine.run("pacman", &["-Syy", "--noconfirm"]);
     machine
 }
 
