@@ -146,7 +146,7 @@ fn what_it_depends_on_is_built_and_installed_first() {
 fn what_changed_since_it_was_seen_is_shown_and_what_is_refused_leaves_nothing() {
     let world = World::new();
     let script = "post_install() { true; }\n# \u{1b}[2Jhidden\n";
-    world.publish("tool", &pkgbuild("tool", "1", "one\n", ""), &[("data", "one\n")]);
+    world.publish("tool", &pkgbuild("tool", "1", "one $Id$\n", ""), &[("data", "one $Id$\n")]);
     let mut refused = Terminal::start(world.command(&["install", "tool"]), 200);
     refused.wait_for("Go on?").enter("y").wait_for("Build it? [y/N]").enter("n");
     let (status, text) = refused.end();
@@ -159,8 +159,10 @@ fn what_changed_since_it_was_seen_is_shown_and_what_is_refused_leaves_nothing() 
     assert!(status.success(), "{text}");
     assert_eq!(world.installed("tool"), Some(("1-1".into(), true)));
 
-    let next = pkgbuild("tool", "2", "one\n", "install=tool.install");
-    world.publish("tool", &next, &[("data", "one\n"), ("tool.install", script), (".gitattributes", "* -diff\n")]);
+    let next = pkgbuild("tool", "2", "one $Id$\n", "install=tool.install");
+    // What it says of its own files changes neither what is shown of them nor what is built.
+    let attributes = (".gitattributes", "* -diff\ndata ident\n");
+    world.publish("tool", &next, &[("data", "one $Id$\n"), ("tool.install", script), attributes]);
     let mut second = Terminal::start(world.command(&["upgrade"]), 200);
     second.wait_for("Go on?").enter("y").wait_for("Build it? [y/N]").enter("y");
     let (status, text) = second.end();

@@ -20,6 +20,12 @@ use super::{AurError, is_commit, is_package_name};
 /// Lines of a log that an error shows.
 const SHOWN_LINES: usize = 12;
 
+/// Most bytes of a package file.
+const MAX_PACKAGE: u64 = 8 << 30;
+
+/// Most repositories whose newest commits a package base may be built from.
+const MAX_FOLLOWED: usize = 64;
+
 /// Bytes from the end of a log that these are looked for in.
 const LOG_TAIL: u64 = 8 << 10;
 
@@ -175,7 +181,7 @@ impl Workshop {
         if let Some(built) = &record.built
             && built.commit == commit
             && built.followed == followed
-            && built.packages.iter().all(|package| open(&out, package).is_ok())
+            && sound(&out, &built.packages).await
         {
             listener.stage(Stage::Reused, &folder);
             return Ok(built.packages.clone());
@@ -199,10 +205,16 @@ impl Workshop {
             out,
             keys: folder.join("keys"),
         };
-        for fresh in [&folders.start, &folders.work, &folders.out, &folders.keys] {
-            make_empty(fresh)?;
+        let mut fresh = vec![folders.start.clone(), folders.work.clone(), folders.out.clone(), folders.keys.clone()];
+        // What another commit left among the sources could be followed by this one, which was not to blame for it.
+        let tried = folder.join("tried");
+        if fs::read(&tried).is_ok_and(|last| last == commit.as_bytes()) {
+            make(&folders.sources)?;
+        } else {
+            fresh.push(folders.sources.clone());
         }
-        make(&folders.sources)?;
+        apart(move || fresh.iter().try_for_each(|folder| make_empty(folder))).await?;
+        fs::write(&tried, commit).map_err(|error| AurError::io(tried.display(), &error))?;
         keyring.copy_to(&folders.keys)?;
         repository.check_out(commit, &folders.start).await?;
         let logs = folder.join("logs");
@@ -218,11 +230,13 @@ impl Workshop {
         let building = sandbox::makepkg(&folders, Network::None, &["--holdver", "--noconfirm", "--nocolor"]);
         run(base, Stage::Building, building, &log).await?;
 
-        let packages = packages(&folders.out, &info)?;
+        let (left, described) = (folders.out.clone(), info.clone());
+        let packages = apart(move || packages(&left, &described)).await?;
         let build = Build { commit: commit.to_owned(), packages: packages.clone(), followed };
         records.write(base, &Record { built: Some(build), ..records.read(base)? })?;
         // The sources stay; what was made of them is as large, and of no more use.
-        let _ = remove(&folders.work);
+        let work = folders.work.clone();
+        let _ = apart(move || remove(&work)).await;
         Ok(packages)
     }
 
@@ -252,10 +266,27 @@ impl Workshop {
     }
 }
 
+/// Work on files that may be many and large, away from what answers others.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T, AurError> + Send + 'static) -> Result<T, AurError> {
+    let ended = tokio::task::spawn_blocking(work).await;
+    ended.unwrap_or_else(|error| Err(AurError::Failed(format!("a worker thread ended early: {error}"))))
+}
+
+/// Whether the packages are as they were built.
+async fn sound(out: &Path, packages: &[Built]) -> bool {
+    let (out, packages) = (out.to_owned(), packages.to_vec());
+    apart(move || packages.iter().try_for_each(|package| open(&out, package).map(|_| ()))).await.is_ok()
+}
+
 /// Where the repositories stand whose newest commits would be built.
 async fn followed(info: &SrcInfo) -> Result<Vec<(String, String, String)>, AurError> {
     let mut followed = Vec::new();
-    for (address, reference) in info.followed() {
+    let sources = info.followed();
+    if sources.len() > MAX_FOLLOWED {
+        let text = format!("{} follows {} repositories, more than {MAX_FOLLOWED}", info.base, sources.len());
+        return Err(AurError::Unsound(text));
+    }
+    for (address, reference) in sources {
         // One that is not there fails where makepkg fetches it, which says more.
         if let Ok(Some(commit)) = remote_commit(&address, &reference).await {
             followed.push((address, reference, commit));
@@ -378,7 +409,7 @@ fn opened(out: &Path, package: &Built) -> Result<File, AurError> {
     let file = OpenOptions::new().read(true).custom_flags(flags).open(out.join(&package.file));
     let file = file.map_err(|error| AurError::io(&package.file, &error))?;
     match file.metadata() {
-        Ok(metadata) if metadata.is_file() && metadata.nlink() == 1 => Ok(file),
+        Ok(metadata) if metadata.is_file() && metadata.nlink() == 1 && metadata.len() <= MAX_PACKAGE => Ok(file),
         _ => Err(AurError::Unsound(format!("{} is no package file", package.file))),
     }
 }

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
@@ -19,6 +20,13 @@ const MAX_FILES: usize = 2000;
 
 /// Most that is kept of what git says.
 const MAX_SAID: u64 = 16 << 10;
+
+/// For fetching and reading a repository, and for asking another where it stands.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// No line ends, identifiers, encodings or filters: gitattributes(5).
+const AS_IT_IS: &str = "* -text !eol !ident !filter !working-tree-encoding\n";
 
 /// Where the newest fetched commit is kept.
 const HEAD: &str = "refs/omg/head";
@@ -61,9 +69,12 @@ fn git(address: &str) -> Command {
         .env("GIT_ATTR_NOSYSTEM", "1")
         .env("GIT_NO_REPLACE_OBJECTS", "1")
         .env("GIT_OPTIONAL_LOCKS", "0")
+        // A folder that the user happens to be in may be a repository with settings of its own.
+        .current_dir("/")
         .stdin(Stdio::null())
         .kill_on_drop(true);
     for setting in [
+        "credential.helper=",
         "core.hooksPath=/dev/null",
         "core.fsmonitor=false",
         "core.symlinks=false",
@@ -83,8 +94,13 @@ fn git(address: &str) -> Command {
     command
 }
 
-/// Runs git to its end; what it printed, at most so many bytes.
-async fn output(mut command: Command, most: u64) -> Result<Vec<u8>, String> {
+/// Runs git to its end, which has to come in time; what it printed, at most so many bytes.
+async fn output(command: Command, most: u64, patience: Duration) -> Result<Vec<u8>, String> {
+    let ended = tokio::time::timeout(patience, to_the_end(command, most)).await;
+    ended.unwrap_or_else(|_| Err(format!("git was not done after {} s", patience.as_secs())))
+}
+
+async fn to_the_end(mut command: Command, most: u64) -> Result<Vec<u8>, String> {
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -123,12 +139,13 @@ async fn output(mut command: Command, most: u64) -> Result<Vec<u8>, String> {
 /// # Errors
 /// When it cannot be asked.
 pub async fn remote_commit(address: &str, reference: &str) -> Result<Option<String>, AurError> {
-    if !["https://", "http://", "git://", "file://"].iter().any(|scheme| address.starts_with(scheme)) {
+    if !["https://", "http://", "git://"].iter().any(|scheme| address.starts_with(scheme)) {
         return Err(AurError::Invalid(format!("{address} is no address that git is asked about")));
     }
     let mut command = git(address);
     command.args(["ls-remote", "--", address, reference]);
-    let told = output(command, MAX_CHANGES).await.map_err(|why| AurError::Network(format!("{address}: {why}")))?;
+    let told =
+        output(command, MAX_CHANGES, ANSWER).await.map_err(|why| AurError::Network(format!("{address}: {why}")))?;
     let told = String::from_utf8_lossy(&told);
     let mut lines = told.lines().filter_map(|line| line.split_once('\t'));
     Ok(lines.find(|(commit, name)| *name == reference && is_commit(commit)).map(|(commit, _)| commit.to_owned()))
@@ -156,7 +173,7 @@ impl Repository {
     async fn run(&self, arguments: &[&str], most: u64) -> Result<Vec<u8>, String> {
         let mut command = self.git();
         command.args(arguments);
-        output(command, most).await
+        output(command, most, PATIENCE).await
     }
 
     fn failed(&self, why: &str) -> AurError {
@@ -171,7 +188,7 @@ impl Repository {
         if !self.folder.join("HEAD").exists() {
             let mut command = git(&self.address);
             command.args(["init", "--quiet", "--bare", "--template=", "--"]).arg(&self.folder);
-            output(command, MAX_SAID).await.map_err(|why| self.failed(&why))?;
+            output(command, MAX_SAID, PATIENCE).await.map_err(|why| self.failed(&why))?;
         }
         let refspec = format!("+HEAD:{HEAD}");
         let arguments = ["fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-write-fetch-head", "--"];
@@ -278,13 +295,19 @@ impl Repository {
     /// When the commit is not there or a file cannot be written.
     pub async fn check_out(&self, commit: &str, folder: &Path) -> Result<(), AurError> {
         self.files(commit).await?;
+        // What is built is what was looked at, byte for byte, whatever the commit's own .gitattributes ask for: these come
+        // before them (gitattributes(5)).
+        let attributes = self.folder.join("info/attributes");
+        let written =
+            std::fs::create_dir_all(self.folder.join("info")).and_then(|()| std::fs::write(&attributes, AS_IT_IS));
+        written.map_err(|error| AurError::io(attributes.display(), &error))?;
         // Read with an index of its own: nothing is left for the next one.
         let index = self.folder.join("omg-index");
         let _ = std::fs::remove_file(&index);
         for arguments in [vec!["read-tree", "--end-of-options", commit], vec!["checkout-index", "--all", "--force"]] {
             let mut command = self.git();
             command.env("GIT_INDEX_FILE", &index).arg("--work-tree").arg(folder).args(&arguments).current_dir(folder);
-            output(command, MAX_SAID).await.map_err(|why| self.failed(&why))?;
+            output(command, MAX_SAID, PATIENCE).await.map_err(|why| self.failed(&why))?;
         }
         Ok(())
     }

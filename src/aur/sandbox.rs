@@ -50,14 +50,26 @@ pub enum Network {
     None,
 }
 
+/// What env(1) ends with where the program is not found.
+const NOT_FOUND: i32 = 127;
+
 /// bubblewrap, with everything but the program to run.
 fn bubblewrap(network: Network) -> Command {
-    let mut command = Command::new("bwrap");
-    command.args(["--unshare-user", "--unshare-all"]);
+    // bubblewrap's own environment can be read inside, as that of process 1: it has nothing of the user's either.
+    let mut command = Command::new("/usr/bin/env");
+    command.args(["-i", "PATH=/usr/local/bin:/usr/bin:/bin"]);
+    if network == Network::Shared {
+        for name in ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"] {
+            if let Ok(value) = std::env::var(name) {
+                command.arg(format!("{name}={value}"));
+            }
+        }
+    }
+    command.args(["bwrap", "--unshare-user", "--unshare-all"]);
     if network == Network::Shared {
         command.arg("--share-net");
     }
-    command.args(["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "build", "--clearenv"]);
+    command.args(["--die-with-parent", "--new-session", "--cap-drop", "ALL", "--hostname", "build"]);
     for folder in ["/usr", "/etc"] {
         command.args(["--ro-bind", folder, folder]);
     }
@@ -74,11 +86,6 @@ fn bubblewrap(network: Network) -> Command {
     if network == Network::Shared {
         // Where /etc/resolv.conf may lead to.
         command.args(["--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve"]);
-        for name in ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"] {
-            if let Ok(value) = std::env::var(name) {
-                command.args(["--setenv", name, &value]);
-            }
-        }
     }
     for (name, value) in [
         (
@@ -118,13 +125,11 @@ pub struct Unit(String);
 
 impl Drop for Unit {
     fn drop(&mut self) {
-        // One that has ended is not there any more.
-        let _ = std::process::Command::new("systemctl")
-            .args(["--user", "--quiet", "kill", "--signal=KILL", &self.0])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
+        let mut kill = std::process::Command::new("systemctl");
+        kill.args(["--user", "--quiet", "kill", "--signal=KILL", &self.0]);
+        kill.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // The manager may take its time. One that has ended is not there any more.
+        std::thread::spawn(move || kill.status());
     }
 }
 
@@ -156,8 +161,8 @@ pub async fn check() -> Result<(), AurError> {
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let why = match command.output().await {
         Ok(output) if output.status.success() => return Ok(()),
+        Ok(output) if output.status.code() == Some(NOT_FOUND) => "bwrap is not installed".to_owned(),
         Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "bwrap is not installed".to_owned(),
         Err(error) => error.to_string(),
     };
     Err(AurError::Unavailable(format!(

@@ -14,6 +14,9 @@ use crate::transaction::{Failure, FailureKind, read_line, write_line};
 /// How often the AUR is asked for what was not known before: dependencies of dependencies.
 const MAX_ROUNDS: usize = 32;
 
+/// Most names that the AUR is asked about for one order.
+const MAX_ASKED: usize = 5000;
+
 /// Where keys are fetched from, unless another server is named.
 pub const KEYSERVER: &str = "hkps://keyserver.ubuntu.com";
 
@@ -69,13 +72,15 @@ impl Engine {
         if devel {
             request.again = moved(&workshop).await;
         }
-        let _turn = self.resolvers.acquire().await;
         for _ in 0..MAX_ROUNDS {
             let mut command = self.helper("order")?;
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut line = Vec::new();
             write_line(&mut line, &request).map_err(|error| EngineError::Internal(format!("the request: {error}")))?;
-            let answer = self.run_helper(command, line, Vec::new()).await?;
+            let answer = {
+                let _turn = self.resolvers.acquire().await;
+                self.run_helper(command, line, Vec::new()).await?
+            };
             let answer = read_line::<Answer>(&mut answer.as_slice()).map_err(|error| {
                 EngineError::Internal(format!("omg-helper gave no order that can be read: {error}"))
             })?;
@@ -83,6 +88,10 @@ impl Engine {
                 Some(Answer::Order(order)) => return Ok(order),
                 Some(Answer::Ask(names)) => {
                     let names: Vec<String> = names.into_iter().filter(|name| !request.asked.contains(name)).collect();
+                    if request.asked.len() + names.len() > MAX_ASKED {
+                        let text = format!("the dependencies have more than {MAX_ASKED} names");
+                        return Err(EngineError::Refused(Failure::new(FailureKind::ResolutionFailed, text)));
+                    }
                     let http = self.aur.as_ref().map(super::aur::Aur::http);
                     let http = http.ok_or_else(|| EngineError::BackendUnavailable("the AUR is not asked".into()))?;
                     request.known.extend(http.info(&names).await.map_err(|error| network(&error))?);

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::super::job::{Command, Relay};
 use super::{Run, failure};
@@ -18,6 +20,9 @@ enum Said {
 
 struct Listening(mpsc::Sender<Said>);
 
+/// A question that nobody answers for so long is taken for refused: a build holds its package base meanwhile.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 impl Listener for Listening {
     fn stage(&mut self, stage: Stage, log: &Path) {
         // There are few of them, and room for more.
@@ -27,7 +32,7 @@ impl Listener for Listening {
     async fn may_import(&mut self, key: &str) -> bool {
         let (answer, answered) = oneshot::channel();
         let asked = self.0.send(Said::Key(key.to_owned(), answer)).await;
-        asked.is_ok() && answered.await.unwrap_or(false)
+        asked.is_ok() && matches!(timeout(PATIENCE, answered).await, Ok(Ok(true)))
     }
 }
 

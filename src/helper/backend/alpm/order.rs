@@ -373,7 +373,10 @@ impl<'a> Orderer<'a> {
     fn order(mut self, bases: &[&'a str]) -> Order {
         let lasting = self.lasting();
         let repository = std::mem::take(&mut self.repository).into_iter().map(|(name, explicit)| {
-            let make_only = !explicit && !lasting.contains(&name);
+            // What is there already, in an older version, stays for the reason that it is there for.
+            let installed = self.installed(&name);
+            let explicit = explicit || installed.is_some_and(|installed| installed.reason() == PackageReason::Explicit);
+            let make_only = !explicit && installed.is_none() && !lasting.contains(&name);
             Needed { name, explicit, make_only }
         });
         let repository = repository.collect();
