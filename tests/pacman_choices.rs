@@ -67,7 +67,7 @@ fn machine() -> Machine {
         machine.run("pacman", &["-Sy", "--noconfirm", "base-a", "plain", "top", "old", "stuck"]);
         publish(&machine, REPOSITORY, &packages("2"));
         machine.run("sh", &["-c", "cd /srv/test && rm -f old-1* && repo-remove --quiet test.db.tar old 2>/dev/null"]);
-        machine.run("pacman", &["-Sy"]);
+        machine.run("pacman", &["-Syy"]);
         drop(machine);
         layers.below(&changes.join("upper"))
     }))

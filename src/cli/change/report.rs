@@ -10,6 +10,7 @@ use super::super::{Failure, rows};
 use super::ask::Interrupts;
 use crate::dbus::client::{Client, ErrorKind};
 use crate::dbus::planned::PlannedItem;
+use crate::dbus::reply::Status;
 use crate::transaction::{self, Applied, Archive, Change, Item, Outcome, Restart};
 
 /// The last line of `--json`.
@@ -58,16 +59,13 @@ pub fn outcome(outcome: Outcome, download_only: bool, out: &mut Output) -> Resul
     }
 }
 
-/// Says how fetching the package lists ended, and what it brought.
-///
-/// # Errors
-/// Unless it succeeded.
-pub async fn refreshed(
+/// Says how fetching ended; what the daemon then says of the packages, where that is to be shown.
+async fn status_after(
     outcome: Outcome,
     client: &mut Client,
     interrupts: &mut Interrupts,
     out: &mut Output,
-) -> Result<(), Failure> {
+) -> Result<Option<Status>, Failure> {
     print_json(&outcome, out);
     match outcome {
         Outcome::Succeeded(_) => {}
@@ -79,10 +77,21 @@ pub async fn refreshed(
     out.flush();
     // That the daemon does not answer is no failure of what was done.
     // Nor is an interrupt by now: the lists are there.
-    let status = match interrupts.unless(client.status()).await {
-        Ok(Ok(status)) if !out.is_json() && !out.quiet() => status,
-        _ => return Ok(()),
-    };
+    let status = interrupts.unless(client.status()).await;
+    Ok(status.ok().and_then(Result::ok).filter(|_| !out.is_json() && !out.quiet()))
+}
+
+/// Says how fetching the package lists ended, and what it brought.
+///
+/// # Errors
+/// Unless it succeeded.
+pub async fn refreshed(
+    outcome: Outcome,
+    client: &mut Client,
+    interrupts: &mut Interrupts,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let Some(status) = status_after(outcome, client, interrupts, out).await? else { return Ok(()) };
     rows::note_aur(client, out).await;
     let (Some(upgrades), Some(security)) = (status.upgradable, status.security) else {
         out.styled(WARN, "the packages cannot be read: see `omg status`");
@@ -111,19 +120,7 @@ pub async fn refreshed_copy(
     interrupts: &mut Interrupts,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    print_json(&outcome, out);
-    match outcome {
-        Outcome::Succeeded(_) => {}
-        Outcome::Failed { failure, .. } => {
-            return Err(Failure::Concluded(ErrorKind::of(failure.kind), failure.message));
-        }
-        Outcome::Cancelled { .. } => return Err(cancelled()),
-    }
-    out.flush();
-    let status = match interrupts.unless(client.status()).await {
-        Ok(Ok(status)) if !out.is_json() && !out.quiet() => status,
-        _ => return Ok(()),
-    };
+    let Some(status) = status_after(outcome, client, interrupts, out).await? else { return Ok(()) };
     let Some(upgrades) = status.upgradable else { return Ok(()) };
     // Absent where the copy has nothing that the package system's own lists have not.
     let planned = status.planned.unwrap_or(upgrades);
