@@ -127,6 +127,7 @@ impl Engine {
         self.metrics.search_misses.fetch_add(1, Ordering::Relaxed);
         let found = self.find(loaded, query)?;
         let rows: Arc<[PackageRow]> = found.into_iter().map(|id| loaded.row(id, View::Candidate)).collect();
+        loaded.release_after_search();
         loaded.searches.insert(query.clone(), Arc::clone(&rows));
         Ok(rows)
     }

@@ -63,6 +63,15 @@ impl Loaded {
         }
     }
 
+    /// Gives back what a search has read beyond the names. Listings and details look up a few rows that the next one
+    /// looks up again, so they leave it alone.
+    pub(super) fn release_after_search(&self) {
+        self.snapshot.release_all_but_names();
+        if let Some(aur) = &self.aur {
+            aur.release_all_but_names();
+        }
+    }
+
     /// Drops the cached answers.
     pub(super) fn clear(&self) {
         self.searches.invalidate_all();

@@ -184,7 +184,6 @@ impl Engine {
         let answer = blocking(move || {
             let loaded = engine.fresh()?;
             let answer = first(&engine, &loaded);
-            loaded.snapshot.release_all_but_names();
             engine.unless_damaged(&loaded, answer)
         })
         .await?;

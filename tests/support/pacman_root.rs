@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::debian_root::{Layers, Machine, run};
 
@@ -113,16 +114,26 @@ impl Package {
 }
 
 /// Puts packages into a repository of the machine, under /srv, and lists them in its database.
+///
+/// The database is at least a second younger than the one it replaces: pacman asks for what changed since, in whole
+/// seconds.
 pub fn publish(machine: &Machine, repository: &str, packages: &[Package]) {
     let folder = format!("/srv/{repository}");
     fs::create_dir_all(machine.path(&folder)).unwrap();
     let database = format!("{folder}/{repository}.db.tar");
-    let mut arguments = vec!["--quiet".to_owned(), database];
+    let modified = |path: &str| fs::metadata(machine.path(path)).and_then(|file| file.modified()).ok();
+    let before = modified(&database);
+    let mut arguments = vec!["--quiet".to_owned(), database.clone()];
     for package in packages {
         package.build(&machine.path(&folder));
         arguments.push(format!("{folder}/{}", package.file_name()));
     }
     machine.run("repo-add", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    if let Some(wanted) = before.map(|before| before + Duration::from_secs(1))
+        && modified(&database) < Some(wanted)
+    {
+        fs::File::options().write(true).open(machine.path(&database)).unwrap().set_modified(wanted).unwrap();
+    }
 }
 
 /// A machine that takes itself for Arch Linux, with our helper.
