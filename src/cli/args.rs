@@ -99,9 +99,10 @@ In a pipe each method's line has the columns method, requests, failures and, in 
 p99 and max, separated by tabs; each counter's its name and what it counts.
 
 --json prints one object: requests, failures {method: count}, latency_micros {method: {p50, p99,
-max}}, search_cache_hits, search_cache_misses, details_cache_hits, details_cache_misses,
-running_calls, cached_searches, cached_details, snapshot_bytes, resident_bytes, last_rebuild_millis,
-rebuilds, fingerprint_checks, worker_runs, aur_archives (fetched), aur_requests (to its RPC), last_worker_run (Unix seconds, absent: never).";
+max}}, search_cache_hits, search_cache_misses (both of searches and listings), details_cache_hits,
+details_cache_misses, running_calls, cached_searches, cached_details, snapshot_bytes,
+resident_bytes, last_rebuild_millis, rebuilds, fingerprint_checks, worker_runs, aur_archives
+(fetched), aur_requests (to its RPC), last_worker_run (Unix seconds, absent: never).";
 
 const COMPLETIONS_JSON: &str = "--json prints one object: shell, script.";
 

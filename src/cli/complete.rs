@@ -36,7 +36,7 @@ async fn in_state(client: &mut Client, only: Only, prefix: &str) -> Option<Vec<S
         Only::Upgradable => &mut query.upgradable,
         Only::Held => &mut query.held,
     } = Some(true);
-    let rows = client.list(&query, 0).await.ok()?;
+    let rows = client.list(&query).await.ok()?;
     let names = rows.iter().map(|row| display_name(&row.name, &row.arch, row.flags).into_owned());
     Some(names.filter(|name| name.starts_with(prefix)).take(usize::try_from(LIMIT).unwrap_or(usize::MAX)).collect())
 }

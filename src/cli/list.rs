@@ -22,6 +22,7 @@ pub async fn run(client: &mut Client, list: List, out: &mut Output) -> Result<()
         held: wanted(list.held),
         repository: list.repo,
         group: list.group.flatten(),
+        limit: 0,
     };
     if query == ListQuery::default() {
         query.installed = Some(true);
@@ -81,7 +82,7 @@ async fn print(client: &mut Client, query: &ListQuery, limit: u32, out: &mut Out
     } else {
         // One more than wanted tells whether there are more.
         let asked = if limit == 0 { 0 } else { limit.saturating_add(1) };
-        rows::print(client.list(query, asked).await?.into_iter().map(Ok), limit, out)?
+        rows::print(client.list(&ListQuery { limit: asked, ..query.clone() }).await?.into_iter().map(Ok), limit, out)?
     };
     if cut {
         rows::note_cut(count, out);

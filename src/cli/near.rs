@@ -31,7 +31,7 @@ async fn installed(client: &mut Client, name: &str) -> String {
         return String::new();
     }
     let query = ListQuery { installed: Some(true), ..ListQuery::default() };
-    let Ok(rows) = client.list(&query, 0).await else { return String::new() };
+    let Ok(rows) = client.list(&query).await else { return String::new() };
     let near = nearest(name, rows.iter().map(|row| row.name.as_str()));
     if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(", ")) }
 }

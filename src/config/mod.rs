@@ -18,7 +18,7 @@
 //! | `idle-timeout` | seconds without a call after which the daemon ends, 0 for never, at most 604800 | 300 |
 //! | `worker-interval` | seconds between two looks at the package system, 10 to 86400 | 300 |
 //! | `status-max-age` | seconds after which the prompt calls the status file stale, 60 to 31536000 | 86400 |
-//! | `cache.searches` | answers to searches kept in memory, 0 to 100000 | 256 |
+//! | `cache.searches` | answers to searches and listings kept in memory, 0 to 100000 | 256 |
 //! | `cache.search-bytes` | bytes that they may take, 0 to 268435456 | 1048576 |
 //! | `cache.details` | details of packages kept in memory, 0 to 100000 | 256 |
 //! | `cache.details-bytes` | bytes that they may take, 0 to 268435456 | 524288 |

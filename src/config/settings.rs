@@ -60,7 +60,7 @@ pub struct Settings {
 /// Bounds of the caches in memory; 0 switches one off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheSettings {
-    /// Answers.
+    /// Answers to searches and listings.
     pub searches: u32,
     /// Bytes of all answers.
     pub search_bytes: u64,

@@ -202,6 +202,7 @@ pub fn list_query(options: &Options) -> Result<ListQuery, Error> {
         held: boolean(options, "held")?,
         repository,
         group,
+        limit: limit(options)?,
     })
 }
 

@@ -243,11 +243,11 @@ impl Client {
         Ok(rows.into_iter().map(package_row).collect())
     }
 
-    /// At most `limit` rows, by name; 0 means all.
-    pub async fn list(&mut self, query: &ListQuery, limit: u32) -> Result<Vec<PackageRow>, ClientError> {
+    /// At most `query.limit` rows, by name; 0 means all.
+    pub async fn list(&mut self, query: &ListQuery) -> Result<Vec<PackageRow>, ClientError> {
         let mut options = list_options(query);
-        if limit != 0 {
-            options.insert("limit", limit.into());
+        if query.limit != 0 {
+            options.insert("limit", query.limit.into());
         }
         let rows = self.call(async |proxy| proxy.list(&options).await).await?;
         Ok(rows.into_iter().map(package_row).collect())
@@ -260,7 +260,7 @@ impl Client {
         self.stream(&options).await
     }
 
-    /// All rows of a listing as a stream.
+    /// All rows of a listing as a stream; `query.limit` is not used.
     pub async fn stream_list(&mut self, query: &ListQuery) -> Result<RowStream, ClientError> {
         self.stream(&list_options(query)).await
     }

@@ -17,7 +17,7 @@ use super::error::Error;
 use super::manager::{name_of, text_of};
 use super::{dictionaries, reply};
 use crate::engine::{Engine, EngineError, Loaded, PackageId};
-use crate::package::{SearchQuery, Selection};
+use crate::package::{ListQuery, SearchQuery, Selection};
 
 /// Dumps that may run at once, over all peers: each holds a thread while its reader reads.
 const MAX_DUMPS: usize = 8;
@@ -63,7 +63,7 @@ pub(super) async fn start(
     query.remove("limit");
     let selection = match terms {
         Some(terms) => Selection::Search(SearchQuery { limit: 0, ..arguments::search_query(terms, &query)? }),
-        None => Selection::List(arguments::list_query(&query)?),
+        None => Selection::List(ListQuery { limit: 0, ..arguments::list_query(&query)? }),
     };
     let place = Place::take()?;
     let call = activity.begin(&peer)?;

@@ -23,7 +23,7 @@ use super::planned::{WireHistory, wire_history};
 use super::refresh::{Copied, Refreshes, Work};
 use super::rows::{Rows, Updates};
 use crate::engine::{Change, Engine, Loaded};
-use crate::package::UpdateRow;
+use crate::package::{Selection, UpdateRow};
 
 /// Version of the interface; it only ever gains members.
 pub const INTERFACE_VERSION: u32 = 1;
@@ -127,14 +127,12 @@ impl Manager {
 
     async fn rows(&self, terms: Vec<String>, options: &Options) -> Result<Rows, Error> {
         let query = arguments::search_query(terms, options)?;
-        arguments::bounded(self.engine.search(query).await?).map(Rows)
+        arguments::bounded(self.engine.rows(Selection::Search(query)).await?).map(Rows)
     }
 
     async fn listing(&self, query: &Options) -> Result<Rows, Error> {
-        let limit = arguments::limit(query)?;
         let query = arguments::list_query(query)?;
-        let rows = self.engine.ask(move |engine, loaded| Ok(engine.list(loaded, &query, limit).into())).await?;
-        arguments::bounded(rows).map(Rows)
+        arguments::bounded(self.engine.rows(Selection::List(query)).await?).map(Rows)
     }
 
     async fn details(&self, names: Vec<String>, options: &Options) -> Result<Vec<Dictionary>, Error> {

@@ -107,28 +107,33 @@ impl Loaded {
 }
 
 impl Engine {
-    /// Rows that match, best first.
+    /// Rows of a search, best first, or of a listing, in the order of names; no more than the limit asked for.
     ///
     /// # Errors
     /// Those of [`Engine::ask`].
-    pub async fn search(self: &Arc<Self>, query: SearchQuery) -> Result<Arc<[PackageRow]>, EngineError> {
-        if let Some(rows) = self.remembered(|loaded| loaded.searches.get(&query)) {
+    pub async fn rows(self: &Arc<Self>, selection: Selection) -> Result<Arc<[PackageRow]>, EngineError> {
+        if let Some(rows) = self.remembered(|loaded| loaded.rows.get(&selection)) {
             self.metrics.search_hits.fetch_add(1, Ordering::Relaxed);
             return Ok(rows);
         }
-        self.ask(move |engine, loaded| engine.search_in(loaded, &query)).await
+        self.ask(move |engine, loaded| engine.rows_in(loaded, &selection)).await
     }
 
-    fn search_in(&self, loaded: &Loaded, query: &SearchQuery) -> Result<Arc<[PackageRow]>, EngineError> {
-        if let Some(rows) = loaded.searches.get(query) {
+    fn rows_in(&self, loaded: &Loaded, selection: &Selection) -> Result<Arc<[PackageRow]>, EngineError> {
+        if let Some(rows) = loaded.rows.get(selection) {
             self.metrics.search_hits.fetch_add(1, Ordering::Relaxed);
             return Ok(rows);
         }
         self.metrics.search_misses.fetch_add(1, Ordering::Relaxed);
-        let found = self.find(loaded, query)?;
-        let rows: Arc<[PackageRow]> = found.into_iter().map(|id| loaded.row(id, View::Candidate)).collect();
-        loaded.release_after_search();
-        loaded.searches.insert(query.clone(), Arc::clone(&rows));
+        let limit = match selection {
+            Selection::Search(SearchQuery { limit, .. }) | Selection::List(ListQuery { limit, .. }) => *limit as usize,
+        };
+        let limit = if limit == 0 { usize::MAX } else { limit };
+        let rows: Arc<[PackageRow]> = self.select(loaded, selection)?.take(limit).map(|(_, row)| row).collect();
+        if matches!(selection, Selection::Search(_)) {
+            loaded.release_after_search();
+        }
+        loaded.rows.insert(selection.clone(), Arc::clone(&rows));
         Ok(rows)
     }
 
@@ -153,13 +158,6 @@ impl Engine {
             Selection::List(query) => (loaded.list(query), Snapshot::list_view(query)),
         };
         Ok(ids.into_iter().map(move |id| (id, loaded.row(id, view))))
-    }
-
-    /// Rows of a listing, in the order of names, no more than `limit` unless that is 0.
-    pub fn list(&self, loaded: &Loaded, query: &ListQuery, limit: u32) -> Vec<PackageRow> {
-        let limit = if limit == 0 { usize::MAX } else { limit as usize };
-        let view = Snapshot::list_view(query);
-        loaded.list(query).into_iter().take(limit).map(|id| loaded.row(id, view)).collect()
     }
 
     /// Everything about the packages called so (`name` or `name:arch`), in the order given. What the AUR says of its
@@ -229,11 +227,9 @@ impl Engine {
         })
     }
 
-    /// How many searches and details are cached.
+    /// How many answers of rows and of details are cached.
     pub fn cached(&self) -> (u64, u64) {
-        lock(&self.current)
-            .as_ref()
-            .map_or((0, 0), |loaded| (loaded.searches.entry_count(), loaded.details.entry_count()))
+        lock(&self.current).as_ref().map_or((0, 0), |loaded| (loaded.rows.entry_count(), loaded.details.entry_count()))
     }
 }
 

@@ -9,7 +9,7 @@ use moka::sync::Cache;
 use super::CacheLimits;
 use super::answers::DetailsAnswer;
 use crate::index::Snapshot;
-use crate::package::{PackageRow, SearchQuery};
+use crate::package::{PackageRow, Selection};
 
 /// A snapshot and its cached answers: they are dropped together.
 #[derive(Debug)]
@@ -22,7 +22,8 @@ pub struct Loaded {
     /// Whether looking at the sources only asks the kernel's memory and local disks; not known before the first
     /// comparison.
     local: OnceLock<bool>,
-    pub(super) searches: Cache<SearchQuery, Arc<[PackageRow]>>,
+    /// Of searches and listings.
+    pub(super) rows: Cache<Selection, Arc<[PackageRow]>>,
     pub(super) details: Cache<String, Arc<DetailsAnswer>>,
 }
 
@@ -33,7 +34,7 @@ impl Loaded {
             aur,
             begun,
             local: OnceLock::new(),
-            searches: bounded(limits.searches, limits.search_bytes, |query, rows| search_bytes(query, rows)),
+            rows: bounded(limits.searches, limits.search_bytes, |selection, rows| rows_bytes(selection, rows)),
             details: bounded(limits.details, limits.details_bytes, |name, answer| details_bytes(name, answer)),
         }
     }
@@ -74,7 +75,7 @@ impl Loaded {
 
     /// Drops the cached answers.
     pub(super) fn clear(&self) {
-        self.searches.invalidate_all();
+        self.rows.invalidate_all();
         self.details.invalidate_all();
     }
 
@@ -109,13 +110,20 @@ where
 }
 
 /// Roughly: texts and what holds them.
-fn search_bytes(query: &SearchQuery, rows: &[PackageRow]) -> usize {
+fn rows_bytes(selection: &Selection, rows: &[PackageRow]) -> usize {
     let texts = |row: &PackageRow| {
         row.name.len() + row.version.len() + row.arch.len() + row.repository.len() + row.summary.len()
     };
-    let key: usize = query.terms.iter().map(String::len).sum();
-    let key = key + query.sources.iter().map(|source| source.len() + size_of::<String>()).sum::<usize>();
-    size_of::<SearchQuery>() + key + rows.iter().map(|row| size_of::<PackageRow>() + texts(row)).sum::<usize>()
+    let key = match selection {
+        Selection::Search(query) => {
+            let words = query.terms.iter().chain(&query.sources);
+            words.map(|word| word.len() + size_of::<String>()).sum()
+        }
+        Selection::List(query) => {
+            [&query.repository, &query.group].into_iter().flatten().map(String::len).sum::<usize>()
+        }
+    };
+    size_of::<Selection>() + key + rows.iter().map(|row| size_of::<PackageRow>() + texts(row)).sum::<usize>()
 }
 
 /// Roughly: texts and what holds them.

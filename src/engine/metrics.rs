@@ -45,6 +45,7 @@ pub struct Metrics {
     pub(super) last_rebuild_millis: AtomicU64,
     pub(super) worker_runs: AtomicU64,
     pub(super) last_worker_run: AtomicU64,
+    /// Of searches and listings.
     pub(super) search_hits: AtomicU64,
     pub(super) search_misses: AtomicU64,
     pub(super) details_hits: AtomicU64,

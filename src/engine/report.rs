@@ -77,6 +77,7 @@ pub struct LastKnown {
 /// What the daemon counted, and what it holds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MetricsReport {
+    /// Of searches and listings.
     pub search_hits: u64,
     pub search_misses: u64,
     pub details_hits: u64,

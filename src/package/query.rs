@@ -56,6 +56,8 @@ pub struct ListQuery {
     pub repository: Option<String>,
     /// A group that they are members of.
     pub group: Option<String>,
+    /// At most so many rows; 0 means no limit of the caller's own.
+    pub limit: u32,
 }
 
 /// Which package lists upgrades are told from.
@@ -84,7 +86,7 @@ impl UpdatesState {
 }
 
 /// Either way of choosing packages.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Selection {
     Search(SearchQuery),
     List(ListQuery),
