@@ -5,6 +5,8 @@ use rust_apt::raw::config as raw;
 
 use super::super::{Error, System};
 
+const ARCHITECTURES: &str = "APT::Architectures";
+
 /// Reads apt's configuration files, of the machine or of the system's root, and applies the options of `system` last,
 /// as `-o` does. Must be the first use of apt's library in the process; later calls find what the first one read, since
 /// reading the files again would append to every list in them.
@@ -37,6 +39,12 @@ pub fn load(system: &System, warnings: &mut Vec<String>) -> Result<Config, Error
     }
     // Initialises apt's system on top; the configuration is there already.
     let config = Config::new();
+    // What is not configured, apt asks dpkg for each time it opens its cache; whoever changes it meanwhile is seen by the
+    // next helper.
+    if !config.contains(ARCHITECTURES) {
+        let architectures = config.get_architectures();
+        config.set_vector(ARCHITECTURES, &architectures.iter().map(String::as_str).collect());
+    }
     super::take_messages(warnings)?;
     Ok(config)
 }
