@@ -76,6 +76,8 @@ uninstall-user: ## remove what `make install-user` installed
 bench: deps ## measure against the budgets and the peers
 	@$(MAKE) --no-print-directory build
 	@tests/bench/run
+	@if [ "$$(id -u)" = 0 ] && command -v debootstrap >/dev/null; then tests/tiers/pacman-root.sh release && tests/bench/pacman.py; \
+	else echo 'beside pacman: not measured (needs root and debootstrap)'; fi
 
 fuzz: ## run every fuzz target for a minute
 	@tests/fuzz/run

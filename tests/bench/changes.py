@@ -58,10 +58,18 @@ def settle(machine):
     machine.run("omg", "status")
 
 
-class Side:
-    """One of the two: makes a fresh machine before each run, and keeps what the run left on record."""
+def records(machine):
+    """What dpkg and apt have on record, in their own words."""
+    return (
+        machine.run("dpkg-query", "-W", "-f", "${Package}:${Architecture} ${Version} ${Status}\n"),
+        machine.run("apt-mark", "showauto"),
+    )
 
-    def __init__(self, world, layers, command, daemon=False, records=True):
+
+class Side:
+    """One of the two: makes a fresh machine before each run, and keeps what the run left on record, as `records` reads it."""
+
+    def __init__(self, world, layers, command, daemon=False, records=records):
         self.world, self.layers, self.words, self.daemon, self.records = world, layers, command, daemon, records
         self.machine, self.left, self.process = None, [], None
 
@@ -82,8 +90,7 @@ class Side:
         return self.machine.command(*self.words)
 
     def after(self):
-        if self.records:
-            self.left.append(records(self.machine))
+        self.left.append(self.records(self.machine))
         self.end()
 
     def end(self):
@@ -146,14 +153,6 @@ def offer(machine):
     # Debian's own lists stay as they are, with or without a network.
     options = ["-o", "Dir::Etc::SourceList=/dev/null", "-o", "APT::Get::List-Cleanup=false"]
     machine.run("apt-get", "--quiet", *options, "update")
-
-
-def records(machine):
-    """What dpkg and apt have on record, in their own words."""
-    return (
-        machine.run("dpkg-query", "-W", "-f", "${Package}:${Architecture} ${Version} ${Status}\n"),
-        machine.run("apt-mark", "showauto"),
-    )
 
 
 class Changes:

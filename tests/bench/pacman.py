@@ -4,8 +4,8 @@
     tests/bench/pacman.py [--quick] [COUNT...]
 
 COUNT is how many packages the sync database has (0: all of this machine's Debian lists); 15000 and 0 when not given.
-`tests/tiers/pacman-root.sh release` builds the programs. Prints a Markdown table for each; beside each row stands whether
-both sides gave the same answer. Exit status 1 when answers differ, 2 when it cannot run.
+`tests/tiers/pacman-root.sh release` builds the programs. Prints a Markdown table for each, one for changes of packages and one
+with the AUR's; beside each row stands whether both sides gave the same answer. Exit status 1 when answers differ, 2 when it cannot run.
 """
 import argparse
 import ctypes
@@ -21,6 +21,8 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.dont_write_bytecode = True
+import pacman_aur  # noqa: E402
+import pacman_changes  # noqa: E402
 from debian import ENVIRONMENT, Machine, Unavailable  # noqa: E402
 from measure import Fault, Subject, interleaved, memory, wait_for  # noqa: E402
 
@@ -33,6 +35,7 @@ DisableSandbox
 [big]
 Server = file:///srv/big
 """
+SETTINGS = 'helper = "/usr/libexec/omg-helper"\n'
 WORD, PACKAGE = "firefox", "bash"
 # With their numbers in sched.h.
 NAMESPACES = (("pid", 0x20000000), ("mnt", 0x00020000))
@@ -74,6 +77,27 @@ def inside(machine, work):
     return result
 
 
+def arch(machine, programs):
+    """Makes the machine take itself for Arch Linux, with our programs."""
+    machine.path("/etc/os-release").unlink()
+    machine.write("/etc/os-release", "NAME=\"Arch Linux\"\nID=arch\n")
+    for program, place in (("omg", "/usr/bin/omg"), ("omgd", "/usr/bin/omgd"), ("omg-helper", "/usr/libexec/omg-helper")):
+        machine.path(place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(programs / program, machine.path(place))
+    machine.write("/root/.config/omg/config.toml", SETTINGS)
+
+
+def daemon_of(machine):
+    """The process id of the only omgd in the machine."""
+    found = machine.run("sh", "-c", "grep -lx omgd /proc/[0-9]*/comm").split("/")[2]
+    for status in pathlib.Path("/proc").glob("[0-9]*/status"):
+        with open(status, encoding="ascii", errors="replace") as lines:
+            fields = dict(line.rstrip("\n").partition(":")[::2] for line in lines)
+        if fields["Name"].strip() == "omgd" and fields.get("NSpid", "").split()[-1:] == [found]:
+            return int(fields["Pid"])
+    raise Fault("omgd is not there")
+
+
 def names(text):
     return sorted({line.split("\t")[0] for line in text.splitlines() if line})
 
@@ -88,14 +112,9 @@ def bench(count, runs, layers, programs, scratch):
     machine = Machine(layers, scratch, changes)
     daemon = None
     try:
-        machine.path("/etc/os-release").unlink()
-        machine.write("/etc/os-release", "NAME=\"Arch Linux\"\nID=arch\n")
+        arch(machine, programs)
         machine.write("/etc/pacman.conf", CONFIGURATION)
         shutil.copytree(databases, machine.path("/var/lib/pacman"), dirs_exist_ok=True)
-        for program, place in (("omg", "/usr/bin/omg"), ("omgd", "/usr/bin/omgd"), ("omg-helper", "/usr/libexec/omg-helper")):
-            machine.path(place).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(programs / program, machine.path(place))
-        machine.write("/root/.config/omg/config.toml", 'helper = "/usr/libexec/omg-helper"\n')
         daemon = subprocess.Popen(machine.command("/usr/bin/omgd", "--foreground"), env=ENVIRONMENT,
                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(machine.path("/run/user/0/omg.sock").exists, "omgd's socket")
@@ -158,6 +177,69 @@ def bench(count, runs, layers, programs, scratch):
             subprocess.run(["umount", str(changes)], check=False)
 
 
+def changed(runs, layers, programs, scratch):
+    """The rows of pacman_changes."""
+    print("\n| what | ours ms | pacman ms | ratio | by fastest runs | budget | met | same answer |\n|---|---|---|---|---|---|---|---|")
+
+    def show(what, ours, peer, same):
+        ratio = ours.median / peer.median
+        print(f"| {what} | {ours.median / 1e6:.0f} | {peer.median / 1e6:.0f} | {ratio:.2f} | {ours.fastest / peer.fastest:.2f} | "
+              f"≤ 1.0 × | {'yes' if ratio <= 1 else '**no**'} | {'yes' if same else '**no**'} |", flush=True)
+
+    def prepare(machine):
+        arch(machine, programs)
+        machine.write("/root/.config/omg/config.toml", SETTINGS + "[aur]\nenabled = false\n")
+
+    return pacman_changes.rows(scratch, layers, prepare, runs, show)
+
+
+def with_aur(count, searches, layers, programs, scratch):
+    """Searches of the repositories and the AUR together: how long they take in the daemon, and what it holds."""
+    databases = scratch / f"databases-{count}"
+    if not databases.exists():
+        subprocess.run([sys.executable, str(GENERATOR), str(count), str(databases)], stdout=subprocess.DEVNULL, check=True)
+    packed, size = pacman_aur.archive()
+    machine, daemon = Machine(layers, scratch), None
+    with pacman_aur.served(packed) as address:
+        try:
+            arch(machine, programs)
+            machine.write("/root/.config/omg/config.toml", f"{SETTINGS}[aur]\nenabled = true\nurl = \"{address}\"\n")
+            machine.write("/etc/pacman.conf", CONFIGURATION)
+            shutil.copytree(databases, machine.path("/var/lib/pacman"), dirs_exist_ok=True)
+            daemon = subprocess.Popen(machine.command("/usr/bin/omgd", "--foreground"), env=ENVIRONMENT,
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            wait_for(machine.path("/run/user/0/omg.sock").exists, "omgd's socket")
+            metrics = lambda: json.loads(machine.run("omg", "metrics", "--json"))
+            machine.run("omg", "status")
+            wait_for(lambda: metrics()["aur_archives"] == 1, "the AUR's archive", 60)
+            found = lambda: machine.run("omg", "search", "--substring", "--limit", "0", "--json", "zsh-git").splitlines()
+            wait_for(lambda: any(json.loads(line)["repository"] == "aur" for line in found()), "the AUR's packages", 120)
+            # What was counted while it was built does not count.
+            before = metrics()["requests"]
+            hits = 0
+            for word in pacman_aur.words(searches):
+                done = subprocess.run(machine.command("omg", "search", "--quiet", word), env=ENVIRONMENT,
+                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+                hits += bool(done.stdout)
+            held = memory(daemon_of(machine))
+            after = metrics()
+            print(f"\n{count} packages of a repository, {size} of the AUR; {searches} different words, {hits} found something\n")
+            print("| what | ours | budget | met |\n|---|---|---|---|")
+            times = after["latency_micros"]["Search"]
+            answered = after["requests"] - before if isinstance(before, int) else searches
+            print(f"| fuzzy search over both, in the daemon ({answered} calls) | p50 {times['p50'] / 1e3:.2f} ms, p99 "
+                  f"{times['p99'] / 1e3:.2f} ms, max {times['max'] / 1e3:.2f} ms | p99 ≤ 8 ms | "
+                  f"{'yes' if times['p99'] <= 8000 else '**no**'} |")
+            print(f"| omgd resident at the last of them | RSS {held['Rss'] / 2**20:.1f} MiB, of its own "
+                  f"{held['Anonymous'] / 2**20:.1f} MiB | RSS ≤ 24 MiB | {'yes' if held['Rss'] <= 24 * 2**20 else '**no**'} |")
+        finally:
+            if daemon:
+                daemon.terminate()
+            machine.end()
+            if daemon:
+                daemon.wait()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
@@ -173,6 +255,8 @@ def main():
     try:
         for count in arguments.counts:
             same &= bench(count, 30 if arguments.quick else 200, [cache / "forky"], programs, scratch)
+        same &= changed(7 if arguments.quick else 25, [cache / "forky"], programs, scratch)
+        with_aur(15000, 200 if arguments.quick else 1000, [cache / "forky"], programs, scratch)
     except (Fault, Unavailable) as error:
         print(error, file=sys.stderr)
         return 2
