@@ -1,8 +1,10 @@
 //! Cold sections: LZ4 blocks with a checksum each.
 
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::{io, mem};
 
 use zerocopy::IntoBytes;
 
@@ -17,16 +19,41 @@ pub(super) const DESCRIPTIONS_BLOCK: usize = 512 << 10;
 /// The most bytes one block may unpack to: above a block's target by what one very long entry may add.
 const MAX_BLOCK: usize = 64 << 20;
 
-/// Packs entries into blocks, in memory.
+/// Blocks that wait for the thread that packs them: what it cannot keep up with is not gathered in memory.
+const WAITING: usize = 8;
+
+/// Packs entries into blocks, in memory, on a thread of its own: that takes about as long as making the entries.
 #[derive(Debug, Default)]
 pub(super) struct BlockWriter {
     target: usize,
     current: Vec<u8>,
     first: u32,
     entries: u32,
-    pub(super) packed: Vec<u8>,
-    pub(super) table: Vec<u8>,
     blocks: u32,
+    packer: Option<(SyncSender<(Vec<u8>, u32)>, JoinHandle<Packed>)>,
+}
+
+/// A cold section and the table of its blocks.
+#[derive(Debug, Default)]
+pub(super) struct Packed {
+    pub(super) blocks: Vec<u8>,
+    pub(super) table: Vec<u8>,
+}
+
+impl Packed {
+    /// Adds a block whose first entry is number `first`.
+    fn push(&mut self, block: &[u8], first: u32) {
+        let stored = lz4_flex::block::compress(block);
+        let entry = BlockEntry {
+            offset: (self.blocks.len() as u64).into(),
+            stored: (stored.len() as u32).into(),
+            len: (block.len() as u32).into(),
+            crc: crc32fast::hash(&stored).into(),
+            first: first.into(),
+        };
+        self.table.extend_from_slice(entry.as_bytes());
+        self.blocks.extend_from_slice(&stored);
+    }
 }
 
 impl BlockWriter {
@@ -35,35 +62,58 @@ impl BlockWriter {
     }
 
     /// Appends one entry; says in which block and where in it the entry starts.
-    pub(super) fn push(&mut self, entry: &[u8]) -> (u32, u32) {
+    ///
+    /// # Errors
+    /// When there is no thread to pack with.
+    pub(super) fn push(&mut self, entry: &[u8]) -> io::Result<(u32, u32)> {
         if self.current.len() >= self.target {
-            self.close();
+            self.close()?;
         }
         let at = (self.blocks, self.current.len() as u32);
         self.current.extend_from_slice(entry);
         self.entries += 1;
-        at
+        Ok(at)
     }
 
-    /// Closes the last block.
-    pub(super) fn close(&mut self) {
+    /// All blocks.
+    ///
+    /// # Errors
+    /// When there is no thread to pack with, or it failed.
+    pub(super) fn finish(mut self) -> io::Result<Packed> {
+        self.close()?;
+        let Some((sender, packer)) = self.packer else { return Ok(Packed::default()) };
+        drop(sender);
+        packer.join().map_err(|_| failed())
+    }
+
+    fn close(&mut self) -> io::Result<()> {
         if self.current.is_empty() {
-            return;
+            return Ok(());
         }
-        let stored = lz4_flex::block::compress(&self.current);
-        let entry = BlockEntry {
-            offset: (self.packed.len() as u64).into(),
-            stored: (stored.len() as u32).into(),
-            len: (self.current.len() as u32).into(),
-            crc: crc32fast::hash(&stored).into(),
-            first: self.first.into(),
+        let (sender, _) = match &mut self.packer {
+            Some(packer) => packer,
+            none => none.insert(start()?),
         };
-        self.table.extend_from_slice(entry.as_bytes());
-        self.packed.extend_from_slice(&stored);
-        self.current.clear();
+        let block = mem::replace(&mut self.current, Vec::with_capacity(self.target));
+        sender.send((block, self.first)).map_err(|_| failed())?;
         self.first = self.entries;
         self.blocks += 1;
+        Ok(())
     }
+}
+
+fn start() -> io::Result<(SyncSender<(Vec<u8>, u32)>, JoinHandle<Packed>)> {
+    let (sender, blocks) = sync_channel::<(Vec<u8>, u32)>(WAITING);
+    let pack = move || {
+        let mut packed = Packed::default();
+        blocks.into_iter().for_each(|(block, first)| packed.push(&block, first));
+        packed
+    };
+    Ok((sender, thread::Builder::new().name("pack".to_owned()).spawn(pack)?))
+}
+
+fn failed() -> io::Error {
+    io::Error::other("the thread that packs blocks failed")
 }
 
 /// Reads and unpacks one block of the section that spans `section` in `file`.

@@ -113,6 +113,7 @@ impl Builder {
         let id = EntryId(self.entries.len() as u32);
         let candidate = entry.candidate.unwrap_or_default();
         let installed = entry.installed.unwrap_or_default();
+        let place = self.details.push(&bytes)?;
         let stored = Stored {
             name: single_line(entry.name),
             arch: entry.arch.to_owned(),
@@ -129,7 +130,7 @@ impl Builder {
             download_size: entry.download_size,
             description: fold(entry.description),
             provides: entry.provides.iter().map(|name| single_line(&fold(name))).collect(),
-            details: self.details.push(&bytes),
+            details: place,
         };
         self.label(entry.arch)?;
         self.entries.push(stored);
@@ -148,8 +149,7 @@ impl Builder {
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn write(mut self, mut meta: Meta, fingerprint: &Fingerprint, out: &mut dyn Write) -> io::Result<()> {
-        self.details.close();
+    pub fn write(self, mut meta: Meta, fingerprint: &Fingerprint, out: &mut dyn Write) -> io::Result<()> {
         let mut order: Vec<u32> = (0..self.entries.len() as u32).collect();
         let key = |id: &u32| {
             let entry = &self.entries[*id as usize];
@@ -165,10 +165,9 @@ impl Builder {
         let packing = || {
             let mut descriptions = BlockWriter::new(DESCRIPTIONS_BLOCK);
             for id in &order {
-                descriptions.push(format!("{}\0", entries[*id as usize].description).as_bytes());
+                descriptions.push(format!("{}\0", entries[*id as usize].description).as_bytes())?;
             }
-            descriptions.close();
-            descriptions
+            descriptions.finish()
         };
         // Descriptions take as long as everything else together.
         let (descriptions, rest) = thread::scope(|scope| {
@@ -176,7 +175,9 @@ impl Builder {
             let rest = self.columns(&order, &number, &mut meta);
             (packed.join(), rest)
         });
-        let descriptions = descriptions.map_err(|_| io::Error::other("the thread that packs descriptions failed"))?;
+        let descriptions =
+            descriptions.map_err(|_| io::Error::other("the thread that packs descriptions failed")).flatten()?;
+        let details = self.details.finish()?;
         let Rest { columns, provided, edges } = rest;
         meta.arch = self.arch;
 
@@ -200,11 +201,11 @@ impl Builder {
             (Section::ProviderOffsets, provided.offsets),
             (Section::Providers, provided.providers),
             (Section::Edges, edges.as_bytes().to_vec()),
-            (Section::DetailBlocks, self.details.table),
+            (Section::DetailBlocks, details.table),
             (Section::DescriptionBlocks, descriptions.table),
             (Section::Letters, columns.letters),
-            (Section::Details, self.details.packed),
-            (Section::Descriptions, descriptions.packed),
+            (Section::Details, details.blocks),
+            (Section::Descriptions, descriptions.blocks),
         ];
         thread::scope(|scope| {
             // Half a million texts take a while to free, and writing takes longer.
