@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::aur::beside;
 use super::{Engine, EngineError, Loaded, lock};
 use crate::aur::{AurPackage, REPOSITORY};
 use crate::index::{AUR, Ranked, Searcher, Snapshot, View};
@@ -112,11 +113,29 @@ impl Engine {
     /// # Errors
     /// Those of [`Engine::ask`].
     pub async fn search(self: &Arc<Self>, query: SearchQuery) -> Result<Arc<[PackageRow]>, EngineError> {
-        if let Some(rows) = self.remembered(|loaded| loaded.searches.get(&query)) {
+        let whole = |loaded: &Loaded| loaded.aur.is_some() || self.aur.is_none();
+        if let Some(rows) = self.remembered(|loaded| loaded.searches.get(&query).filter(|_| whole(loaded))) {
             self.metrics.search_hits.fetch_add(1, Ordering::Relaxed);
             return Ok(rows);
         }
-        self.ask(move |engine, loaded| engine.search_in(loaded, &query)).await
+        let found = self.found_in_aur(&query).await;
+        self.ask(move |engine, loaded| {
+            let own = engine.search_in(loaded, &query)?;
+            if found.is_empty() {
+                return Ok(own);
+            }
+            let mut rows = beside(&loaded.snapshot, &found, &query);
+            // The one that has the very name goes first, as it would if it were listed.
+            let is_exact = |row: &PackageRow| query.terms.contains(&row.name);
+            let exact = rows.iter().take_while(|row| is_exact(row)).count();
+            let own_first = own.iter().take_while(|row| is_exact(row)).count();
+            let rest = rows.split_off(exact);
+            let (first, others) = own.split_at(own_first);
+            let limit = if query.limit == 0 { usize::MAX } else { query.limit as usize };
+            let all = first.iter().chain(&rows).chain(others).chain(&rest);
+            Ok(all.take(limit).cloned().collect())
+        })
+        .await
     }
 
     fn search_in(&self, loaded: &Loaded, query: &SearchQuery) -> Result<Arc<[PackageRow]>, EngineError> {
@@ -153,6 +172,14 @@ impl Engine {
             Selection::List(query) => (loaded.list(query), Snapshot::list_view(query)),
         };
         Ok(ids.into_iter().map(move |id| (id, loaded.row(id, view))))
+    }
+
+    /// Of what [`Engine::found_in_aur`] found, the rows that [`Engine::select`] does not have.
+    pub fn others(loaded: &Loaded, selection: &Selection, found: &[PackageRow]) -> Vec<PackageRow> {
+        match selection {
+            Selection::Search(query) if loaded.aur.is_none() => beside(&loaded.snapshot, found, query),
+            _ => Vec::new(),
+        }
     }
 
     /// Rows of a listing, in the order of names, no more than `limit` unless that is 0.
@@ -242,6 +269,18 @@ impl Engine {
 fn search_both(searcher: &mut Searcher, loaded: &Loaded, query: &SearchQuery) -> io::Result<Vec<PackageId>> {
     let own = searcher.ranked(&loaded.snapshot, query)?;
     let is_own = |found: &Ranked| PackageId::Own(found.id);
+    if query.installed
+        && let Some(aur) = loaded.aur.as_ref().filter(|_| query.sources.iter().any(|source| source == AUR))
+        && !query.sources.contains(&loaded.snapshot.meta().inputs.backend)
+    {
+        // Installed from there: what the archive has and no repository.
+        let any = SearchQuery { installed: false, limit: 0, ..query.clone() };
+        let installed = searcher.ranked(aur, &any)?.into_iter().filter_map(|found| {
+            let id = loaded.snapshot.find(aur.bare_name(found.id))?;
+            loaded.snapshot.flags(id).contains(Flags::INSTALLED | Flags::FOREIGN).then_some(PackageId::Own(id))
+        });
+        return Ok(installed.take(if query.limit == 0 { usize::MAX } else { query.limit as usize }).collect());
+    }
     // Nothing in the archive is installed: what is is among the package system's.
     let Some(aur) = loaded.aur.as_ref().filter(|_| !query.installed) else {
         return Ok(own.iter().map(is_own).collect());
