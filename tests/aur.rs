@@ -380,3 +380,84 @@ async fn without_the_aur_repositories_answer_and_the_reason_is_told() {
     refresh(&client).await;
     assert_eq!(property(&client).await, "");
 }
+
+#[tokio::test]
+async fn before_there_is_an_archive_the_aur_itself_is_searched() {
+    let server = AurServer::new(&packages());
+    server.set(Answers::NoArchive);
+    let world = world(&server.url());
+    let _daemon = world.daemon();
+    let client = world.peer().await;
+    let app = pairs(&[("app", "stable/main"), ("app-git", "aur")]);
+    assert_eq!(found(&client, "app", &[]).await, app);
+    assert_eq!(found(&client, "app", &[("limit", 1u32.into())]).await, app[..1]);
+    assert_eq!(server.searches(), ["app?by=name-desc"], "what it said is remembered");
+    assert_eq!(found(&client, "editor", &[("sources", vec!["aur"].into())]).await, pairs(&[("vim-nightly", "aur")]));
+    assert_eq!(found(&client, "vim", &[("mode", "exact".into())]).await, pairs(&[("vim", "stable/main")]));
+    assert_eq!(found(&client, "zed", &[("mode", "exact".into())]).await, pairs(&[("zed", "aur")]));
+    let listed = omg(&world, &["search", "-q", "--substring", "--limit", "0", "app"]);
+    assert_eq!(lines(&listed.stdout), ["app", "app-git"], "{listed:?}");
+    let before = server.searches().len();
+    // The AUR takes nothing shorter; and what is only about the repositories is none of its.
+    found(&client, "z", &[]).await;
+    found(&client, "zed", &[("sources", vec!["apt"].into())]).await;
+    found(&client, "other", &[("installed", true.into())]).await;
+    assert_eq!(server.searches().len(), before);
+
+    server.set(Answers::TooMany);
+    let own = found(&client, "vi", &[("sources", vec!["apt"].into())]).await;
+    assert_eq!(found(&client, "vi", &[]).await, own);
+    let errors = texts(&status(&client).await, "Errors");
+    assert!(errors.iter().any(|error| error.contains("vi: it says: Too many package results.")), "{errors:?}");
+    server.set(Answers::NoArchive);
+    assert_eq!(found(&client, "ze", &[]).await, pairs(&[("zed", "aur")]));
+
+    // One that does not answer is waited for once.
+    server.set(Answers::Never);
+    assert_eq!(found(&client, "app-", &[]).await, []);
+    let asked = server.searches().len();
+    assert_eq!(found(&client, "app-g", &[]).await, []);
+    assert_eq!(server.searches().len(), asked);
+    server.set(Answers::Well);
+    let_time_pass(&world);
+    refresh(&client).await;
+    until_known(&client, 4).await;
+    assert_eq!(found(&client, "app", &[]).await, app);
+    assert_eq!(server.searches().len(), asked);
+}
+
+/// As much of NetworkManager as tells what the network costs.
+struct NetworkManager(u32);
+
+#[zbus::interface(name = "org.freedesktop.NetworkManager")]
+impl NetworkManager {
+    #[zbus(property)]
+    fn metered(&self) -> u32 {
+        self.0
+    }
+}
+
+#[tokio::test]
+async fn on_a_metered_network_the_archive_is_fetched_only_when_somebody_asks() {
+    // NM_METERED_GUESS_YES, and NM_METERED_NO.
+    for (metered, costs) in [(3, true), (2, false)] {
+        let server = AurServer::new(&packages());
+        let world = world(&server.url());
+        let bus = support::daemon::Bus::start(&world, None);
+        let manager = zbus::connection::Builder::address(bus.address.as_str())
+            .name("org.freedesktop.NetworkManager")
+            .serve_at("/org/freedesktop/NetworkManager", NetworkManager(metered));
+        let _manager = manager.build().await.unwrap();
+        let mut command = world.omgd();
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address).env("RUST_LOG", "omg=debug");
+        let daemon = world.start(command);
+        let client = world.peer().await;
+        if costs {
+            until("it is left alone", async || daemon.log().contains("archive is not asked for by itself")).await;
+            assert_eq!(server.archive_requests(), []);
+            refresh(&client).await;
+        }
+        until_known(&client, 4).await;
+        assert_eq!(server.archive_requests(), [None]);
+    }
+}

@@ -147,6 +147,14 @@ fn refresh_fetches_both_and_one_list_has_all_upgrades() {
     assert_eq!(found.len(), 1);
     assert_eq!((&found[0]["repository"], &found[0]["version"]), (&"aur".into(), &"1.10-1".into()));
     assert_eq!(found[0]["flags"], serde_json::json!(["installed", "explicit", "upgradable", "foreign"]));
+    // Of what is installed, what the AUR has.
+    let from = lines(
+        machine.run("omg", &["-q", "search", "--aur", "--installed", "--substring", "--limit", "0", "From the AUR"]),
+    );
+    assert_eq!(from.iter().collect::<std::collections::BTreeSet<_>>().len(), FOREIGN.len(), "{from:?}");
+    assert!(FOREIGN.iter().all(|(name, ..)| from.iter().any(|found| found == name)), "{from:?}");
+    assert_eq!(lines(machine.run("omg", &["-q", "search", "--aur", "--installed", "--exact", "newer"])), ["newer"]);
+    assert!(!machine.try_run("omg", &["search", "--aur", "--installed", "--exact", "lib"]).status.success());
     // The AUR is gone: what was fetched still answers.
     server.set(Answers::Error);
     let said = machine.try_run("omg", &["info", "app-git"]);

@@ -4,6 +4,8 @@
 
 #[path = "support/aur_repositories.rs"]
 mod aur_repositories;
+#[path = "support/aur_world.rs"]
+mod aur_world;
 #[path = "support/debian_root.rs"]
 mod debian_root;
 #[path = "support/pacman_root.rs"]
@@ -14,106 +16,14 @@ mod pacman_world;
 #[expect(dead_code, reason = "shared by test targets that each use a part")]
 mod terminal;
 
-use std::fs;
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 
-use aur_repositories::AurServer;
-use debian_root::{Machine, child_of};
-use sha2::{Digest as _, Sha256};
+use aur_world::{HOME, World, pkgbuild, told};
+use debian_root::child_of;
 use terminal::Terminal;
 
-/// Where the user of the machine has what omg keeps.
-const HOME: &str = "/home/builder";
+/// Where the log of what the user did is.
 const LOG: &str = "/home/builder/.local/share/omg/audit/audit.jsonl";
-
-struct World {
-    machine: Machine,
-    aur: AurServer,
-}
-
-impl World {
-    fn new() -> Self {
-        let machine = pacman_world::machine();
-        let (_, programs) = pacman_root::pacman();
-        for program in ["omg", "omgd", "omg-helper"] {
-            machine.add_program(&programs.join(program), &format!("/usr/bin/{program}"));
-        }
-        machine.run("useradd", &["--create-home", "--uid", "1000", "builder"]);
-        let aur = AurServer::start();
-        machine.write(&format!("{HOME}/.config/omg/config.toml"), format!("[aur]\nurl = \"{}\"\n", aur.url()));
-        machine.run("chown", &["-R", "builder:builder", HOME]);
-        Self { machine, aur }
-    }
-
-    /// Publishes a PKGBUILD with what makepkg itself says about it.
-    fn publish(&self, base: &str, pkgbuild: &str, files: &[(&str, &str)]) -> String {
-        // makepkg wants what it installs and sources to be there.
-        for (name, contents) in files {
-            self.machine.write(&format!("/var/lib/omgt/{name}"), *contents);
-        }
-        let srcinfo = self.srcinfo(pkgbuild);
-        self.aur.publish(base, &srcinfo, &[files, &[("PKGBUILD", pkgbuild)]].concat())
-    }
-
-    fn srcinfo(&self, pkgbuild: &str) -> String {
-        self.machine.write("/var/lib/omgt/PKGBUILD", pkgbuild);
-        self.machine.run("chown", &["-R", "builder", "/var/lib/omgt"]);
-        let makepkg =
-            "cd /var/lib/omgt && exec setpriv --reuid=1000 --regid=1000 --clear-groups makepkg --printsrcinfo";
-        self.machine.run("sh", &["-c", makepkg])
-    }
-
-    /// omg as with sudo, by the machine's user.
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.machine.command("/usr/bin/omg");
-        command.env("SUDO_UID", "1000").env("SUDO_GID", "1000").env("PAGER", "cat").args(arguments);
-        command
-    }
-
-    fn omg(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    #[track_caller]
-    fn succeeds(&self, arguments: &[&str]) -> String {
-        let output = self.omg(arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", told(&output));
-        told(&output)
-    }
-
-    /// What is installed, and why: `1` as a dependency.
-    fn installed(&self, name: &str) -> Option<(String, bool)> {
-        let output = self.machine.try_run("pacman", &["-Q", name]);
-        let explicit = self.machine.try_run("pacman", &["-Qe", name]).status.success();
-        let said = String::from_utf8(output.stdout).unwrap();
-        said.trim().split_once(' ').map(|(_, version)| (version.to_owned(), explicit))
-    }
-
-    fn runs(&self, what: &str) -> bool {
-        let listed = fs::read_dir(self.machine.path("/proc")).unwrap().flatten();
-        listed
-            .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok())
-            .any(|line| String::from_utf8_lossy(&line).replace('\0', " ").contains(what))
-    }
-}
-
-fn told(output: &Output) -> String {
-    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-fn sha256(text: &str) -> String {
-    hex::encode(Sha256::digest(text))
-}
-
-/// A PKGBUILD that installs its only source; `more` are more lines of it.
-fn pkgbuild(name: &str, version: &str, data: &str, more: &str) -> String {
-    format!(
-        "pkgname={name}\npkgver={version}\npkgrel=1\npkgdesc='a test'\narch=(any)\nurl=https://example.org\nlicense=(MIT)\n\
-         source=(data)\nsha256sums=({})\n{more}\n\
-         package() {{ install -Dm644 \"$srcdir/data\" \"$pkgdir/usr/share/{name}/data\"; }}\n",
-        sha256(data)
-    )
-}
 
 #[test]
 fn what_it_depends_on_is_built_and_installed_first() {
@@ -133,7 +43,7 @@ fn what_it_depends_on_is_built_and_installed_first() {
     assert_eq!(world.installed("libdep"), Some(("2-1".into(), false)));
     assert_eq!(world.installed("p4"), Some(("1-1".into(), false)));
     assert_eq!(world.machine.read("/usr/share/app/data"), "of app\n");
-    assert!(said.contains("omg remove p4"), "{said}");
+    assert!(said.contains("omg remove --unneeded p4"), "{said}");
     let log = world.machine.read(LOG);
     assert_eq!(log.matches("\"unreviewed\"").count(), 2, "{log}");
     let said = world.succeeds(&["install", "-y", "aur/app"]);

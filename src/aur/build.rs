@@ -250,20 +250,6 @@ impl Workshop {
         let built = built.ok_or_else(|| AurError::NotFound(format!("{base} was not built from commit {commit}")))?;
         built.packages.into_iter().map(|package| open(&out, &package).map(|file| (package, file))).collect()
     }
-
-    /// Whether a repository that the last build followed has moved since.
-    ///
-    /// # Errors
-    /// When one cannot be asked.
-    pub async fn has_moved(&self, base: &str) -> Result<bool, AurError> {
-        let Some(built) = self.records().read(base)?.built else { return Ok(false) };
-        for (address, reference, commit) in &built.followed {
-            if remote_commit(address, reference).await?.is_some_and(|now| now != *commit) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
 }
 
 /// Work on files that may be many and large, away from what answers others.
@@ -350,25 +336,9 @@ fn make_empty(folder: &Path) -> Result<(), AurError> {
     make(folder)
 }
 
-/// Removes a folder that a build had. makepkg leaves folders in it that even their owner may not enter.
+/// Removes a folder that a build had.
 fn remove(folder: &Path) -> Result<(), AurError> {
-    fn open_up(folder: &Path) {
-        use std::os::unix::fs::PermissionsExt;
-        let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                open_up(&entry.path());
-            }
-        }
-    }
-    match fs::remove_dir_all(folder) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(_) => {
-            open_up(folder);
-            fs::remove_dir_all(folder).map_err(|error| AurError::io(folder.display(), &error))
-        }
-    }
+    super::remove::remove(folder).map_err(|error| AurError::io(folder.display(), &error))
 }
 
 /// The packages that a build left in its folder: those that the `.SRCINFO` names, and no others.

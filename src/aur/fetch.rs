@@ -41,6 +41,9 @@ pub enum HttpError {
     TooLong(u64),
     #[error("its answer is not readable: {0}")]
     Damaged(String),
+    /// It does not answer this question, in its own words.
+    #[error("it says: {0}")]
+    Refused(String),
     /// It could not be kept.
     #[error("the archive cannot be written: {0}")]
     Write(io::Error),

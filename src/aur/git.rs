@@ -134,12 +134,23 @@ async fn to_the_end(mut command: Command, most: u64) -> Result<Vec<u8>, String> 
     Err(format!("git failed ({status}): {}", said.join("; ")))
 }
 
-/// The commit that a branch or tag of another repository stands at; `None` where there is no such.
+/// Whether a stranger's address is one that git is asked about outside of the sandbox: of a protocol that starts no program
+/// and reads no file of this machine, with a host that is no option.
+fn may_be_asked(address: &str) -> bool {
+    let rest = ["https://", "http://", "git://"].iter().find_map(|scheme| address.strip_prefix(scheme));
+    let host = rest.and_then(|rest| rest.split('/').next()).map(|host| host.rsplit('@').next().unwrap_or(host));
+    host.is_some_and(|host| host.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '['))
+        && address.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The commit that a branch or tag of another repository stands at; `None` where there is no such. Nobody is asked for a
+/// password, and one that does not answer within [`ANSWER`] is given up.
 ///
 /// # Errors
-/// When it cannot be asked.
+/// When it cannot be asked, or must not be.
 pub async fn remote_commit(address: &str, reference: &str) -> Result<Option<String>, AurError> {
-    if !["https://", "http://", "git://"].iter().any(|scheme| address.starts_with(scheme)) {
+    if !may_be_asked(address) {
+        let address = address.escape_debug();
         return Err(AurError::Invalid(format!("{address} is no address that git is asked about")));
     }
     let mut command = git(address);
@@ -310,5 +321,35 @@ impl Repository {
             output(command, MAX_SAID, PATIENCE).await.map_err(|why| self.failed(&why))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn addresses_that_could_run_programs_or_read_files_are_not_asked() {
+        for hostile in [
+            "ext::sh -c id",
+            "file:///etc",
+            "/etc/passwd",
+            "ssh://example.org/x",
+            "git@example.org:x",
+            "git://-oProxyCommand=id/x",
+            "https://user@-u/x",
+            "https:///x",
+            "https://",
+            "https://example.org/a b",
+            "https://example.org/\u{202e}x",
+            "--upload-pack=id",
+            "HTTPS://example.org/x",
+        ] {
+            let refused = remote_commit(hostile, "HEAD").await;
+            assert!(matches!(refused, Err(AurError::Invalid(_))), "{hostile}: {refused:?}");
+        }
+        for plain in ["https://example.org/x.git", "git://example.org/x", "http://[::1]:8080/x", "https://u@e.org/x"] {
+            assert!(may_be_asked(plain), "{plain}");
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! What is built in which order: the words that the daemon, who can ask the AUR, and `omg-helper`, who can read the package
 //! system's databases, exchange. JSON, one value a line.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::AurPackage;
@@ -15,18 +17,26 @@ pub struct Request {
     pub upgrade: bool,
     /// Installed packages that are built again although the AUR's version is not newer.
     pub again: Vec<String>,
+    /// Installed packages that were built in this version, and are taken where it is newer than the installed one.
+    pub built: Vec<(String, String)>,
     /// What the AUR said so far.
     pub known: Vec<AurPackage>,
     /// Names that it was asked about: what is not known of them is not there.
     pub asked: Vec<String>,
+    /// Names that it was asked about who provides them.
+    pub asked_for_providers: Vec<String>,
+    /// Which package is to provide what, by what is provided.
+    pub providers: BTreeMap<String, String>,
 }
 
 /// What `omg-helper aur` answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
-    /// Ask the AUR about these: packages of the name, or that provide it.
+    /// Ask the AUR about the packages of these names.
     Ask(Vec<String>),
+    /// Ask the AUR which packages provide these.
+    AskForProviders(Vec<String>),
     Order(Order),
     /// There is no order, and why.
     Failed(Vec<Obstacle>),
@@ -66,6 +76,17 @@ pub struct Order {
     pub steps: Vec<Step>,
     /// For people.
     pub notes: Vec<String>,
+    /// What several packages of the AUR provide.
+    pub choices: Vec<Choice>,
+}
+
+/// Something that several packages of the AUR provide, of which one is built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    pub wanted: String,
+    /// Names, the one first that is taken where nobody says otherwise.
+    pub providers: Vec<String>,
+    pub chosen: String,
 }
 
 /// A package of a repository.
@@ -78,11 +99,14 @@ pub struct Needed {
     pub make_only: bool,
 }
 
+/// In place of the AUR's version where what is built is what the sources' repositories have now.
+pub const LATEST: &str = "latest-commit";
+
 /// One package base to build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     pub base: String,
-    /// As the AUR says; what is built may be newer.
+    /// As the AUR says, and what is built may be newer; or [`LATEST`].
     pub version: String,
     /// What is installed of it.
     pub packages: Vec<StepPackage>,

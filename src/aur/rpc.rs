@@ -41,12 +41,61 @@ impl Http {
     }
 }
 
+/// What a search looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SearchBy {
+    Name,
+    NameAndDescription,
+    Provides,
+}
+
+/// The AUR takes no shorter search.
+pub const SHORTEST_SEARCH: usize = 2;
+
+/// Longest term of a search, bytes.
+const LONGEST_SEARCH: usize = 200;
+
+impl Http {
+    /// The packages that the AUR finds, in its order and without their relations.
+    ///
+    /// # Errors
+    /// Any [`HttpError`]; the AUR refuses what is shorter than [`SHORTEST_SEARCH`] and what finds thousands.
+    pub async fn search(&self, term: &str, by: SearchBy) -> Result<Vec<AurPackage>, HttpError> {
+        if term.chars().count() < SHORTEST_SEARCH || term.len() > LONGEST_SEARCH {
+            let text = format!("the AUR searches for {SHORTEST_SEARCH} letters or more, {LONGEST_SEARCH} at most");
+            return Err(HttpError::Refused(text));
+        }
+        let by = match by {
+            SearchBy::Name => "name",
+            SearchBy::NameAndDescription => "name-desc",
+            SearchBy::Provides => "provides",
+        };
+        let body = self.get(&format!("/rpc/v5/search/{}?by={by}", encoded(term)), PATIENCE, MAX_ANSWER).await?;
+        let mut packages = read(&body)?;
+        packages.retain(AurPackage::is_sound);
+        Ok(packages)
+    }
+}
+
+/// As a part of an address (RFC 3986).
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
 fn read(body: &[u8]) -> Result<Vec<AurPackage>, HttpError> {
     let answer: Answer =
         serde_json::from_slice(body).map_err(|error| HttpError::Damaged(format!("no answer of the RPC: {error}")))?;
     match answer.error {
         // A stranger's words.
-        Some(error) => Err(HttpError::Damaged(error.chars().filter(|c| !c.is_control()).take(200).collect())),
+        Some(error) => Err(HttpError::Refused(error.chars().filter(|c| !c.is_control()).take(200).collect())),
         None => Ok(answer.results),
     }
 }
@@ -87,9 +136,14 @@ mod tests {
     }
 
     #[test]
+    fn a_term_stays_one_part_of_the_address() {
+        assert_eq!(encoded("c++ ../é?#%"), "c%2B%2B%20%2E%2E%2F%C3%A9%3F%23%25");
+    }
+
+    #[test]
     fn an_error_in_an_answer_is_an_error() {
         assert!(matches!(read(br#"{"error":"Too many\u001b requests","results":[],"type":"error"}"#),
-            Err(HttpError::Damaged(text)) if text == "Too many requests"));
+            Err(HttpError::Refused(text)) if text == "Too many requests"));
         assert!(matches!(read(b"<html>"), Err(HttpError::Damaged(_))));
         assert_eq!(read(br#"{"resultcount":0,"results":[],"type":"multiinfo","version":5}"#).unwrap(), []);
     }

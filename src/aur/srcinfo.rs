@@ -14,6 +14,9 @@ pub const FILE: &str = ".SRCINFO";
 /// Longest file that is read, bytes.
 const MAX_BYTES: usize = 1 << 20;
 
+/// Most keys that may have signed the sources: each is a question to somebody, and a request to a server.
+const MAX_KEYS: usize = 32;
+
 /// What is used of a `.SRCINFO`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SrcInfo {
@@ -80,6 +83,9 @@ impl SrcInfo {
                 "pkgrel" => release = Some(value),
                 "epoch" => epoch = Some(value),
                 "source" if !value.is_empty() => info.sources.push(value.to_owned()),
+                "validpgpkeys" if info.keys.len() == MAX_KEYS => {
+                    return Err(refused(format!("more than {MAX_KEYS} keys")));
+                }
                 "validpgpkeys" if !value.is_empty() => info.keys.push(value.to_ascii_uppercase()),
                 _ => {}
             }
@@ -215,6 +221,9 @@ mod tests {
             assert_eq!(refused.line, line, "{hostile:?}: {refused}");
         }
         assert_eq!(SrcInfo::read(b"pkgbase = tool\n", "tool").expect_err("no version").line, 0);
+        let key = format!("\tvalidpgpkeys = {}\n", "a".repeat(40));
+        let many = PLAIN.replacen("\tarch", &format!("{}\tarch", key.repeat(MAX_KEYS)), 1);
+        assert!(SrcInfo::read(many.as_bytes(), "tool").expect_err("too many").reason.contains("keys"));
     }
 
     #[test]

@@ -41,6 +41,9 @@ const UPDATES_JSON: &str = "\
 Where your own copy of the package lists is newer than the package system's (`omg refresh --own`),
 upgrades are told by the copy; what only it has takes a refresh before it can be installed.
 
+With --devel, or aur.devel = true in config.toml, the repositories that packages of the AUR were
+built from are asked whether they have moved; such an upgrade is one to latest-commit.
+
 --json prints one object a line: name, from, to, arch, repository, summary, flags (as in `omg
 list`; after-refresh: only your own copy has it), size (bytes to download, 0: unknown).
 
@@ -378,6 +381,9 @@ pub struct Outdated {
     /// Only by the lists that upgrades are made from, also where your own copy of them (`omg refresh --own`) is newer.
     #[arg(long)]
     pub planned: bool,
+    /// Also packages of the AUR whose repositories have moved since they were built.
+    #[arg(long)]
+    pub devel: bool,
     #[command(flatten)]
     pub limit: Limit,
 }

@@ -43,7 +43,8 @@ pub fn print_json(name: &str, message: &str, out: &mut Output) {
 }
 
 impl Failure {
-    fn kind(&self) -> ErrorKind {
+    /// What kind it is; of one that was told in full, only that it is one.
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Client(error) => error.kind(),
             Self::NotFound(_) => ErrorKind::NotFound,

@@ -10,7 +10,7 @@ use crate::package::{Flags, UpdateRow, UpdatesState};
 
 pub async fn run(client: &mut Client, outdated: &Outdated, out: &mut Output) -> Result<(), Failure> {
     let state = if outdated.planned { UpdatesState::Planned } else { UpdatesState::Possible };
-    let mut updates = client.updates(state).await?;
+    let mut updates = client.updates(state, outdated.devel).await?;
     let limit = usize::try_from(outdated.limit.limit).unwrap_or(usize::MAX);
     let cut = limit != 0 && updates.len() > limit;
     if cut {

@@ -42,6 +42,7 @@ pub struct AurInputs {
     pub enabled: Option<Spanned<bool>>,
     pub url: Option<Spanned<String>>,
     pub keyserver: Option<Spanned<String>>,
+    pub devel: Option<Spanned<bool>>,
 }
 
 const KEYS: [&str; 10] = [
@@ -58,7 +59,7 @@ const KEYS: [&str; 10] = [
 ];
 const CACHE_KEYS: [&str; 4] = ["searches", "search-bytes", "details", "details-bytes"];
 const APT_KEYS: [&str; 2] = ["root", "options"];
-const AUR_KEYS: [&str; 3] = ["enabled", "url", "keyserver"];
+const AUR_KEYS: [&str; 4] = ["enabled", "url", "keyserver", "devel"];
 
 impl Inputs {
     /// Sorts what the file says by key.
@@ -106,6 +107,7 @@ impl Inputs {
                     enabled: section.boolean("enabled"),
                     url: section.string("url"),
                     keyserver: section.string("keyserver"),
+                    devel: section.boolean("devel"),
                 }
             });
             Self {

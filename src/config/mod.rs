@@ -26,6 +26,7 @@
 //! | `apt.options` | array of `"Key=Value"`, given to apt like its `-o`, at most 256 | none |
 //! | `aur.enabled` | whether the Arch User Repository is asked | `true` where packages are pacman's |
 //! | `aur.url` | `http` or `https` address | `"https://aur.archlinux.org"` |
+//! | `aur.devel` | whether upgrades are also those to newer commits of the repositories that packages are built from | `false` |
 //! | `aur.keyserver` | `hkps`, `hkp` or `https` address, for keys of sources | `"hkps://keyserver.ubuntu.com"` |
 //!
 //! `apt.root` and `apt.options` are for reading package data as the user; nothing that runs as root sees them.

@@ -88,11 +88,13 @@ pub struct AurSettings {
     pub url: String,
     /// Where the keys that sources are signed with are fetched from; `None` for the usual server.
     pub keyserver: Option<String>,
+    /// Whether packages that are built from the newest commits of repositories are upgraded when those have moved.
+    pub devel: bool,
 }
 
 impl Default for AurSettings {
     fn default() -> Self {
-        Self { enabled: None, url: "https://aur.archlinux.org".to_owned(), keyserver: None }
+        Self { enabled: None, url: "https://aur.archlinux.org".to_owned(), keyserver: None, devel: false }
     }
 }
 
@@ -226,7 +228,11 @@ impl Check {
     }
 
     fn aur(&mut self, inputs: AurInputs) -> AurSettings {
-        let mut settings = AurSettings { enabled: inputs.enabled.map(Spanned::into_inner), ..AurSettings::default() };
+        let mut settings = AurSettings {
+            enabled: inputs.enabled.map(Spanned::into_inner),
+            devel: inputs.devel.is_some_and(Spanned::into_inner),
+            ..AurSettings::default()
+        };
         match inputs.url {
             Some(url) if is_address(url.get_ref()) => {
                 url.get_ref().trim_end_matches('/').clone_into(&mut settings.url);

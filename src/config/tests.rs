@@ -50,6 +50,7 @@ options = ["Dir::Cache::pkgcache=pkgcache.bin", "APT::Architectures::=arm64", "A
 [aur]
 enabled = false
 url = "http://127.0.0.1:8080/aur/"
+devel = true
 keyserver = "hkps://keys.example.org"
 "#;
     let expected = Settings {
@@ -72,6 +73,7 @@ keyserver = "hkps://keys.example.org"
         aur: AurSettings {
             enabled: Some(false),
             url: "http://127.0.0.1:8080/aur".to_owned(),
+            devel: true,
             keyserver: Some("hkps://keys.example.org".to_owned()),
         },
     };

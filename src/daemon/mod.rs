@@ -24,6 +24,7 @@ use crate::aur::ARCHIVE;
 use crate::config::{self, Backend, ConfigError, Paths, Settings, SocketOrigin};
 use crate::dbus::activity::Activity;
 use crate::dbus::client::find_program;
+use crate::dbus::network;
 use crate::engine::{AurOptions, CacheLimits, Engine, Options};
 use crate::index::Inputs;
 use bus::Bus;
@@ -146,6 +147,7 @@ fn engine_options(settings: &Settings, paths: &Paths, announces: bool) -> Option
         url: settings.aur.url.clone(),
         archive: archive.clone(),
         keyserver: settings.aur.keyserver.clone(),
+        devel: settings.aur.devel,
     });
     // Not among the package system's own snapshots, whose folder is cleared of what is not used any more.
     let aur_snapshot = || paths.data_dir.join("aur").join(Inputs::of_aur(&archive).file_name());
@@ -243,7 +245,7 @@ async fn serve(
     let connected = peers.connected();
     service_manager::ready();
     tracing::debug!("serving");
-    let worker = tokio::spawn(Arc::clone(&engine).work());
+    let worker = tokio::spawn(Arc::clone(&engine).work(network::is_metered));
 
     let ending = {
         let mut watchdog = service_manager::Watchdog::new();

@@ -18,6 +18,9 @@ pub const INTERFACE_VERSION: u32 = 1;
 /// Most targets of one order.
 const MAX_TARGETS: usize = 1000;
 
+/// The word of [`crate::transaction::Asks::Provider`].
+const PROVIDER: &str = "provider";
+
 /// name, whether it was asked for, whether it is needed for building only.
 pub type WireNeeded = (String, bool, bool);
 
@@ -26,6 +29,9 @@ pub type WireStepPackage = (String, String, bool, bool);
 
 /// base, version, packages, bases that come before.
 pub type WireStep = (String, String, Vec<WireStepPackage>, Vec<String>);
+
+/// The question, what is wanted, the packages that provide it, the one taken unless somebody says otherwise, the one taken.
+pub type WireChoice = (String, String, Vec<String>, String, String);
 
 /// Serves `org.omg.Aur1`.
 #[derive(Debug, Clone)]
@@ -55,17 +61,19 @@ impl Aur {
 impl Aur {
     /// What is installed from repositories first, as (name, asked for, needed for building only); what is built, in this
     /// order, as (package base, version, packages (name, installed version, there for others, needed for building only),
-    /// package bases that come before); and what else there is to say.
+    /// package bases that come before); what else there is to say; and what was to be decided, as Decisions of a plan.
     ///
     /// Targets are NAME, or aur/NAME for what is to come from the AUR whatever repositories have. Options: upgrade b takes in
-    /// what is installed and newer in the AUR; devel b also what was built from a repository that has moved since.
-    #[zbus(out_args("repository", "steps", "notes"))]
+    /// what is installed and newer in the AUR; devel b also what was built from a repository that has moved since, whose
+    /// version is told as latest-commit; when it is not given, the setting aur.devel; answers a{ss}
+    /// chooses which package provides something, under the key provider:WANTED.
+    #[zbus(out_args("repository", "steps", "notes", "decisions"))]
     async fn order(
         &self,
         #[zbus(header)] header: Header<'_>,
         targets: Vec<String>,
         options: Options,
-    ) -> Result<(Vec<WireNeeded>, Vec<WireStep>, Vec<String>), Error> {
+    ) -> Result<(Vec<WireNeeded>, Vec<WireStep>, Vec<String>, Vec<WireChoice>), Error> {
         let _call = self.begin(&header)?;
         if targets.len() > MAX_TARGETS {
             return Err(Error::LimitExceeded(format!("targets: at most {MAX_TARGETS} are allowed")));
@@ -74,15 +82,23 @@ impl Aur {
             arguments::text("targets", target)?;
         }
         let upgrade = arguments::boolean(&options, "upgrade")?.unwrap_or(false);
-        let devel = arguments::boolean(&options, "devel")?.unwrap_or(false);
-        let order = self.engine.aur_order(targets, upgrade, devel).await?;
+        let devel = arguments::boolean(&options, "devel")?;
+        let provider = format!("{PROVIDER}:");
+        let answers = arguments::answers(&options)?;
+        let providers = answers.iter().filter_map(|(key, name)| Some((key.strip_prefix(&provider)?, name)));
+        let providers = providers.map(|(wanted, name)| (wanted.to_owned(), name.to_owned())).collect();
+        let order = self.engine.aur_order(targets, upgrade, devel, providers).await?;
         let repository = order.repository.into_iter().map(|needed| (needed.name, needed.explicit, needed.make_only));
         let steps = order.steps.into_iter().map(|step| {
             let packages = step.packages.into_iter();
             let packages = packages.map(|package| (package.name, package.from, package.dependency, package.make_only));
             (step.base, step.version, packages.collect(), step.needs)
         });
-        Ok((repository.collect(), steps.collect(), order.notes))
+        let choices = order.choices.into_iter().map(|choice| {
+            let default = choice.providers.first().cloned().unwrap_or_default();
+            (PROVIDER.to_owned(), choice.wanted, choice.providers, default, choice.chosen)
+        });
+        Ok((repository.collect(), steps.collect(), order.notes, choices.collect()))
     }
 
     /// Fetches a package base: Commit s, the newest one; Reviewed s, the one that was looked at before, empty when none was;

@@ -1,15 +1,19 @@
 //! The client side of `org.omg.Aur1`.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::OwnedFd as StdFd;
 
+use serde::Serialize;
 use zbus::proxy::CacheProperties;
 use zbus::{OwnedFd, OwnedObjectPath};
 
-use super::aur::{WireNeeded, WireStep};
+use super::aur::{WireChoice, WireNeeded, WireStep};
 use super::client::{Client, ClientError};
+use super::planned::DecisionItem;
 use super::proxy::{Fields, Options};
 use super::transaction::Job;
+use crate::transaction::Answers;
 
 #[zbus::proxy(
     interface = "org.omg.Aur1",
@@ -21,7 +25,7 @@ trait AurObject {
         &self,
         targets: &[&str],
         options: &Options<'_>,
-    ) -> zbus::Result<(Vec<WireNeeded>, Vec<WireStep>, Vec<String>)>;
+    ) -> zbus::Result<(Vec<WireNeeded>, Vec<WireStep>, Vec<String>, Vec<WireChoice>)>;
     fn review(&self, base: &str) -> zbus::Result<Fields>;
     fn accept(&self, base: &str, commit: &str, looked: bool) -> zbus::Result<()>;
     fn build(&self, base: &str, commit: &str, options: &Options<'_>) -> zbus::Result<OwnedObjectPath>;
@@ -29,15 +33,17 @@ trait AurObject {
 }
 
 /// What is to be done for packages of the AUR, as `Order` of the interface tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct AurOrder {
     pub repository: Vec<AurNeeded>,
     pub steps: Vec<AurStep>,
     pub notes: Vec<String>,
+    /// What several packages of the AUR provide, and which one is taken.
+    pub decisions: Vec<DecisionItem>,
 }
 
 /// A package of a repository that is installed first.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AurNeeded {
     pub name: String,
     /// Asked for by its name.
@@ -47,7 +53,7 @@ pub struct AurNeeded {
 }
 
 /// A package base to build.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AurStep {
     pub base: String,
     pub version: String,
@@ -57,7 +63,7 @@ pub struct AurStep {
 }
 
 /// A package that is installed of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AurStepPackage {
     pub name: String,
     /// Installed now; empty where it is not.
@@ -84,14 +90,27 @@ impl Client {
         Ok(AurObjectProxy::builder(self.connection()).cache_properties(CacheProperties::No).build().await?)
     }
 
-    /// What is built for these targets, in which order.
+    /// What is built for these targets, in which order. What has moved is taken in with `devel`, or where that is set.
     ///
     /// # Errors
     /// When there is no such order, or the AUR cannot be asked.
-    pub async fn aur_order(&mut self, targets: &[String], upgrade: bool, devel: bool) -> Result<AurOrder, ClientError> {
+    pub async fn aur_order(
+        &mut self,
+        targets: &[String],
+        upgrade: bool,
+        devel: bool,
+        answers: &Answers,
+    ) -> Result<AurOrder, ClientError> {
         let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
-        let options = Options::from([("upgrade", upgrade.into()), ("devel", devel.into())]);
-        let (repository, steps, notes) = self.aur().await?.order(&targets, &options).await?;
+        let mut options = Options::from([("upgrade", upgrade.into())]);
+        if devel {
+            options.insert("devel", true.into());
+        }
+        if !answers.is_empty() {
+            let answers: HashMap<&str, &str> = answers.iter().collect();
+            options.insert("answers", answers.into());
+        }
+        let (repository, steps, notes, decisions) = self.aur().await?.order(&targets, &options).await?;
         let repository =
             repository.into_iter().map(|(name, explicit, make_only)| AurNeeded { name, explicit, make_only });
         let package = |(name, from, dependency, make_only)| AurStepPackage { name, from, dependency, make_only };
@@ -101,7 +120,14 @@ impl Client {
             packages: packages.into_iter().map(package).collect(),
             needs,
         });
-        Ok(AurOrder { repository: repository.collect(), steps: steps.collect(), notes })
+        let decisions = decisions.into_iter().map(|(question, about, choices, default, choice)| DecisionItem {
+            question,
+            about,
+            choices,
+            default,
+            choice,
+        });
+        Ok(AurOrder { repository: repository.collect(), steps: steps.collect(), notes, decisions: decisions.collect() })
     }
 
     /// Fetches a package base, and what is to be looked at of it.

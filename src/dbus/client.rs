@@ -295,8 +295,11 @@ impl Client {
     }
 
     /// The available upgrades.
-    pub async fn updates(&mut self, state: UpdatesState) -> Result<Vec<UpdateRow>, ClientError> {
-        let options = Options::from([("state", state.as_str().into())]);
+    pub async fn updates(&mut self, state: UpdatesState, devel: bool) -> Result<Vec<UpdateRow>, ClientError> {
+        let mut options = Options::from([("state", state.as_str().into())]);
+        if devel {
+            options.insert("devel", true.into());
+        }
         let (_, rows) = self.call(async |proxy| proxy.get_updates(&options).await).await?;
         Ok(rows.into_iter().map(update_row).collect())
     }

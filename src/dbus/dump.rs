@@ -17,7 +17,7 @@ use super::error::Error;
 use super::manager::{name_of, text_of};
 use super::{dictionaries, reply};
 use crate::engine::{Engine, EngineError, Loaded, PackageId};
-use crate::package::{ListQuery, SearchQuery, Selection};
+use crate::package::{ListQuery, PackageRow, SearchQuery, Selection};
 
 /// Dumps that may run at once, over all peers: each holds a thread while its reader reads.
 const MAX_DUMPS: usize = 8;
@@ -75,6 +75,10 @@ pub(super) async fn start(
     let engine = Arc::clone(engine);
     tokio::spawn(async move {
         let _held = (place, call);
+        let found: Arc<[PackageRow]> = match &selection {
+            Selection::Search(query) if !details => engine.found_in_aur(query).await,
+            _ => Arc::default(),
+        };
         // Whoever writes has taken the pipe from here; it is put back only when nothing has gone through it.
         let unused = Arc::new(Mutex::new(Some(Pipe { end: writer, used: false })));
         let shared = Arc::clone(&unused);
@@ -82,7 +86,7 @@ pub(super) async fn start(
             .ask(move |engine, loaded| {
                 let Some(pipe) = take(&shared) else { return Ok(()) };
                 let mut lines = BufWriter::with_capacity(64 << 10, pipe);
-                let outcome = write_lines(&mut lines, engine, loaded, &selection, details);
+                let outcome = write_lines(&mut lines, engine, loaded, &selection, details, &found);
                 // What is still in the buffer has no reader, or is to be told again from another snapshot.
                 let outcome = match outcome {
                     Err(Ending::Engine(error)) if lines.get_ref().used => {
@@ -143,9 +147,11 @@ fn write_lines(
     loaded: &Loaded,
     selection: &Selection,
     details: bool,
+    found: &[PackageRow],
 ) -> Result<(), Ending> {
     let packages = engine.select(loaded, selection)?;
-    let count = packages.len();
+    let others = Engine::others(loaded, selection, found);
+    let count = packages.len() + others.len();
     for (id, row) in packages {
         if details {
             let details = details_line(loaded, id)?;
@@ -153,6 +159,10 @@ fn write_lines(
         } else {
             serde_json::to_writer(&mut *lines, &row).map_err(io::Error::from)?;
         }
+        lines.write_all(b"\n")?;
+    }
+    for row in others {
+        serde_json::to_writer(&mut *lines, &row).map_err(io::Error::from)?;
         lines.write_all(b"\n")?;
     }
     writeln!(lines, "{}", serde_json::json!({"end": true, "count": count}))?;

@@ -147,7 +147,11 @@ impl Manager {
         let answer = self.engine.ask(move |_: &Engine, loaded: &Loaded| {
             Ok((loaded.snapshot.meta().generation, loaded.snapshot.updates(state)))
         });
-        let (generation, updates) = answer.await?;
+        let (generation, mut updates) = answer.await?;
+        let devel = arguments::boolean(options, "devel")?;
+        let moved = self.engine.aur_moved_updates(devel).await?.into_iter();
+        updates.extend(moved.filter(|row| !updates.iter().any(|known| known.name == row.name)).collect::<Vec<_>>());
+        updates.sort_by(|one, other| one.name.cmp(&other.name));
         Ok((generation, Updates(updates)))
     }
 
@@ -304,7 +308,8 @@ impl Manager {
     ///
     /// Options: state s, possible (by the newer ones of the package system's own lists and the copy that Refresh fetches;
     /// the default) or planned (by the package system's own alone, which plans are made from). What only the copy has is
-    /// marked by the flag 4096.
+    /// marked by the flag 4096. devel b adds the packages of the AUR whose repositories have moved since they were built, as
+    /// upgrades to latest-commit, and asks those repositories; when it is not given, the setting aur.devel.
     #[zbus(out_args("generation", "updates"))]
     async fn get_updates(
         &self,

@@ -13,6 +13,7 @@ pub mod error;
 pub mod job;
 pub mod manager;
 pub mod names;
+pub mod network;
 pub mod plan;
 pub mod planned;
 pub mod proxy;

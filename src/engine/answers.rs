@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::aur::beside;
 use super::{Engine, EngineError, Loaded, lock};
 use crate::aur::{AurPackage, REPOSITORY};
 use crate::index::{AUR, Ranked, Searcher, Snapshot, View};
@@ -112,11 +113,26 @@ impl Engine {
     /// # Errors
     /// Those of [`Engine::ask`].
     pub async fn rows(self: &Arc<Self>, selection: Selection) -> Result<Arc<[PackageRow]>, EngineError> {
-        if let Some(rows) = self.remembered(|loaded| loaded.rows.get(&selection)) {
+        let whole =
+            |loaded: &Loaded| loaded.aur.is_some() || self.aur.is_none() || matches!(selection, Selection::List(_));
+        if let Some(rows) = self.remembered(|loaded| loaded.rows.get(&selection).filter(|_| whole(loaded))) {
             self.metrics.search_hits.fetch_add(1, Ordering::Relaxed);
             return Ok(rows);
         }
-        self.ask(move |engine, loaded| engine.rows_in(loaded, &selection)).await
+        let found = match &selection {
+            Selection::Search(query) => self.found_in_aur(query).await,
+            Selection::List(_) => Arc::default(),
+        };
+        self.ask(move |engine, loaded| {
+            let own = engine.rows_in(loaded, &selection)?;
+            match &selection {
+                Selection::Search(query) if !found.is_empty() => {
+                    Ok(together(&own, beside(&loaded.snapshot, &found, query), query))
+                }
+                _ => Ok(own),
+            }
+        })
+        .await
     }
 
     fn rows_in(&self, loaded: &Loaded, selection: &Selection) -> Result<Arc<[PackageRow]>, EngineError> {
@@ -158,6 +174,14 @@ impl Engine {
             Selection::List(query) => (loaded.list(query), Snapshot::list_view(query)),
         };
         Ok(ids.into_iter().map(move |id| (id, loaded.row(id, view))))
+    }
+
+    /// Of what [`Engine::found_in_aur`] found, the rows that [`Engine::select`] does not have.
+    pub fn others(loaded: &Loaded, selection: &Selection, found: &[PackageRow]) -> Vec<PackageRow> {
+        match selection {
+            Selection::Search(query) if loaded.aur.is_none() => beside(&loaded.snapshot, found, query),
+            _ => Vec::new(),
+        }
     }
 
     /// Everything about the packages called so (`name` or `name:arch`), in the order given. What the AUR says of its
@@ -233,11 +257,33 @@ impl Engine {
     }
 }
 
+/// The rows of both in one, no more than the limit. What has the very name goes first, as it would if it were listed.
+fn together(own: &[PackageRow], mut others: Vec<PackageRow>, query: &SearchQuery) -> Arc<[PackageRow]> {
+    let is_exact = |row: &PackageRow| query.terms.contains(&row.name);
+    let exact = others.iter().take_while(|row| is_exact(row)).count();
+    let rest = others.split_off(exact);
+    let (first, less) = own.split_at(own.iter().take_while(|row| is_exact(row)).count());
+    let limit = if query.limit == 0 { usize::MAX } else { query.limit as usize };
+    first.iter().chain(&others).chain(less).chain(&rest).take(limit).cloned().collect()
+}
+
 /// What the package system and the AUR have that matches, best first, each name once: a package of both, as one that is
 /// installed from the AUR, is the package system's.
 fn search_both(searcher: &mut Searcher, loaded: &Loaded, query: &SearchQuery) -> io::Result<Vec<PackageId>> {
     let own = searcher.ranked(&loaded.snapshot, query)?;
     let is_own = |found: &Ranked| PackageId::Own(found.id);
+    if query.installed
+        && let Some(aur) = loaded.aur.as_ref().filter(|_| query.sources.iter().any(|source| source == AUR))
+        && !query.sources.contains(&loaded.snapshot.meta().inputs.backend)
+    {
+        // Installed from there: what the archive has and no repository.
+        let any = SearchQuery { installed: false, limit: 0, ..query.clone() };
+        let installed = searcher.ranked(aur, &any)?.into_iter().filter_map(|found| {
+            let id = loaded.snapshot.find(aur.bare_name(found.id))?;
+            loaded.snapshot.flags(id).contains(Flags::INSTALLED | Flags::FOREIGN).then_some(PackageId::Own(id))
+        });
+        return Ok(installed.take(if query.limit == 0 { usize::MAX } else { query.limit as usize }).collect());
+    }
     // Nothing in the archive is installed: what is is among the package system's.
     let Some(aur) = loaded.aur.as_ref().filter(|_| !query.installed) else {
         return Ok(own.iter().map(is_own).collect());

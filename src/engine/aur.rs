@@ -20,8 +20,11 @@ use tempfile::NamedTempFile;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::{AurOptions, Engine, EngineError, Subject, blocking, facts, lock, unix_now};
-use crate::aur::{AurPackage, Fetched, Http, HttpError, Validators, is_package_name};
+use crate::aur::{
+    AurPackage, Fetched, Http, HttpError, Moved, REPOSITORY, SHORTEST_SEARCH, SearchBy, Validators, is_package_name,
+};
 use crate::index::{Inputs, Snapshot};
+use crate::package::{Flags, PackageRow, SearchMode, SearchQuery};
 use crate::store::check_folder;
 
 /// The archive is asked for no more often without being told to, and after a failure, in seconds.
@@ -37,9 +40,13 @@ const LOOK: Duration = Duration::from_secs(60);
 /// A question waits so long for the RPC. Its answer is kept even when it comes later.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// What the RPC said holds for so long, for so many packages.
+/// What the RPC said holds for so long, for so many packages; so does where the repositories of sources stand.
 const LASTING: Duration = Duration::from_secs(300);
 const REMEMBERED: u64 = 512;
+
+/// So many searches of the RPC are remembered, with so many packages each: the most popular ones.
+const SEARCHES: u64 = 32;
+const FOUND: usize = 500;
 
 /// Between two requests to the RPC.
 const GAP: Duration = Duration::from_millis(200);
@@ -64,6 +71,10 @@ pub(super) struct Aur {
     /// One request at a time; when the last one began.
     turn: tokio::sync::Mutex<Option<tokio::time::Instant>>,
     let_be_until: Mutex<Option<Instant>>,
+    /// What its RPC found, by what was searched for.
+    found: Cache<(String, SearchBy), Arc<[PackageRow]>>,
+    /// Where the repositories of sources stood, and when they were asked.
+    moved: Mutex<Option<(Instant, Arc<Moved>)>>,
 }
 
 /// What is known of the archive, in a file beside it.
@@ -78,6 +89,14 @@ struct State {
     validators: Validators,
 }
 
+impl State {
+    /// Whether the archive is to be asked for, once in so many seconds; sooner where the last time failed.
+    fn is_due(&self, interval: u64, archive: &Path) -> bool {
+        let sooner = interval == INTERVAL && (self.failed || !archive.is_file());
+        unix_now().abs_diff(self.asked) >= if sooner { AFTER_FAILURE } else { interval }
+    }
+}
+
 impl Aur {
     /// How it is asked.
     pub(super) fn http(&self) -> &Http {
@@ -90,10 +109,27 @@ impl Aur {
             archive: options.archive.clone(),
             fetching: tokio::sync::Mutex::new(()),
             latest: Cache::builder().max_capacity(REMEMBERED).time_to_live(LASTING).build(),
+            found: Cache::builder().max_capacity(SEARCHES).time_to_live(LASTING).build(),
             wanted: Mutex::default(),
             turn: tokio::sync::Mutex::new(None),
             let_be_until: Mutex::new(None),
+            moved: Mutex::new(None),
         }
+    }
+
+    /// Which packages have moved, as it was found out a short while ago.
+    pub(super) fn moved(&self) -> Option<Arc<Moved>> {
+        let kept = lock(&self.moved);
+        kept.as_ref().filter(|(asked, _)| asked.elapsed() < LASTING).map(|(_, moved)| Arc::clone(moved))
+    }
+
+    pub(super) fn keep_moved(&self, moved: Arc<Moved>) {
+        *lock(&self.moved) = Some((Instant::now(), moved));
+    }
+
+    /// What was built has not moved any more.
+    pub(super) fn forget_moved(&self) {
+        *lock(&self.moved) = None;
     }
 
     pub(super) fn rest(&self) {
@@ -105,6 +141,8 @@ impl Aur {
 
     pub(super) fn forget(&self) {
         self.latest.invalidate_all();
+        self.found.invalidate_all();
+        self.forget_moved();
     }
 
     fn state_file(&self) -> PathBuf {
@@ -188,14 +226,22 @@ impl Engine {
     }
 
     /// Keeps the AUR's packages up to date until it is dropped.
-    pub(super) async fn keep_aur(self: &Arc<Self>) {
+    pub(super) async fn keep_aur<F: Future<Output = bool>>(self: &Arc<Self>, metered: impl Fn() -> F) {
         if self.aur.is_none() {
             return std::future::pending().await;
         }
         loop {
-            // What it costs a battery is for the user to decide.
-            let on_battery = self.look(|_| facts::on_battery()).await.unwrap_or(false);
-            let due = if on_battery { u64::MAX } else { INTERVAL };
+            // What it costs, a battery or money, is for the user to decide.
+            let costs = self.look(|engine| engine.is_archive_due().then(facts::on_battery)).await.unwrap_or_default();
+            let costs = match costs {
+                Some(false) => metered().await,
+                Some(true) => true,
+                None => false,
+            };
+            if costs {
+                tracing::debug!("the AUR's archive is not asked for by itself: that costs battery or money here");
+            }
+            let due = if costs { u64::MAX } else { INTERVAL };
             let refreshed = self.refresh_aur_after(due).await;
             if refreshed == Some(true) {
                 // What cannot be read is told by the next question, and by the worker.
@@ -203,6 +249,10 @@ impl Engine {
             }
             sleep(if refreshed.is_some() { LOOK } else { Duration::from_secs(AFTER_FAILURE) }).await;
         }
+    }
+
+    fn is_archive_due(&self) -> bool {
+        self.aur.as_ref().is_some_and(|aur| aur.state().is_due(INTERVAL, &aur.archive))
     }
 
     /// Brings the AUR's packages up to date, as far as the AUR can be reached; the status tells why where it cannot.
@@ -234,11 +284,9 @@ impl Engine {
             // The other one tells of it.
             (None, _) => return Ok(false),
         };
-        let since = unix_now().abs_diff(state.asked);
-        let sooner = interval == INTERVAL && (state.failed || !aur.archive.is_file());
-        let wanted = if sooner { AFTER_FAILURE } else { interval };
+        let is_due = state.is_due(interval, &aur.archive);
         let mut problem = None;
-        if since >= wanted {
+        if is_due {
             let fetched = self.fetch_archive(aur, &mut state).await;
             state.asked = unix_now();
             state.failed = fetched.is_err();
@@ -266,7 +314,7 @@ impl Engine {
         match problem {
             // What was fetched before is read; that it is not the newest is a problem still.
             Some(problem) => self.report_problem(Subject::Aur, problem),
-            None if since >= wanted => self.in_order(Subject::Aur),
+            None if is_due => self.in_order(Subject::Aur),
             None => {}
         }
         Ok(changed)
@@ -346,9 +394,7 @@ impl Engine {
             // Goes on when nobody waits any more: the next question may have its answer.
             let asking = tokio::spawn(async move { engine.ask_rpc(missing).await });
             if timeout(PATIENCE, asking).await.is_err() {
-                aur.let_be();
-                let patience = PATIENCE.as_secs_f32();
-                self.report_problem(Subject::AurRpc, format!("{} did not answer within {patience} s", aur.http.base()));
+                self.is_late(aur);
             }
         }
         names.into_iter().filter_map(|name| Some((name.clone(), aur.latest.get(name)?))).collect()
@@ -386,6 +432,108 @@ impl Engine {
             }
         }
     }
+}
+
+impl Engine {
+    /// What the AUR's RPC finds where its archive is not here yet, the most popular first; nothing where it does not answer
+    /// in time, which the status tells.
+    pub async fn found_in_aur(self: &Arc<Self>, query: &SearchQuery) -> Arc<[PackageRow]> {
+        let nothing: Arc<[PackageRow]> = Arc::default();
+        let Some(aur) = self.aur.as_ref().filter(|_| !query.installed) else { return nothing };
+        let wanted = query.sources.is_empty() || query.sources.iter().any(|source| source == REPOSITORY);
+        let is_listed = || lock(&self.current).as_ref().is_some_and(|loaded| loaded.aur.is_some());
+        // The AUR is asked for one term, which finds no less than all of them.
+        let longest = query.terms.iter().max_by_key(|term| term.chars().count());
+        let Some(term) = longest.filter(|term| term.chars().count() >= SHORTEST_SEARCH && wanted) else {
+            return nothing;
+        };
+        if is_listed() || self.ask(|_, loaded| Ok(loaded.aur.is_some())).await.unwrap_or(true) {
+            return nothing;
+        }
+        let by = if query.mode == SearchMode::Exact { SearchBy::Name } else { SearchBy::NameAndDescription };
+        let key = (term.to_lowercase(), by);
+        if aur.found.get(&key).is_none() && !aur.is_let_be() {
+            let (engine, asked) = (Arc::clone(self), key.clone());
+            // Goes on when nobody waits any more, as for single packages.
+            let asking = tokio::spawn(async move { engine.search_rpc(asked).await });
+            if timeout(PATIENCE, asking).await.is_err() {
+                self.is_late(aur);
+            }
+        }
+        let Some(found) = aur.found.get(&key) else { return nothing };
+        let terms: Vec<String> = query.terms.iter().map(|term| term.to_lowercase()).collect();
+        let matches = |row: &&PackageRow| match query.mode {
+            SearchMode::Exact => query.terms.contains(&row.name),
+            _ => {
+                let (name, summary) = (row.name.to_lowercase(), row.summary.to_lowercase());
+                terms.iter().all(|term| name.contains(term.as_str()) || summary.contains(term.as_str()))
+            }
+        };
+        found.iter().filter(matches).cloned().collect()
+    }
+
+    /// Told, and let be for a while.
+    fn is_late(&self, aur: &Aur) {
+        aur.let_be();
+        let patience = PATIENCE.as_secs_f32();
+        self.report_problem(Subject::AurRpc, format!("{} did not answer within {patience} s", aur.http.base()));
+    }
+
+    async fn search_rpc(self: &Arc<Self>, (term, by): (String, SearchBy)) {
+        let Some(aur) = &self.aur else { return };
+        let mut turn = aur.turn.lock().await;
+        if aur.found.get(&(term.clone(), by)).is_some() || aur.is_let_be() {
+            return;
+        }
+        if let Some(last) = *turn {
+            sleep_until(last + GAP).await;
+        }
+        *turn = Some(tokio::time::Instant::now());
+        self.metrics.aur_requests.fetch_add(1, Ordering::Relaxed);
+        match aur.http.search(&term, by).await {
+            Ok(mut packages) => {
+                packages.sort_by(|one, other| {
+                    let exact = |package: &AurPackage| package.name != term;
+                    let by_use = || other.popularity.total_cmp(&one.popularity);
+                    exact(one).cmp(&exact(other)).then_with(by_use).then_with(|| one.name.cmp(&other.name))
+                });
+                packages.truncate(FOUND);
+                let rows = packages.into_iter().map(|package| PackageRow {
+                    name: package.name,
+                    version: package.version,
+                    repository: REPOSITORY.to_owned(),
+                    summary: package.description.unwrap_or_default(),
+                    ..PackageRow::default()
+                });
+                aur.found.insert((term, by), rows.collect());
+                *lock(&aur.let_be_until) = None;
+                self.in_order(Subject::AurRpc);
+            }
+            Err(error) => {
+                // One that answers is not let be.
+                if !matches!(error, HttpError::Refused(_)) {
+                    aur.let_be();
+                }
+                let text = format!("{} cannot be searched for {term}: {error}", aur.http.base());
+                self.report_problem(Subject::AurRpc, text);
+            }
+        }
+    }
+}
+
+/// Rows of the package system with what the AUR has besides: a name of both is the package system's, unless only the AUR is
+/// asked for.
+pub(super) fn beside(own: &Snapshot, found: &[PackageRow], query: &SearchQuery) -> Vec<PackageRow> {
+    let both = query.sources.is_empty() || query.sources.contains(&own.meta().inputs.backend);
+    let row = |row: &PackageRow| match own.find(&row.name) {
+        Some(_) if both => None,
+        Some(id) => Some(PackageRow {
+            flags: own.flags(id) & (Flags::INSTALLED | Flags::EXPLICIT | Flags::FOREIGN),
+            ..row.clone()
+        }),
+        None => Some(row.clone()),
+    };
+    found.iter().filter_map(row).collect()
 }
 
 /// Makes a folder that others can put nothing into.

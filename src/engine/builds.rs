@@ -1,13 +1,18 @@
 //! Packages of the AUR: in which order they are built, what there is to look at before, and building them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::File;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Engine, EngineError, blocking};
-use crate::aur::order::{Answer, Order, Request};
-use crate::aur::{AurError, Built, HttpError, Listener, Review, Workshop};
+use super::{Engine, EngineError, Loaded, blocking};
+use crate::aur::order::{Answer, LATEST, Order, Request};
+use crate::aur::{
+    AurError, Built, Http, HttpError, Listener, Moved, REPOSITORY, Review, SHORTEST_SEARCH, SearchBy, Workshop,
+};
+use crate::index::View;
+use crate::package::{Flags, ListQuery, UpdateRow};
 use crate::security::audit::{AuditLog, Readers, Record};
 use crate::transaction::{Failure, FailureKind, read_line, write_line};
 
@@ -17,8 +22,15 @@ const MAX_ROUNDS: usize = 32;
 /// Most names that the AUR is asked about for one order.
 const MAX_ASKED: usize = 5000;
 
+/// Most packages that are looked at for one thing that is provided.
+const MAX_PROVIDERS: usize = 50;
+
 /// Where keys are fetched from, unless another server is named.
 pub const KEYSERVER: &str = "hkps://keyserver.ubuntu.com";
+
+/// The repositories of sources are asked for no longer than this: for an order, and for a list of upgrades.
+const ASKING: Duration = Duration::from_secs(60);
+const ASKING_FOR_LIST: Duration = Duration::from_secs(15);
 
 /// Folder of the log of what this user did, below that of the data.
 const USER_LOG: &str = "audit";
@@ -57,7 +69,8 @@ impl Engine {
     }
 
     /// What is built, in which order, for these targets, and with `upgrade` for the installed packages that the AUR has
-    /// newer versions of; with `devel` also for those whose repositories have moved since they were built.
+    /// newer versions of; with `devel`, which is the setting where it is `None`, also for those whose repositories have moved
+    /// since they were built. What several packages provide is provided by one of `providers`, by what is provided.
     ///
     /// # Errors
     /// When something is missing, goes round in circles or conflicts; when the AUR or the databases cannot be read.
@@ -65,12 +78,17 @@ impl Engine {
         self: &Arc<Self>,
         targets: Vec<String>,
         upgrade: bool,
-        devel: bool,
+        devel: Option<bool>,
+        providers: BTreeMap<String, String>,
     ) -> Result<Order, EngineError> {
+        let mut request = Request { targets, upgrade, providers, ..Request::default() };
+        let mut notes = Vec::new();
         let workshop = self.workshop()?;
-        let mut request = Request { targets, upgrade, ..Request::default() };
-        if devel {
-            request.again = moved(&workshop).await;
+        if devel.unwrap_or_else(|| self.is_devel()) {
+            let moved = self.aur_moved(&workshop, ASKING).await?;
+            request.again = moved.names.iter().cloned().collect();
+            request.built = moved.built.iter().map(|built| (built.name.clone(), built.version.clone())).collect();
+            notes.clone_from(&moved.unknown);
         }
         for _ in 0..MAX_ROUNDS {
             let mut command = self.helper("order")?;
@@ -85,17 +103,24 @@ impl Engine {
                 EngineError::Internal(format!("omg-helper gave no order that can be read: {error}"))
             })?;
             match answer {
-                Some(Answer::Order(order)) => return Ok(order),
+                Some(Answer::Order(mut order)) => {
+                    order.notes.append(&mut notes);
+                    return Ok(order);
+                }
                 Some(Answer::Ask(names)) => {
                     let names: Vec<String> = names.into_iter().filter(|name| !request.asked.contains(name)).collect();
-                    if request.asked.len() + names.len() > MAX_ASKED {
-                        let text = format!("the dependencies have more than {MAX_ASKED} names");
-                        return Err(EngineError::Refused(Failure::new(FailureKind::ResolutionFailed, text)));
+                    self.ask_about(names, &mut request).await?;
+                }
+                Some(Answer::AskForProviders(names)) => {
+                    let mut providers = Vec::new();
+                    for name in &names {
+                        providers.extend(self.aur_providers(name).await?);
                     }
-                    let http = self.aur.as_ref().map(super::aur::Aur::http);
-                    let http = http.ok_or_else(|| EngineError::BackendUnavailable("the AUR is not asked".into()))?;
-                    request.known.extend(http.info(&names).await.map_err(|error| network(&error))?);
-                    request.asked.extend(names);
+                    providers.retain(|name| !request.asked.contains(name));
+                    providers.sort_unstable();
+                    providers.dedup();
+                    request.asked_for_providers.extend(names);
+                    self.ask_about(providers, &mut request).await?;
                 }
                 Some(Answer::Failed(obstacles)) => {
                     let missing = obstacles.iter().all(|obstacle| {
@@ -114,6 +139,100 @@ impl Engine {
             FailureKind::ResolutionFailed,
             format!("dependencies are nested deeper than {MAX_ROUNDS} levels"),
         )))
+    }
+
+    fn aur_http(&self) -> Result<&Http, EngineError> {
+        let http = self.aur.as_ref().map(super::aur::Aur::http);
+        http.ok_or_else(|| EngineError::BackendUnavailable("the AUR is not asked".into()))
+    }
+
+    /// Adds to a request what the AUR knows of these packages.
+    async fn ask_about(&self, names: Vec<String>, request: &mut Request) -> Result<(), EngineError> {
+        if request.asked.len() + names.len() > MAX_ASKED {
+            let text = format!("the dependencies have more than {MAX_ASKED} names");
+            return Err(EngineError::Refused(Failure::new(FailureKind::ResolutionFailed, text)));
+        }
+        if !names.is_empty() {
+            request.known.extend(self.aur_http()?.info(&names).await.map_err(|error| network(&error))?);
+            request.asked.extend(names);
+        }
+        Ok(())
+    }
+
+    /// Names of packages of the AUR that provide this: by its archive; where there is none, by its RPC.
+    async fn aur_providers(self: &Arc<Self>, name: &str) -> Result<Vec<String>, EngineError> {
+        let wanted = name.to_owned();
+        let listed = self.ask(move |_, loaded| {
+            let aur = loaded.aur.as_ref();
+            Ok(aur.map(|aur| aur.providers(&wanted).into_iter().map(|id| aur.name(id)).collect::<Vec<String>>()))
+        });
+        let mut names = match listed.await? {
+            Some(names) => names,
+            // The RPC takes no shorter ones, and has nothing that is called so.
+            None if name.chars().count() < SHORTEST_SEARCH => Vec::new(),
+            None => {
+                let found = self.aur_http()?.search(name, SearchBy::Provides).await.map_err(|error| network(&error))?;
+                found.into_iter().map(|package| package.name).collect()
+            }
+        };
+        names.truncate(MAX_PROVIDERS);
+        Ok(names)
+    }
+
+    /// Whether packages are upgraded to the newest commits of their repositories unless somebody says otherwise.
+    fn is_devel(&self) -> bool {
+        self.options.aur.as_ref().is_some_and(|aur| aur.devel)
+    }
+
+    /// Asks the repositories that installed packages were built from where they stand.
+    async fn aur_moved(self: &Arc<Self>, workshop: &Workshop, within: Duration) -> Result<Arc<Moved>, EngineError> {
+        let foreign = ListQuery { foreign: Some(true), ..ListQuery::default() };
+        let names = move |loaded: &Loaded| -> HashSet<String> {
+            loaded.snapshot.list(&foreign).into_iter().map(|id| loaded.snapshot.bare_name(id).to_owned()).collect()
+        };
+        let installed = self.ask(move |_, loaded| Ok(names(loaded))).await?;
+        let moved = Arc::new(workshop.moved(&installed, within).await);
+        if let Some(aur) = &self.aur {
+            aur.keep_moved(Arc::clone(&moved));
+        }
+        Ok(moved)
+    }
+
+    /// Installed packages whose repositories have moved since they were built, as upgrades to [`LATEST`]; empty unless
+    /// `devel`, which is the setting where it is `None`. What was found out a while ago is not asked again.
+    ///
+    /// # Errors
+    /// Those of [`Engine::ask`].
+    pub async fn aur_moved_updates(self: &Arc<Self>, devel: Option<bool>) -> Result<Vec<UpdateRow>, EngineError> {
+        let Some(aur) = self.aur.as_ref().filter(|_| devel.unwrap_or_else(|| self.is_devel())) else {
+            return Ok(Vec::new());
+        };
+        let moved = match aur.moved() {
+            Some(moved) => moved,
+            None => match self.workshop() {
+                Ok(workshop) => self.aur_moved(&workshop, ASKING_FOR_LIST).await?,
+                // Root builds nothing, so it has built nothing that could have moved.
+                Err(_) => return Ok(Vec::new()),
+            },
+        };
+        self.ask(move |_, loaded| {
+            let row = |name: &String| {
+                let id = loaded.snapshot.find(name)?;
+                let row = loaded.snapshot.row(id, View::Installed);
+                row.flags.contains(Flags::FOREIGN).then(|| UpdateRow {
+                    name: row.name,
+                    from: row.version,
+                    to: LATEST.to_owned(),
+                    arch: row.arch,
+                    repository: REPOSITORY.to_owned(),
+                    summary: row.summary,
+                    flags: row.flags | Flags::UPGRADABLE,
+                    size: 0,
+                })
+            };
+            Ok(moved.names.iter().filter_map(row).collect())
+        })
+        .await
     }
 
     /// Fetches a package base, and what is to be looked at of it.
@@ -151,7 +270,11 @@ impl Engine {
         commit: &str,
         listener: &mut impl Listener,
     ) -> Result<Vec<Built>, EngineError> {
-        Ok(self.workshop()?.build(base, commit, listener).await?)
+        let built = self.workshop()?.build(base, commit, listener).await;
+        if let Some(aur) = &self.aur {
+            aur.forget_moved();
+        }
+        Ok(built?)
     }
 
     /// What was built, open for reading.
@@ -162,18 +285,4 @@ impl Engine {
         let workshop = self.workshop()?;
         Ok(blocking(move || workshop.packages(&base, &commit)).await??)
     }
-}
-
-/// Packages whose last build followed a repository that has moved on. One that cannot be asked has not.
-async fn moved(workshop: &Workshop) -> Vec<String> {
-    let records = workshop.records();
-    let mut moved = Vec::new();
-    for base in records.bases() {
-        if workshop.has_moved(&base).await.unwrap_or(false)
-            && let Ok(record) = records.read(&base)
-        {
-            moved.extend(record.built.into_iter().flat_map(|built| built.packages).map(|package| package.name));
-        }
-    }
-    moved
 }

@@ -73,6 +73,8 @@ pub struct AurOptions {
     pub archive: PathBuf,
     /// Where the keys of sources are fetched from; `None` for the usual one.
     pub keyserver: Option<String>,
+    /// Upgrades are also those to the newest commits of the repositories that packages are built from.
+    pub devel: bool,
 }
 
 /// Bounds of the cached answers.

@@ -27,9 +27,9 @@ const AFTER_FAILURE: Duration = Duration::from_secs(30);
 const LONGEST_DELAY: Duration = Duration::from_secs(3);
 
 impl Engine {
-    /// Runs until it is dropped.
-    pub async fn work(self: Arc<Self>) {
-        tokio::join!(self.keep_index(), self.keep_aur());
+    /// Runs until it is dropped. `metered` tells whether what is fetched costs by the byte.
+    pub async fn work<F: Future<Output = bool>>(self: Arc<Self>, metered: impl Fn() -> F) {
+        tokio::join!(self.keep_index(), self.keep_aur(metered));
     }
 
     async fn keep_index(self: &Arc<Self>) {

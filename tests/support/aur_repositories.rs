@@ -24,6 +24,7 @@ pub struct AurServer {
     packages: Arc<Mutex<BTreeMap<String, Value>>>,
     /// Paths that were asked for.
     asked: Arc<Mutex<Vec<String>>>,
+    has_archive: Arc<Mutex<bool>>,
 }
 
 impl AurServer {
@@ -34,6 +35,7 @@ impl AurServer {
             folder: Arc::new(tempfile::tempdir().unwrap()),
             packages: Arc::default(),
             asked: Arc::default(),
+            has_archive: Arc::default(),
         };
         let serving = server.clone();
         std::thread::spawn(move || {
@@ -51,6 +53,10 @@ impl AurServer {
 
     pub fn was_asked_for(&self, path: &str) -> bool {
         self.asked.lock().unwrap().iter().any(|asked| asked == path)
+    }
+
+    pub fn forget_requests(&self) {
+        self.asked.lock().unwrap().clear();
     }
 
     fn git(&self, folder: &Path) -> Command {
@@ -118,16 +124,60 @@ impl AurServer {
         }
         let (path, query) = target.split_once('?').unwrap_or((&target, ""));
         self.asked.lock().unwrap().push(path.to_owned());
-        let answer = if path == "/rpc/v5/info" {
-            let text = self.info(query).to_string();
+        let answer = if path.starts_with("/rpc/v5/") {
+            let text = match path.strip_prefix("/rpc/v5/search/") {
+                Some(term) => self.search(term, query),
+                None => self.info(query),
+            };
+            let text = text.to_string();
             format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len())
                 .into_bytes()
+        } else if path == "/packages-meta-ext-v1.json.gz" && *self.has_archive.lock().unwrap() {
+            let packages = self.packages.lock().unwrap();
+            let text = serde_json::to_vec(&packages.values().collect::<Vec<_>>()).unwrap();
+            let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            packed.write_all(&text).unwrap();
+            let packed = packed.finish().unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", packed.len());
+            [head.into_bytes(), packed].concat()
         } else if path.contains(".git/") {
             self.backend(&method, path, query, &headers, &body)
         } else {
             b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec()
         };
         let _ = (&mut &*stream).write_all(&answer);
+    }
+
+    /// Gives an archive too, from now on.
+    pub fn give_archive(&self) {
+        *self.has_archive.lock().unwrap() = true;
+    }
+
+    /// As the AUR's: what it finds has no relations.
+    fn search(&self, term: &str, query: &str) -> Value {
+        let error = |text: &str| json!({"error": text, "resultcount": 0, "results": [], "type": "error", "version": 5});
+        if term.len() < 2 {
+            return error("Query arg too small.");
+        }
+        let packages = self.packages.lock().unwrap();
+        let of = |package: &Value, key: &str| package[key].as_str().unwrap_or_default().contains(term);
+        let found = |package: &&Value| match query {
+            "by=provides" => package["Provides"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|provided| provided.as_str().unwrap().split('=').next() == Some(term)),
+            "by=name" => of(package, "Name"),
+            "by=name-desc" => of(package, "Name") || of(package, "Description"),
+            other => panic!("no such search: {other}"),
+        };
+        let mut results: Vec<Value> = packages.values().filter(found).cloned().collect();
+        for result in &mut results {
+            for relation in ["Depends", "MakeDepends", "CheckDepends", "Conflicts", "Provides"] {
+                result.as_object_mut().unwrap().remove(relation);
+            }
+        }
+        json!({"resultcount": results.len(), "results": results, "type": "search", "version": 5})
     }
 
     fn info(&self, query: &str) -> Value {

@@ -24,6 +24,10 @@ pub enum Answers {
     /// Takes the question and says nothing.
     Never,
     Error,
+    /// Everything but for the archive.
+    NoArchive,
+    /// As that, and searches find more than it tells.
+    TooMany,
 }
 
 #[derive(Debug)]
@@ -128,7 +132,13 @@ impl AurServer {
     /// The names in each question to the RPC.
     pub fn rpc_requests(&self) -> Vec<Vec<String>> {
         let requests = self.shared.requests.lock().unwrap();
-        requests.iter().filter(|(path, _)| path.starts_with("/rpc/")).map(|(path, _)| asked(path)).collect()
+        requests.iter().filter(|(path, _)| path.starts_with("/rpc/v5/info")).map(|(path, _)| asked(path)).collect()
+    }
+
+    /// Each search: the term, and what it looks at.
+    pub fn searches(&self) -> Vec<String> {
+        let requests = self.shared.requests.lock().unwrap();
+        requests.iter().filter_map(|(path, _)| path.strip_prefix("/rpc/v5/search/")).map(str::to_owned).collect()
     }
 
     pub fn validator(&self) -> String {
@@ -194,7 +204,28 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
             }
             return Ok(());
         }
-        Answers::Well | Answers::CutShort => {}
+        Answers::NoArchive | Answers::TooMany if path.ends_with(".gz") => {
+            return head(&mut stream, "404 Not Found", "Content-Length: 0\r\n");
+        }
+        Answers::Well | Answers::CutShort | Answers::NoArchive | Answers::TooMany => {}
+    }
+    if let Some(search) = path.strip_prefix("/rpc/v5/search/") {
+        let (term, by) = search.split_once("?by=").unwrap();
+        let known = shared.packages.lock().unwrap();
+        let has = |package: &&Value, key: &str| package[key].as_str().unwrap_or_default().contains(term);
+        let found: Vec<&Value> = known
+            .iter()
+            .filter(|package| has(package, "Name") || by == "name-desc" && has(package, "Description"))
+            .collect();
+        // As the AUR answers what finds more than 5000.
+        let body = if answers == Answers::TooMany {
+            json!({"error": "Too many package results.", "resultcount": 0, "results": [], "type": "error", "version": 5})
+        } else {
+            json!({"resultcount": found.len(), "results": found, "type": "search", "version": 5})
+        };
+        let body = body.to_string();
+        head(&mut stream, "200 OK", &format!("Content-Length: {}\r\n", body.len()))?;
+        return stream.write_all(body.as_bytes());
     }
     if path.starts_with("/rpc/") {
         let names = asked(&path);

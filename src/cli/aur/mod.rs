@@ -1,10 +1,11 @@
 //! Packages of the AUR: what is to be done is shown and asked for once, everything unseen is looked at, and then it is built
 //! and installed step by step.
 
+mod building;
+mod done;
 mod review;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
@@ -12,9 +13,11 @@ use super::change::args::{AurHow, Consent, Install, Installing, Upgrade};
 use super::change::{self, Change, steps};
 use super::output::{NAME, Output, WARN};
 use crate::config::{self, Backend, Paths};
-use crate::dbus::aur_client::{AurOrder, AurStep, AurStepPackage};
+use crate::dbus::aur_client::AurOrder;
 use crate::dbus::client::{Client, ConnectOptions, ErrorKind, User};
-use crate::transaction::{Action, Outcome, Verb};
+use crate::transaction::{Action, Answers, Verb};
+use building::Building;
+use done::Done;
 use steps::Interrupts;
 
 /// Where a machine with pacman has what is installed.
@@ -24,6 +27,7 @@ const LOCAL_DATABASE: &str = "/var/lib/pacman/local";
 const FORCED: &str = "aur/";
 
 /// What is asked for.
+#[derive(Clone)]
 struct Wish {
     targets: Vec<String>,
     /// How the repositories' packages are upgraded with it.
@@ -107,7 +111,9 @@ pub fn upgrade(options: &ConnectOptions, upgrade: Upgrade, out: &mut Output) -> 
     }
     let wish = Wish { targets, upgrade: Some(verb), how, aur };
     let order = builder(options).and_then(|connect| {
-        super::ask(&connect, async |client| Ok(client.aur_order(&[], true, wish.aur.devel).await?))
+        super::ask(&connect, async |client| {
+            Ok(client.aur_order(&[], true, wish.aur.devel, &Answers::default()).await?)
+        })
     });
     match order {
         Ok(order) if !order.steps.is_empty() => run(options, &wish, out),
@@ -126,7 +132,7 @@ pub fn upgrade(options: &ConnectOptions, upgrade: Upgrade, out: &mut Output) -> 
 
 fn run(options: &ConnectOptions, wish: &Wish, out: &mut Output) -> Result<(), Failure> {
     let connect = builder(options)?;
-    super::ask(&connect, async |client| carry_out(client, wish, out).await)
+    super::ask(&connect, async |client| carry_out(client, wish.clone(), out).await)
 }
 
 /// The actions on packages of repositories.
@@ -148,7 +154,8 @@ fn repository_actions(order: &AurOrder, wish: &Wish) -> Result<Vec<Action>, Fail
 }
 
 fn show(order: &AurOrder, out: &mut Output) {
-    if out.is_json() {
+    done::order(order, out);
+    if out.is_json() || order.steps.is_empty() {
         return;
     }
     out.styled(NAME, "Building from the AUR");
@@ -165,21 +172,56 @@ fn show(order: &AurOrder, out: &mut Output) {
             out.line(&format!("  {} {from}{}{base}{why}", package.name, step.version));
         }
     }
+    for decision in &order.decisions {
+        out.line(&format!("  {} is provided by {} ({})", decision.about, decision.choice, decision.choices.join(", ")));
+    }
     for note in &order.notes {
         out.line(note);
     }
 }
 
-async fn carry_out(client: &mut Client, wish: &Wish, out: &mut Output) -> Result<(), Failure> {
+/// The order, with what several packages provide as somebody at the terminal chose it.
+async fn decided(
+    client: &mut Client,
+    wish: &mut Wish,
+    interrupts: &mut Interrupts,
+    out: &mut Output,
+) -> Result<AurOrder, Failure> {
+    let consent = &wish.how.consent;
+    let asks = !consent.yes && !consent.dry_run && !out.is_json() && change::is_interactive();
+    let given = consent.answers.iter().cloned();
+    let mut answers = Answers::new(given).map_err(|error| Failure::Of(ErrorKind::Invalid, error.to_string()))?;
+    loop {
+        let order = client.aur_order(&wish.targets, wish.upgrade.is_some(), wish.aur.devel, &answers);
+        let order = interrupts.unless(order).await??;
+        let more = if asks { steps::choices(&order.decisions, &answers, interrupts, out).await? } else { Vec::new() };
+        if more.is_empty() {
+            return Ok(order);
+        }
+        answers = answers.with(more).map_err(|error| Failure::Of(ErrorKind::Invalid, error.to_string()))?;
+    }
+}
+
+async fn carry_out(client: &mut Client, mut wish: Wish, out: &mut Output) -> Result<(), Failure> {
+    let mut done = Done::default();
+    let ended = all_of_it(client, &mut wish, &mut done, out).await;
+    done.conclude(ended, out)
+}
+
+async fn all_of_it(client: &mut Client, wish: &mut Wish, done: &mut Done, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let order = client.aur_order(&wish.targets, wish.upgrade.is_some(), wish.aur.devel);
-    let order = interrupts.unless(order).await??;
+    let order = decided(client, wish, &mut interrupts, out).await?;
     let actions = repository_actions(&order, wish)?;
     let planned = steps::plan(client, &actions, &wish.how, Vec::new(), &mut interrupts).await?;
     let planned = planned.filter(|planned| !planned.is_empty());
     if order.steps.is_empty() && planned.is_none() {
-        order.notes.iter().for_each(|note| out.line(note));
-        out.line("Nothing to do.");
+        if out.is_json() {
+            done::order(&order, out);
+            change::report::bare("nothing", out);
+        } else {
+            order.notes.iter().for_each(|note| out.line(note));
+            out.line("Nothing to do.");
+        }
         return Ok(());
     }
     if let Some(planned) = &planned {
@@ -187,7 +229,13 @@ async fn carry_out(client: &mut Client, wish: &Wish, out: &mut Output) -> Result
     }
     show(&order, out);
     if wish.how.consent.dry_run {
+        if out.is_json() {
+            change::report::bare("planned", out);
+        }
         return Ok(());
+    }
+    if !order.steps.is_empty() {
+        steps::takes_files().await?;
     }
     out.flush();
     steps::agree(planned.as_ref(), &wish.how.consent, &mut interrupts, out).await?;
@@ -197,159 +245,65 @@ async fn carry_out(client: &mut Client, wish: &Wish, out: &mut Output) -> Result
         commits.insert(step.base.clone(), commit);
     }
     if let Some(planned) = planned {
-        steps::commit(planned, &wish.how, &mut interrupts, out).await?;
+        let outcome = steps::commit(planned, &wish.how, &mut interrupts, out).await?;
+        done.take(outcome, out)?;
     }
-    let mut building =
-        Building { client, wish, commits, pending: Vec::new(), failed: BTreeSet::new(), told: Vec::new() };
-    for (index, step) in order.steps.iter().enumerate() {
-        building.step(step, order.steps.get(index + 1..).unwrap_or_default(), &mut interrupts, out).await?;
-    }
-    building.install(&mut interrupts, out).await?;
-    let told = std::mem::take(&mut building.told);
-    made_with(&order, building.client, wish, &mut interrupts, out).await?;
-    if told.is_empty() { Ok(()) } else { Err(Failure::Internal(told.join("\n"))) }
+    Building::new(client, wish, commits, done).all(&order.steps, &mut interrupts, out).await?;
+    made_with(&order, client, wish, done, &mut interrupts, out).await
 }
 
-/// What was built and waits to be installed.
-struct Pending {
-    package: AurStepPackage,
-    file: File,
-    label: String,
-}
-
-struct Building<'a> {
-    client: &'a mut Client,
-    wish: &'a Wish,
-    /// By package base.
-    commits: BTreeMap<String, String>,
-    pending: Vec<Pending>,
-    /// Package bases.
-    failed: BTreeSet<String>,
-    /// Why.
-    told: Vec<String>,
-}
-
-impl Building<'_> {
-    /// Builds one package base. That it fails does not end the others that do not need it.
-    async fn step(
-        &mut self,
-        step: &AurStep,
-        later: &[AurStep],
-        interrupts: &mut Interrupts,
-        out: &mut Output,
-    ) -> Result<(), Failure> {
-        if let Some(needed) = step.needs.iter().find(|needed| self.failed.contains(*needed)) {
-            self.fail(step, format!("{} is not built: it needs {needed}", step.base), out);
-            return Ok(());
-        }
-        let Some(commit) = self.commits.get(&step.base).cloned() else { return Ok(()) };
-        // What it needs was built, and has to be there now.
-        if !step.needs.is_empty() {
-            self.install(interrupts, out).await?;
-        }
-        let outcome = match self.client.aur_build(&step.base, &commit).await {
-            Ok(job) => steps::follow(job, interrupts, out).await?,
-            Err(error) => {
-                self.fail(step, format!("{} is not built: {error}", step.base), out);
-                return Ok(());
-            }
-        };
-        match outcome {
-            Outcome::Succeeded(_) => {}
-            Outcome::Cancelled { .. } => {
-                let text = format!("cancelled while {} was built; what was installed before stays", step.base);
-                return Err(Failure::Of(ErrorKind::Cancelled, text));
-            }
-            Outcome::Failed { failure, .. } => {
-                self.fail(step, failure.message, out);
-                return Ok(());
-            }
-        }
-        let mut built = self.client.aur_packages(&step.base, &commit).await?;
-        for package in &step.packages {
-            match built.iter().position(|(name, ..)| *name == package.name) {
-                Some(position) => {
-                    let (name, _, file) = built.swap_remove(position);
-                    let label = format!("{name}.pkg.tar");
-                    self.pending.push(Pending { package: package.clone(), file, label });
-                }
-                None => self.fail(
-                    step,
-                    format!("{} was built, and {} is not among its packages", step.base, package.name),
-                    out,
-                ),
-            }
-        }
-        if later.iter().any(|other| other.needs.contains(&step.base)) {
-            self.install(interrupts, out).await?;
-        }
-        Ok(())
-    }
-
-    fn fail(&mut self, step: &AurStep, text: String, out: &mut Output) {
-        self.failed.insert(step.base.clone());
-        out.note(WARN, &text);
-        self.told.push(text);
-    }
-
-    /// Installs what waits for it, and nothing else.
-    async fn install(&mut self, interrupts: &mut Interrupts, out: &mut Output) -> Result<(), Failure> {
-        let pending = std::mem::take(&mut self.pending);
-        if pending.is_empty() {
-            return Ok(());
-        }
-        let action = |verb, target: &str| {
-            Action::new(verb, target).map_err(|error| Failure::Of(ErrorKind::Invalid, error.to_string()))
-        };
-        let mut actions = Vec::new();
-        for built in &pending {
-            actions.push(action(Verb::InstallFile, &built.label)?);
-        }
-        for built in pending.iter().filter(|built| built.package.dependency) {
-            actions.push(action(Verb::MarkDependency, &built.package.name)?);
-        }
-        let names: BTreeSet<String> = pending.iter().map(|built| built.package.name.clone()).collect();
-        let files = pending.into_iter().map(|built| built.file).collect();
-        let planned = steps::plan(self.client, &actions, &self.wish.how, files, interrupts).await?;
-        let Some(planned) = planned else { return Ok(()) };
-        // The package itself says what it is, and a package may take others along.
-        if let Some(other) = planned.names().find(|name| !names.contains(*name)) {
-            let text =
-                format!("what was built would change {other} too, which was not asked for: nothing of it is installed");
-            return Err(Failure::Of(ErrorKind::Invalid, text));
-        }
-        steps::commit(planned, &self.wish.how, interrupts, out).await
-    }
-}
-
-/// Offers to remove what only building needed.
+/// Removes what only building needed and was installed for it, where that is wanted: with it what came along. What was there
+/// before stays.
 async fn made_with(
     order: &AurOrder,
     client: &mut Client,
     wish: &Wish,
+    done: &mut Done,
     interrupts: &mut Interrupts,
     out: &mut Output,
 ) -> Result<(), Failure> {
     let repository = order.repository.iter().filter(|needed| needed.make_only).map(|needed| needed.name.as_str());
     let built = order.steps.iter().flat_map(|step| &step.packages).filter(|package| package.make_only);
-    let names: Vec<&str> = repository.chain(built.map(|package| package.name.as_str())).collect();
-    if names.is_empty() || out.is_json() {
+    let installed: BTreeSet<String> = done.installed().map(str::to_owned).collect();
+    let names = repository.chain(built.map(|package| package.name.as_str()));
+    let names: Vec<&str> = names.filter(|name| installed.contains(*name)).collect();
+    if names.is_empty() || (out.is_json() && !wish.aur.rm_deps) {
         return Ok(());
     }
-    let remove = format!("omg remove {}", names.join(" "));
-    if wish.how.consent.yes || !change::is_interactive() {
-        out.line(&format!("Only building needed {}; `{remove}` removes that.", names.join(", ")));
-        return Ok(());
-    }
-    out.prompt(&format!("Only building needed {}. Remove that? [y/N]", names.join(", ")));
-    if !steps::agrees(interrupts, false).await? {
-        return Ok(());
+    let list = names.join(", ");
+    if !wish.aur.rm_deps {
+        let remove = format!("omg remove --unneeded {}", names.join(" "));
+        if wish.how.consent.yes || !change::is_interactive() {
+            out.line(&format!("Only building needed {list}; `{remove}` removes that, --rm-deps does so at once."));
+            return Ok(());
+        }
+        out.prompt(&format!("Only building needed {list}. Remove that? [y/N]"));
+        if !steps::agrees(interrupts, false).await? {
+            return Ok(());
+        }
     }
     let actions: Result<Vec<Action>, _> = names.iter().map(|name| Action::new(Verb::Remove, *name)).collect();
-    let actions = actions.map_err(|error| Failure::Of(ErrorKind::Invalid, error.to_string()))?;
+    let mut actions = actions.map_err(|error| Failure::Of(ErrorKind::Invalid, error.to_string()))?;
     let how = Installing { consent: Consent { yes: true, ..wish.how.consent.clone() }, ..wish.how.clone() };
-    match steps::plan(client, &actions, &how, Vec::new(), interrupts).await? {
-        Some(planned) => steps::commit(planned, &how, interrupts, out).await,
-        None => Ok(()),
+    let alone = actions.clone();
+    actions.extend(Action::new(Verb::Autoremove, ""));
+    let mut planned = steps::plan(client, &actions, &how, Vec::new(), interrupts).await;
+    let is_of_build = |step: &steps::Step| step.names().all(|name| installed.contains(name));
+    if !matches!(&planned, Ok(Some(step)) if is_of_build(step)) {
+        // Something that was there before would go too.
+        planned = steps::plan(client, &alone, &how, Vec::new(), interrupts).await;
+    }
+    match planned {
+        Ok(Some(step)) if is_of_build(&step) => {
+            step.show(out);
+            let outcome = steps::commit(step, &how, interrupts, out).await?;
+            done.take(outcome, out)
+        }
+        Ok(_) => Ok(()),
+        // What was built may need it after all: it stays, and nothing has failed.
+        Err(failure) => {
+            out.note(WARN, &format!("{list} stays: {}", failure.text().unwrap_or_default()));
+            Ok(())
+        }
     }
 }

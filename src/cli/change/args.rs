@@ -28,7 +28,10 @@ item, state, bytes_done, bytes_total}, {event: message, level, text}, {event: qu
 {about: conffile, package, path}, choices}, which is answered with its first choice. The end:
 {result: nothing, planned, succeeded, failed or cancelled, applied {items (as in the plan), restart
 {machine, packages, services}, entry}, failure {kind, message}}; `nothing` and `planned`
-(--dry-run) stand alone. arch is what a package is installed for: the machine's own also where
+(--dry-run) stand alone. Where packages of the AUR are built: {order: {repository [{name, explicit,
+make_only}], steps [{base, version, packages [{name, from, dependency, make_only}], needs}], notes,
+decisions}}, a plan for each transaction, {event: build, base, state: started, built (packages
+[{name, version, is_installed}]) or failed (failure)}; one result ends it, of all of them. arch is what a package is installed for: the machine's own also where
 `omg list` says all.";
 
 pub const REFRESH_JSON: &str = "\
@@ -150,6 +153,9 @@ pub struct AurHow {
     /// Build packages of the AUR again whose repositories have moved since.
     #[arg(long)]
     pub devel: bool,
+    /// Remove afterwards, without asking, what only building packages of the AUR needed.
+    #[arg(long)]
+    pub rm_deps: bool,
 }
 
 #[derive(Debug, Args)]

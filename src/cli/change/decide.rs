@@ -48,13 +48,7 @@ pub async fn plan(
         if !asks || open.is_empty() {
             return Ok(Ok(planned));
         }
-        let mut given = Vec::new();
-        for decision in open {
-            out.prompt(&words(decision));
-            let line = interrupts.unless(ask::read_line()).await?.ok().flatten();
-            let line = line.ok_or_else(ask::cancelled)?;
-            given.push((decision.key(), choice(decision, &line)));
-        }
+        let given = choices(&open, interrupts, out).await?;
         options.answers = answered(&options.answers, given)?;
         let as_planned =
             planned.decisions.iter().all(|decision| options.answers.has_as(&decision.key(), &decision.choice));
@@ -63,6 +57,25 @@ pub async fn plan(
         }
         rewind(files)?;
     }
+}
+
+/// Asks about each of them; the answers, by their keys.
+///
+/// # Errors
+/// When it is interrupted, or the input ends.
+pub async fn choices(
+    open: &[&DecisionItem],
+    interrupts: &mut Interrupts,
+    out: &mut Output,
+) -> Result<Vec<(String, String)>, Failure> {
+    let mut given = Vec::new();
+    for decision in open {
+        out.prompt(&words(decision));
+        let line = interrupts.unless(ask::read_line()).await?.ok().flatten();
+        let line = line.ok_or_else(ask::cancelled)?;
+        given.push((decision.key(), choice(decision, &line)));
+    }
+    Ok(given)
 }
 
 /// Whoever planned with the files has read them, and descriptors of one file share their position.

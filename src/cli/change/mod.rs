@@ -6,7 +6,7 @@ mod decide;
 mod download;
 mod polkit_agent;
 mod progress;
-mod report;
+pub mod report;
 mod runner;
 mod show;
 pub mod steps;

@@ -165,6 +165,13 @@ fn cancelled() -> Failure {
     Failure::Concluded(ErrorKind::Cancelled, super::ask::NOTHING_CHANGED.into())
 }
 
+/// The last line of `--json`, after several transactions.
+pub fn conclusion(result: &str, applied: &Applied, failure: Option<&transaction::Failure>, out: &mut Output) {
+    let items = applied.items.iter().map(PlannedItem::from).collect();
+    let applied = AppliedObject { items, restart: &applied.restart, entry: applied.entry };
+    out.json(&ResultLine { result, applied: Some(applied), failure });
+}
+
 fn print_json(outcome: &Outcome, out: &mut Output) {
     if !out.is_json() {
         return;
@@ -174,9 +181,7 @@ fn print_json(outcome: &Outcome, out: &mut Output) {
         Outcome::Failed { failure, applied } => ("failed", applied, Some(failure)),
         Outcome::Cancelled { applied } => ("cancelled", applied, None),
     };
-    let items = applied.items.iter().map(PlannedItem::from).collect();
-    let applied = AppliedObject { items, restart: &applied.restart, entry: applied.entry };
-    out.json(&ResultLine { result, applied: Some(applied), failure });
+    conclusion(result, applied, failure, out);
 }
 
 fn print(applied: &Applied, download_only: bool, out: &mut Output) {

@@ -238,6 +238,27 @@ fn helper() -> Result<Option<PathBuf>, Failure> {
     Ok(find_program("omg-helper", settings.and_then(|settings| settings.helper).as_deref()))
 }
 
+/// Makes sure that packages from files can be installed: by root at once or by the service on the system bus, but not by
+/// sudo, which passes no files on.
+///
+/// # Errors
+/// Why they cannot, and what to do.
+pub async fn takes_files() -> Result<(), Failure> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    match TransactionService::connect(None).await {
+        Ok(_) => Ok(()),
+        Err(reason) => {
+            let text = format!(
+                "what is built could not be installed: the service on the system bus does it, and there is none ({reason}); \
+                 nothing was built; run `sudo omg`, which builds as you"
+            );
+            Err(Failure::Of(ErrorKind::NotAuthorized, text))
+        }
+    }
+}
+
 const NO_HELPER: &str = "omg-helper is neither beside omg, nor in ../libexec/omg, nor in PATH";
 
 fn no_helper() -> Failure {

@@ -7,12 +7,12 @@ use super::super::Failure;
 use super::super::output::Output;
 use super::args::{Consent, Installing};
 pub use super::ask::{Interrupts, agrees, cancelled};
-use super::runner::{Job, Work};
-use super::{ask, report, show, watch};
+use super::runner::{self, Job, Work};
+use super::{PlanLine, ask, decide, show, watch};
 use crate::dbus::client::{Client, ErrorKind};
-use crate::dbus::planned::Planned;
+use crate::dbus::planned::{DecisionItem, Planned};
 use crate::dbus::transaction::Job as BusJob;
-use crate::transaction::{Action, Outcome, Request};
+use crate::transaction::{Action, Answers, Applied, Outcome, Request};
 
 /// A plan, with what it takes to carry it out.
 #[derive(Debug)]
@@ -28,7 +28,9 @@ impl Step {
     }
 
     pub fn show(&self, out: &mut Output) {
-        if !out.is_json() {
+        if out.is_json() {
+            out.json(&PlanLine { plan: &self.planned });
+        } else {
             show::print(&self.planned, &self.actions, out);
         }
     }
@@ -82,19 +84,41 @@ pub async fn agree(
     if agrees(interrupts, true).await? { Ok(()) } else { Err(cancelled()) }
 }
 
-/// Carries a step out, which was agreed to.
+/// Makes sure that there is a way for package files to whoever installs them, before much is done to make them.
 ///
 /// # Errors
-/// When it fails.
+/// When there is none.
+pub async fn takes_files() -> Result<(), Failure> {
+    runner::takes_files().await
+}
+
+/// Asks what is not answered yet; the answers.
+///
+/// # Errors
+/// When it is interrupted, or the input ends.
+pub async fn choices(
+    decisions: &[DecisionItem],
+    answers: &Answers,
+    interrupts: &mut Interrupts,
+    out: &mut Output,
+) -> Result<Vec<(String, String)>, Failure> {
+    let open: Vec<&DecisionItem> = decisions.iter().filter(|decision| !answers.has(&decision.key())).collect();
+    decide::choices(&open, interrupts, out).await
+}
+
+/// Carries a step out, which was agreed to; how it ended, for the caller to tell.
+///
+/// # Errors
+/// When it ends without saying how.
 pub async fn commit(
     step: Step,
     how: &Installing,
     interrupts: &mut Interrupts,
     out: &mut Output,
-) -> Result<(), Failure> {
+) -> Result<Outcome, Failure> {
     let Step { actions, mut files, planned } = step;
     if planned.items.is_empty() {
-        return Ok(());
+        return Ok(Outcome::Succeeded(Applied::default()));
     }
     for file in &mut files {
         // Whoever planned with it has read it, and descriptors of one file share their position.
@@ -104,8 +128,7 @@ pub async fn commit(
     let options = how.options(ask::is_interactive());
     let request = Request { actions, options, files: Vec::new(), digest: Some(digest) };
     let work = Work::Commit(request, files);
-    let outcome = super::carry_out(&work, how.consent.yes, planned.download_size > 0, interrupts, out).await?;
-    report::outcome(outcome, false, out)
+    super::carry_out(&work, how.consent.yes, planned.download_size > 0, interrupts, out).await
 }
 
 /// Follows a job of the daemon's to its end.

@@ -55,7 +55,7 @@ pub(super) async fn run(run: &mut Run, base: &str, commit: &str) -> Outcome {
                     if !run.job.is_unattended() {
                         questions += 1;
                         asked = Some((questions, answer));
-                        let kind = QuestionKind::Key { fingerprint, owner: format!("the sources of {base}") };
+                        let kind = QuestionKind::Key { fingerprint, owner: format!("whoever signs the sources of {base}") };
                         let choices = vec!["refuse".to_owned(), "import".to_owned()];
                         run.relay.question(Question { id: questions, kind, choices }).await;
                     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use alpm::{Alpm, Db, Package, PackageReason, Usage, vercmp};
 use omg::aur::AurPackage;
-use omg::aur::order::{Answer, Needed, Obstacle, Order, Request, Step, StepPackage};
+use omg::aur::order::{Answer, Choice, LATEST, Needed, Obstacle, Order, Request, Step, StepPackage};
 
 use super::super::System;
 use super::settings::Settings;
@@ -82,6 +82,11 @@ enum Found<'a> {
     Aur(&'a str),
 }
 
+/// Whether the AUR has a newer version than the installed one.
+fn is_newer(package: &AurPackage, installed: &Package) -> bool {
+    vercmp(package.version.as_str(), installed.version().as_str()) == Ordering::Greater
+}
+
 struct Orderer<'a> {
     request: &'a Request,
     handle: &'a Alpm,
@@ -89,6 +94,9 @@ struct Orderer<'a> {
     known: BTreeMap<&'a str, &'a AurPackage>,
     asked: HashSet<&'a str>,
     ask: BTreeSet<String>,
+    ask_for_providers: BTreeSet<String>,
+    /// By what is wanted.
+    choices: BTreeMap<String, Choice>,
     obstacles: Vec<Obstacle>,
     notes: Vec<String>,
     /// Packages of the AUR that are asked for, or upgraded.
@@ -115,6 +123,8 @@ impl<'a> Orderer<'a> {
             known: known.map(|package| (package.name.as_str(), package)).collect(),
             asked: request.asked.iter().map(String::as_str).collect(),
             ask: BTreeSet::new(),
+            ask_for_providers: BTreeSet::new(),
+            choices: BTreeMap::new(),
             obstacles: Vec::new(),
             notes: Vec::new(),
             targets: BTreeSet::new(),
@@ -133,6 +143,9 @@ impl<'a> Orderer<'a> {
         self.gather();
         if !self.ask.is_empty() {
             return Answer::Ask(self.ask.into_iter().collect());
+        }
+        if !self.ask_for_providers.is_empty() {
+            return Answer::AskForProviders(self.ask_for_providers.into_iter().collect());
         }
         self.conflicts();
         let bases = self.in_order();
@@ -171,7 +184,8 @@ impl<'a> Orderer<'a> {
                 self.obstacles.push(Obstacle::Missing { name: name.escape_debug().to_string(), needed_by: None });
             } else if !forced && (target.contains('/') || self.is_group(name) || self.offered(name).is_some()) {
                 self.repository.insert(target.clone(), true);
-            } else if let Some(package) = self.of_aur(name) {
+            // What merely says that it provides what somebody named is for that somebody to name.
+            } else if let Some(package) = self.known.get(name).copied() {
                 self.target(package, true);
             } else if self.asked.contains(name) {
                 self.obstacles.push(Obstacle::Missing { name: name.to_owned(), needed_by: None });
@@ -185,8 +199,11 @@ impl<'a> Orderer<'a> {
     fn target(&mut self, package: &'a AurPackage, named: bool) {
         let name = package.name.as_str();
         if let Some(installed) = self.installed(name) {
-            let newer = vercmp(package.version.as_str(), installed.version().as_str()) == Ordering::Greater;
-            let again = self.request.again.iter().any(|again| again == name);
+            let newer = is_newer(package, installed);
+            let built = self.request.built.iter().any(|(built, version)| {
+                built == name && vercmp(version.as_str(), installed.version().as_str()) == Ordering::Greater
+            });
+            let again = built || self.request.again.iter().any(|again| again == name);
             if !newer && !again {
                 if named {
                     self.notes.push(format!("{name} is already the newest version ({}).", installed.version()));
@@ -221,14 +238,33 @@ impl<'a> Orderer<'a> {
         }
     }
 
-    /// The package of the AUR that meets it: the one of that name first.
-    fn of_aur(&self, dependency: &str) -> Option<&'a AurPackage> {
+    /// The package of the AUR that meets it: the one of that name first, then one that is built anyway, then one of those
+    /// that provide it, as somebody chose.
+    fn of_aur(&mut self, dependency: &str) -> Option<&'a AurPackage> {
         let relation = Relation::parse(dependency);
         let literal = self.known.get(relation.name).copied().filter(|package| relation.is_met_by_aur(package));
-        literal.or_else(|| {
-            let wanted = self.wanted.iter().chain(&self.targets).filter_map(|name| self.known.get(name).copied());
-            wanted.chain(self.known.values().copied()).find(|package| relation.is_met_by_aur(package))
-        })
+        let wanted = self.wanted.iter().chain(&self.targets).filter_map(|name| self.known.get(name).copied());
+        let found = literal.or_else(|| wanted.into_iter().find(|package| relation.is_met_by_aur(package)));
+        if found.is_some() {
+            return found;
+        }
+        let mut providers: Vec<&'a AurPackage> = self.known.values().copied().collect();
+        providers.retain(|package| relation.is_met_by_aur(package));
+        // Those of most use first.
+        providers
+            .sort_by(|one, other| other.popularity.total_cmp(&one.popularity).then_with(|| one.name.cmp(&other.name)));
+        let default = providers.first().copied()?;
+        let wish = self.request.providers.get(relation.name);
+        let chosen = providers.iter().find(|package| Some(&package.name) == wish).copied().unwrap_or(default);
+        if providers.len() > 1 {
+            let choice = Choice {
+                wanted: relation.name.to_owned(),
+                providers: providers.iter().map(|package| package.name.clone()).collect(),
+                chosen: chosen.name.clone(),
+            };
+            self.choices.insert(relation.name.to_owned(), choice);
+        }
+        Some(chosen)
     }
 
     fn find(&mut self, dependency: &str, needed_by: &str) -> Option<Found<'a>> {
@@ -249,13 +285,15 @@ impl<'a> Orderer<'a> {
         if let Some(package) = self.of_aur(dependency) {
             return Some(Found::Aur(package.name.as_str()));
         }
-        if self.asked.contains(relation.name) {
+        if !self.asked.contains(relation.name) {
+            self.ask.insert(relation.name.to_owned());
+        } else if !self.request.asked_for_providers.iter().any(|asked| asked == relation.name) {
+            self.ask_for_providers.insert(relation.name.to_owned());
+        } else {
             let missing = Obstacle::Missing { name: dependency.to_owned(), needed_by: Some(needed_by.to_owned()) };
             if !self.obstacles.contains(&missing) {
                 self.obstacles.push(missing);
             }
-        } else {
-            self.ask.insert(relation.name.to_owned());
         }
         None
     }
@@ -398,14 +436,19 @@ impl<'a> Orderer<'a> {
                     make_only: installed.is_none() && !lasting.contains(&package.name),
                 }
             };
+            let newer = |package: &&&AurPackage| self.installed(&package.name).is_none_or(|it| is_newer(package, it));
+            let version = match of_base.iter().find(newer) {
+                Some(package) => package.version.clone(),
+                None => LATEST.to_owned(),
+            };
             Step {
                 base: (*base).to_owned(),
-                version: of_base.first().map(|package| package.version.clone()).unwrap_or_default(),
+                version,
                 packages: of_base.iter().map(package).collect(),
                 needs: self.bases_needed_by(base).into_iter().map(str::to_owned).collect(),
             }
         };
         let steps = bases.iter().map(step).collect();
-        Order { repository, steps, notes: self.notes }
+        Order { repository, steps, notes: self.notes, choices: self.choices.into_values().collect() }
     }
 }
