@@ -198,6 +198,8 @@ impl Workshop {
                 keyring.fetch(&key, &self.keyserver).await?;
             }
         }
+        // It would go on writing where this one begins.
+        sandbox::end_others(base, &folder).await;
         let folders = Folders {
             start: folder.join("start"),
             sources: folder.join("sources"),
@@ -224,11 +226,11 @@ impl Workshop {
         listener.stage(Stage::Sources, &log);
         // Of what it depends on nothing is needed yet.
         let fetching = sandbox::makepkg(&folders, Network::Shared, &["--verifysource", "--nodeps", "--noconfirm"]);
-        run(base, Stage::Sources, fetching, &log).await?;
+        run(base, &folder, Stage::Sources, fetching, &log).await?;
         let log = logs.join("build.log");
         listener.stage(Stage::Building, &log);
         let building = sandbox::makepkg(&folders, Network::None, &["--holdver", "--noconfirm", "--nocolor"]);
-        run(base, Stage::Building, building, &log).await?;
+        run(base, &folder, Stage::Building, building, &log).await?;
 
         let (left, described) = (folders.out.clone(), info.clone());
         let packages = apart(move || packages(&left, &described)).await?;
@@ -282,17 +284,21 @@ async fn followed(info: &SrcInfo) -> Result<Vec<(String, String, String)>, AurEr
 }
 
 /// Runs a stage to its end. Dropping the future kills it, and everything that it started with it.
-async fn run(base: &str, stage: Stage, command: Command, log: &Path) -> Result<(), AurError> {
+async fn run(base: &str, folder: &Path, stage: Stage, command: Command, log: &Path) -> Result<(), AurError> {
     let failed = |error: &io::Error| AurError::io(log.display(), error);
     let to = File::create(log).map_err(|error| failed(&error))?;
     let also = to.try_clone().map_err(|error| failed(&error))?;
-    let (mut command, _unit) = sandbox::outside(command);
+    let (mut command, mut unit) = sandbox::outside(command, base, folder);
     let mut child = command
         .stdout(Stdio::from(to))
         .stderr(Stdio::from(also))
         .spawn()
         .map_err(|error| AurError::Unavailable(format!("bwrap cannot be run: {error}")))?;
     let status = child.wait().await.map_err(|error| failed(&error))?;
+    // Who follows the unit may itself be killed, with the unit left.
+    if let Some(unit) = unit.as_mut().filter(|_| status.code().is_some()) {
+        unit.ended();
+    }
     if status.success() {
         return Ok(());
     }

@@ -56,8 +56,8 @@ exec chroot "$base/root" env -i HOME=/root CARGO_HOME=/cargo CARGO_TARGET_DIR=/t
         cd /src
         # Nowhere else is this code compiled.
         [ "$CI" != true ] || [ "$PROFILE" != dev ] || cargo clippy --locked --features arch,debian --bin omg-helper -- -D warnings
-        cargo build --locked --profile "$PROFILE" --features arch,debian --bin omg --bin omgd --bin omg-helper
+        cargo build --locked --profile "$PROFILE" --features arch,debian --bin omg --bin omgd --bin omg-fast --bin omg-helper
         # As the Makefile links what is measured.
         [ "$PROFILE" = dev ] || cargo rustc --locked --profile "$PROFILE" --features arch,debian --bin omg -- -C target-feature=+crt-static'
 IN
-cp "$cache/$target/$built/"{omg,omgd,omg-helper} "$cache/$programs/"
+cp "$cache/$target/$built/"{omg,omgd,omg-fast,omg-helper} "$cache/$programs/"

@@ -3,25 +3,11 @@
 # that is the machine's systemd and ROOT its root as it is seen from outside.
 set -uo pipefail
 . tests/support/tap.sh
+. tests/tiers/whole-machine.sh
 
 machine=$1 root=$2 scratch=$3
 unit=omg-helper.service
 service=(org.omg.Transaction1 /org/omg/Transaction1)
-
-# in_machine COMMAND…: as the machine's root.
-in_machine() {
-    nsenter --target "$machine" --mount --pid --net --ipc --uts --cgroup --root --wd=/ \
-        env --ignore-environment PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 timeout "${LIMIT:-300}" "$@"
-}
-
-# as_user USER COMMAND…: as a unit of the machine's own, that has its user's manager and bus and belongs to no session.
-as_user() {
-    local user=$1 uid
-    shift
-    uid=$(in_machine id -u "$user")
-    in_machine systemd-run --quiet --pipe --wait --collect --uid="$user" --setenv=XDG_RUNTIME_DIR="/run/user/$uid" \
-        --setenv=HOME="/home/$user" --setenv=LANG=C.UTF-8 --working-directory="/home/$user" "$@"
-}
 
 property() { in_machine systemctl show --value --property="$1" "$unit"; }
 state() { equal "$(property ActiveState)" "$1"; }

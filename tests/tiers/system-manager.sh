@@ -12,6 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/support/tap.sh
 . tests/tiers/debian-root.sh
+. tests/tiers/whole-machine.sh
 
 target_dir=$(realpath "${TARGET_DIR:-${CARGO_TARGET_DIR:-target}}")
 group=omg-system-manager-test
@@ -22,14 +23,9 @@ skip() {
     exit 0
 }
 
-control_groups() {
-    umount -R /sys/fs/cgroup 2>/dev/null || true
-    mount -t cgroup2 cgroup2 /sys/fs/cgroup
-}
-
 # Inside the outer namespaces, as their first process: makes the machine, starts it, runs the checks.
 inside() {
-    local scratch=/mnt root machine
+    local scratch=/mnt root
     mount -t tmpfs -o mode=755 tmpfs "$scratch"
     control_groups
     mkdir "/sys/fs/cgroup/$group"
@@ -63,65 +59,10 @@ RULES
     install -D -m 644 "$scratch/archive/key.gpg" "$root/etc/apt/keyrings/omg.gpg"
     echo 'deb [signed-by=/etc/apt/keyrings/omg.gpg] http://127.0.0.1:8765 ./' >"$root/etc/apt/sources.list.d/omg.list"
 
-    # In the control group of its own that becomes the machine's root group.
-    (
-        echo "$BASHPID" >"/sys/fs/cgroup/$group/cgroup.procs"
-        exec unshare --mount --pid --net --ipc --uts --cgroup --fork --kill-child --mount-proc bash "$0" --boot "$root"
-    ) >"$scratch/boot.log" 2>&1 </dev/null &
-    machine=$!
-    started() { [ "$(cat "/proc/$(cat "/proc/$machine/task/$machine/children" | tr -d ' ')/comm")" = systemd ]; }
-    eventually 30 started || {
-        echo "not ok - systemd starts as the first process of a machine"
-        sed 's/^/# /' "$scratch/boot.log"
-        return 1
-    }
-    machine=$(tr -d ' ' <"/proc/$machine/task/$machine/children")
+    start_machine "$group" "$root" "$scratch/boot.log" || return 1
     nsenter --target "$machine" --net python3 tests/tiers/system-manager-server.py "$scratch/archive" 8765 \
         >"$scratch/requests.log" 2>"$scratch/server.log" &
     bash tests/tiers/system-manager-checks.sh "$machine" "$root" "$scratch"
-}
-
-# Inside the machine's namespaces, as the process that becomes systemd.
-boot() {
-    local root=$1 node
-    mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
-    # What is writable there is the host's.
-    mount --bind "$root/proc/sys" "$root/proc/sys"
-    mount -o remount,bind,ro "$root/proc/sys"
-    mount -t sysfs -o ro,nosuid,nodev,noexec sysfs "$root/sys"
-    mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 "$root/sys/fs/cgroup"
-    mount -t tmpfs -o mode=755,nosuid tmpfs "$root/dev"
-    for node in null zero full random urandom tty; do
-        : >"$root/dev/$node"
-        mount --bind "/dev/$node" "$root/dev/$node"
-    done
-    mkdir "$root/dev/pts" "$root/dev/shm"
-    mount -t devpts -o newinstance,ptmxmode=0666,mode=620,gid=5 devpts "$root/dev/pts"
-    mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
-    ln -s pts/ptmx "$root/dev/ptmx"
-    ln -s /proc/self/fd "$root/dev/fd"
-    mount -t tmpfs -o mode=755 tmpfs "$root/run"
-    mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
-    ip link set lo up
-    hostname omg-test
-    cd "$root"
-    mkdir -p .host
-    pivot_root . .host
-    # Whatever else it may do, it does to its own namespaces; these belong to the host's kernel.
-    exec env --ignore-environment container=omg-tests PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
-        setpriv --bounding-set=-sys_module,-sys_rawio,-sys_time,-sys_boot,-syslog \
-        sh -c 'umount -l /.host && rmdir /.host && exec /lib/systemd/systemd --show-status=no'
-}
-
-# In a namespace of its own, after the checks: control groups outlive the processes.
-remove_groups() {
-    control_groups
-    for _ in $(seq 50); do
-        [ -d "/sys/fs/cgroup/$group" ] || return 0
-        find "/sys/fs/cgroup/$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
-        sleep 0.1
-    done
-    echo "# control group $group is still in use"
 }
 
 case ${1:-} in
@@ -130,11 +71,8 @@ case ${1:-} in
     inside || status=$?
     exit "$status"
     ;;
---boot)
-    boot "$2"
-    ;;
 --remove-groups)
-    remove_groups
+    remove_groups "$group"
     exit
     ;;
 esac

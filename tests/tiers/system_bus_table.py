@@ -24,7 +24,8 @@ KINDS = {
 # What is to come of it: yes, the error, of a job that was started its end or error, of who left that nothing stays or is
 # done. `-` where there is no such thing: what makes a job is not done to another's. UnknownProperty is what zbus says of
 # writing a property that cannot be written. Nothing is authorised before Start, or the option start of a call; a job is its
-# owner's connection's, and root's.
+# owner's connection's, and root's. Answer+key says that an unknown key is to be trusted, to a job whose start took no right
+# that polkit does not give all these users: what comes of it is that the key is imported, or that it is refused.
 EXPECTED = """
 method               root             allowed          denied           consents         dismisses        unasked          agentless        sessionless      same-user        stranger         other-root       gone
 Commit               yes              yes              yes              yes              yes              yes              yes              yes              -                -                -                nothing
@@ -37,6 +38,7 @@ Set:Version          UnknownProperty  UnknownProperty  UnknownProperty  UnknownP
 Job.Start            succeeded        succeeded        NotAuthorized    succeeded        AuthDismissed    NotAuthorized    AgentMissing     AgentMissing     NotAuthorized    NotAuthorized    succeeded        nothing
 Job.Cancel           yes              yes              yes              yes              yes              yes              yes              yes              NotAuthorized    NotAuthorized    yes              nothing
 Job.Answer           InvalidArgument  InvalidArgument  InvalidArgument  InvalidArgument  InvalidArgument  InvalidArgument  InvalidArgument  InvalidArgument  NotAuthorized    NotAuthorized    InvalidArgument  nothing
+Job.Answer+key       imported         imported         refused          imported         refused          refused          refused          refused          NotAuthorized    NotAuthorized    imported         refused
 Job.GetResult        InvalidState     InvalidState     InvalidState     InvalidState     InvalidState     InvalidState     InvalidState     InvalidState     NotAuthorized    NotAuthorized    InvalidState     nothing
 Job.Close            yes              yes              yes              yes              yes              yes              yes              yes              NotAuthorized    NotAuthorized    yes              nothing
 Job.Get:State        yes              yes              yes              yes              yes              yes              yes              yes              NotAuthorized    NotAuthorized    yes              nothing
@@ -61,7 +63,7 @@ def expected():
 async def exhaustive(client):
     """What the table has to have: all that the running service describes of itself."""
     job = await client.commit(INSTALL)
-    wanted = {"Commit+start", "Refresh+start", "GetAll", "Job.GetAll", "Set:Version", "Job.Set:State"}
+    wanted = {"Commit+start", "Refresh+start", "GetAll", "Job.GetAll", "Set:Version", "Job.Set:State", KEY}
     for path, name, prefix in ((PATH, NAME, ""), (job, JOB, "Job.")):
         described_as = await described(client, path)
         wanted |= {prefix + method for method in members(described_as, name, "method")}
@@ -94,6 +96,62 @@ def start_option(caller):
 WANTED = [("install", "table-omg")]
 DIGEST = ""
 
+KEY = "Job.Answer+key"
+# A helper that asks whether an unknown key is to be trusted, and ends by what it is told.
+ASKS = event("question", id=1, kind={"about": "key", "fingerprint": "ABCDEF0123456789", "owner": "t"}, choices=["refuse", "import"]) + \
+    "read -r reply\ncase $reply in\n*import*) " + SUCCEEDED.strip() + " ;;\n*cancel*) " + \
+    event("finished", outcome="cancelled", applied=NOTHING).strip() + " ;;\n*) " + \
+    event("finished", outcome="failed", failure={"kind": "Untrusted", "message": "refused"}, applied=NOTHING).strip() + " ;;\nesac\n"
+
+
+async def asking(root, owner):
+    """A job of this owner's that is about to ask."""
+    await root.wake()
+    body = [[["hold", "table-omg"]], DIGEST, {}]
+    [job] = await owner.call(PATH, NAME, "Commit", "a(ss)sa{sv}", body)
+    await owner.call(job, JOB, "Start")
+    return job
+
+
+async def answer(caller, job, interactive):
+    """Before it is asked there is nothing to answer."""
+    async def taken():
+        try:
+            await caller.call(job, JOB, "Answer", "us", [1, "import"], interactive)
+            return True
+        except Refused as refused:
+            if refused.name != "InvalidArgument":
+                raise
+            return False
+    await eventually(taken, "the question")
+
+
+async def trusted(root, job):
+    return {"succeeded": "imported", "Untrusted": "refused"}[await end(root, job)]
+
+
+async def key(root, party):
+    with StandIn(ASKS):
+        job = await asking(root, party.owner)
+        try:
+            await answer(party.caller, job, party.interactive)
+        except Refused:
+            await root.job(job, "Cancel")
+            await end(root, job)
+            raise
+        return await trusted(root, job)
+
+
+async def key_of_who_left(root):
+    with StandIn(ASKS):
+        client = await Client.connect(ASKED)
+        job = await asking(root, client)
+        await eventually(lambda: client.said(job, "Question"), "the question")
+        await client.bus.send(Message(destination=NAME, path=job, interface=JOB, member="Answer", signature="us",
+                                      body=[1, "import"], flags=MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION))
+        client.close()
+        return await trusted(root, job)
+
 
 async def end(root, job):
     """How a job that was started ended."""
@@ -110,6 +168,8 @@ async def outcome(root, method, party):
     on_job, what = method.startswith("Job."), method.removeprefix("Job.")
     job = None
     try:
+        if method == KEY:
+            return await key(root, party)
         if not on_job and what.split("+")[0] in ("Commit", "Refresh"):
             name, _, start = what.partition("+")
             job = await party.make(name, bool(start))
@@ -149,6 +209,8 @@ async def on(root, party, path, interface, what):
 
 async def left(root, method):
     """What stays of a call whose caller leaves at once: someone who may do nothing without being asked."""
+    if method == KEY:
+        return await key_of_who_left(root)
     client = await Client.connect(ASKED)
     before = await root.commit(INSTALL)
     await root.job(before, "Close")
