@@ -240,6 +240,17 @@ fn nothing_is_built_that_could_not_be_installed() {
     assert!(told(&refused).contains("nothing was built; run `sudo omg`"), "{}", told(&refused));
     assert!(!world.aur.was_asked_for("/app.git/info/refs"), "it was fetched for nothing");
     assert!(world.as_builder(&["install", "--dry-run", "app"]).status.success());
+    // The repositories' upgrades are not held up by it.
+    world.succeeds(&["install", "-y", "--no-review", "app"]);
+    world.publish("app", &pkgbuild("app", "2", "x\n", ""), &[("data", "x\n")]);
+    world.aur.forget_requests();
+    let upgraded = world.as_builder(&["upgrade", "-y", "--no-review"]);
+    assert!(
+        told(&upgraded).contains("the AUR is left out: what is built could not be installed"),
+        "{}",
+        told(&upgraded)
+    );
+    assert!(told(&upgraded).contains("p2") && !world.aur.was_asked_for("/app.git/info/refs"), "{}", told(&upgraded));
 }
 
 #[test]

@@ -138,8 +138,8 @@ mod tests {
         fs::write(tree.join(".omg-3"), "x").expect("written");
         symlink(outside.path(), tree.join("link")).expect("linked");
         symlink(outside.path(), tree.join("shut/link")).expect("linked");
-        fs::set_permissions(tree.join("shut/in"), fs::Permissions::from_mode(0)).expect("shut");
-        fs::set_permissions(tree.join("shut"), fs::Permissions::from_mode(0)).expect("shut");
+        fs::set_permissions(tree.join("shut/in"), fs::Permissions::from_mode(0o000)).expect("shut");
+        fs::set_permissions(tree.join("shut"), fs::Permissions::from_mode(0o000)).expect("shut");
         remove(&tree).expect("removed");
         assert!(!tree.exists());
         assert!(outside.path().join("kept").exists());

@@ -40,8 +40,8 @@ const LOOK: Duration = Duration::from_secs(60);
 /// A question waits so long for the RPC. Its answer is kept even when it comes later.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// What the RPC said holds for so long, for so many packages; so does where the repositories of sources stand.
-const LASTING: Duration = Duration::from_secs(300);
+/// What the RPC said holds for so long, for so many packages; so does where the repositories of sources stand, for a list.
+pub(super) const LASTING: Duration = Duration::from_secs(300);
 const REMEMBERED: u64 = 512;
 
 /// So many searches of the RPC are remembered, with so many packages each: the most popular ones.
@@ -117,10 +117,10 @@ impl Aur {
         }
     }
 
-    /// Which packages have moved, as it was found out a short while ago.
-    pub(super) fn moved(&self) -> Option<Arc<Moved>> {
+    /// Which packages have moved, as it was found out no longer ago than this.
+    pub(super) fn moved(&self, ago: Duration) -> Option<Arc<Moved>> {
         let kept = lock(&self.moved);
-        kept.as_ref().filter(|(asked, _)| asked.elapsed() < LASTING).map(|(_, moved)| Arc::clone(moved))
+        kept.as_ref().filter(|(asked, _)| asked.elapsed() < ago).map(|(_, moved)| Arc::clone(moved))
     }
 
     pub(super) fn keep_moved(&self, moved: Arc<Moved>) {

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::aur::LASTING;
 use super::{Engine, EngineError, Loaded, blocking};
 use crate::aur::order::{Answer, LATEST, Order, Request};
 use crate::aur::{
@@ -31,6 +32,9 @@ pub const KEYSERVER: &str = "hkps://keyserver.ubuntu.com";
 /// The repositories of sources are asked for no longer than this: for an order, and for a list of upgrades.
 const ASKING: Duration = Duration::from_secs(60);
 const ASKING_FOR_LIST: Duration = Duration::from_secs(15);
+
+/// An order that follows another one closely, as when somebody looked whether there is one, asks nobody again.
+const JUST_NOW: Duration = Duration::from_secs(30);
 
 /// Folder of the log of what this user did, below that of the data.
 const USER_LOG: &str = "audit";
@@ -85,7 +89,11 @@ impl Engine {
         let mut notes = Vec::new();
         let workshop = self.workshop()?;
         if devel.unwrap_or_else(|| self.is_devel()) {
-            let moved = self.aur_moved(&workshop, ASKING).await?;
+            let known = self.aur.as_ref().and_then(|aur| aur.moved(JUST_NOW));
+            let moved = match known {
+                Some(moved) => moved,
+                None => self.aur_moved(&workshop, ASKING).await?,
+            };
             request.again = moved.names.iter().cloned().collect();
             request.built = moved.built.iter().map(|built| (built.name.clone(), built.version.clone())).collect();
             notes.clone_from(&moved.unknown);
@@ -207,7 +215,7 @@ impl Engine {
         let Some(aur) = self.aur.as_ref().filter(|_| devel.unwrap_or_else(|| self.is_devel())) else {
             return Ok(Vec::new());
         };
-        let moved = match aur.moved() {
+        let moved = match aur.moved(LASTING) {
             Some(moved) => moved,
             None => match self.workshop() {
                 Ok(workshop) => self.aur_moved(&workshop, ASKING_FOR_LIST).await?,

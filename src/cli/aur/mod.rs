@@ -112,7 +112,12 @@ pub fn upgrade(options: &ConnectOptions, upgrade: Upgrade, out: &mut Output) -> 
     let wish = Wish { targets, upgrade: Some(verb), how, aur };
     let order = builder(options).and_then(|connect| {
         super::ask(&connect, async |client| {
-            Ok(client.aur_order(&[], true, wish.aur.devel, &Answers::default()).await?)
+            let order = client.aur_order(&[], true, wish.aur.devel, &Answers::default()).await?;
+            // The repositories' upgrades need no files to be passed on, so they are not refused for that.
+            if !order.steps.is_empty() && !wish.how.consent.dry_run {
+                steps::takes_files().await?;
+            }
+            Ok(order)
         })
     });
     match order {
