@@ -23,7 +23,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use alpm::{Alpm, AlpmList, Db, Package, PackageReason, Usage};
 use omg::aur::order as aur;
@@ -83,7 +83,8 @@ impl Backend for Pacman {
         }
         let groups = groups.into_iter().map(|(group, members)| (group, members.into_iter().collect())).collect();
         let ahead = copy.is_some().then_some(ahead);
-        Ok((builder, Meta { last_refresh, ahead, groups, warnings, ..Meta::default() }, fingerprint))
+        let downloads = settings.config.cache_dir.iter().map(PathBuf::from).collect();
+        Ok((builder, Meta { last_refresh, ahead, groups, downloads, warnings, ..Meta::default() }, fingerprint))
     }
 
     fn plan(&self, system: &System, request: &Request) -> Result<Plan, Failure> {
