@@ -12,6 +12,8 @@ mod paths;
 mod report;
 #[cfg(any(feature = "arch", feature = "debian"))]
 mod restart;
+#[cfg(any(feature = "arch", feature = "debian"))]
+mod target_folder;
 
 use std::path::{Path, PathBuf};
 

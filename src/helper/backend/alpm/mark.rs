@@ -43,6 +43,68 @@ impl<'a> Target<'a> {
         self.arch.is_none_or(|arch| package.arch() == Some(arch))
             && self.version.is_none_or(|version| package.version().as_str() == version)
     }
+
+    /// That no repository has it.
+    pub fn nowhere(&self) -> Failure {
+        let message = match (self.version, self.arch) {
+            (Some(version), _) => format!("no repository has version {version} of {}", self.name),
+            (None, Some(arch)) => format!("no repository has {} for {arch}", self.name),
+            (None, None) => format!("no package, group or provider is called {}", self.name),
+        };
+        Failure::new(FailureKind::NotFound, message)
+    }
+}
+
+/// What the repositories that packages may be installed from have for a target.
+pub enum Meant<'a> {
+    Package(&'a Package),
+    /// By the repositories' order.
+    Group(Vec<&'a Package>),
+    Nothing,
+}
+
+impl<'a> Meant<'a> {
+    /// Looks for the package of that name, then for what provides it, then for a group.
+    ///
+    /// # Errors
+    /// When it names a repository that there is not.
+    pub fn by(handle: &'a Alpm, target: &Target<'_>) -> Result<Self, Failure> {
+        let databases: Vec<&'a Db> = handle
+            .syncdbs()
+            .into_iter()
+            .filter(|database| database.usage().unwrap_or(Usage::ALL).contains(Usage::INSTALL))
+            .filter(|database| target.repository.is_none_or(|repository| database.name() == repository))
+            .collect();
+        if let Some(repository) = target.repository
+            && databases.is_empty()
+        {
+            let known: Vec<&str> = handle.syncdbs().into_iter().map(Db::name).collect();
+            let message = format!("there is no repository {repository}; there are {}", known.join(", "));
+            return Err(Failure::new(FailureKind::NotFound, message));
+        }
+        let wanted = match target.version {
+            Some(version) => format!("{}={version}", target.name),
+            None => target.name.to_owned(),
+        };
+        let literal =
+            databases.iter().find_map(|database| database.pkg(target.name).ok().filter(|package| target.fits(package)));
+        let found = literal.or_else(|| {
+            databases.iter().copied().collect::<alpm::AlpmListMut<&Db>>().list().find_satisfier(wanted.as_str())
+        });
+        let of_arch = |package: &&Package| target.arch.is_none_or(|arch| package.arch() == Some(arch));
+        if let Some(package) = found.filter(of_arch) {
+            return Ok(Self::Package(package));
+        }
+        if target.version.is_some() || target.arch.is_some() {
+            return Ok(Self::Nothing);
+        }
+        let members: Vec<&Package> = databases
+            .iter()
+            .filter_map(|database| database.group(target.name).ok())
+            .flat_map(|group| group.packages())
+            .collect();
+        Ok(if members.is_empty() { Self::Nothing } else { Self::Group(members) })
+    }
 }
 
 /// What the marking of a transaction works with.
@@ -99,39 +161,9 @@ impl Marking<'_> {
     fn install(&self, action: &Action, resolution: &mut Resolution) -> Result<(), Failure> {
         let handle = self.handle;
         let target = Target::parse(action.target());
-        let databases: Vec<&Db> = handle
-            .syncdbs()
-            .into_iter()
-            .filter(|database| database.usage().unwrap_or(Usage::ALL).contains(Usage::INSTALL))
-            .filter(|database| target.repository.is_none_or(|repository| database.name() == repository))
-            .collect();
-        if let Some(repository) = target.repository
-            && databases.is_empty()
-        {
-            let known: Vec<&str> = handle.syncdbs().into_iter().map(Db::name).collect();
-            let message = format!("there is no repository {repository}; there are {}", known.join(", "));
-            return Err(Failure::new(FailureKind::NotFound, message));
-        }
-        let wanted = match target.version {
-            Some(version) => format!("{}={version}", target.name),
-            None => target.name.to_owned(),
-        };
-        let literal =
-            databases.iter().find_map(|database| database.pkg(target.name).ok().filter(|package| target.fits(package)));
-        let found = literal.or_else(|| {
-            databases.iter().copied().collect::<alpm::AlpmListMut<&Db>>().list().find_satisfier(wanted.as_str())
-        });
-        let of_arch = |package: &&Package| target.arch.is_none_or(|arch| package.arch() == Some(arch));
-        if let Some(package) = found.filter(of_arch) {
-            return self.add(action.verb(), package, resolution);
-        }
-        if target.version.is_none() && target.arch.is_none() {
-            let members: Vec<&Package> = databases
-                .iter()
-                .filter_map(|database| database.group(target.name).ok())
-                .flat_map(|group| group.packages())
-                .collect();
-            if !members.is_empty() {
+        match Meant::by(handle, &target)? {
+            Meant::Package(package) => return self.add(action.verb(), package, resolution),
+            Meant::Group(members) => {
                 for package in members {
                     if !handle.trans_add().into_iter().any(|added| added.name() == package.name()) {
                         self.add(action.verb(), package, resolution)?;
@@ -139,6 +171,7 @@ impl Marking<'_> {
                 }
                 return Ok(());
             }
+            Meant::Nothing => {}
         }
         if action.verb() == Verb::Install
             && target.repository.is_none()
@@ -146,12 +179,7 @@ impl Marking<'_> {
         {
             return self.downloaded(&target, version, resolution);
         }
-        let message = match (target.version, target.arch) {
-            (Some(version), _) => format!("no repository has version {version} of {}", target.name),
-            (None, Some(arch)) => format!("no repository has {} for {arch}", target.name),
-            (None, None) => format!("no package, group or provider is called {}", target.name),
-        };
-        Err(Failure::new(FailureKind::NotFound, message))
+        Err(target.nowhere())
     }
 
     /// Adds a version that only the download cache has.
