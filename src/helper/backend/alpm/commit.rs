@@ -203,7 +203,8 @@ fn change(
     if request.options.download_only {
         return Ok(());
     }
-    for item in &plan.items {
+    let local = handle.localdb();
+    let marks = plan.items.iter().filter_map(|item| {
         let reason = match item.change {
             Change::MarkExplicit => PackageReason::Explicit,
             Change::MarkDependency => PackageReason::Depend,
@@ -211,21 +212,38 @@ fn change(
                 PackageReason::Explicit
             }
             Change::Install | Change::Upgrade | Change::Downgrade | Change::Reinstall => PackageReason::Depend,
-            _ => continue,
+            _ => return None,
         };
-        let marked = handle
-            .localdb()
-            .pkg(item.name.as_str())
-            .and_then(|package| if package.reason() == reason { Ok(()) } else { package.set_reason(reason) });
-        if let Err(error) = marked {
-            let text = format!("why {} is installed cannot be recorded: {error}", item.name);
-            caller.tell(Event::Message { level: Level::Warning, text });
-        }
+        let is_so = local.pkg(item.name.as_str()).is_ok_and(|package| package.reason() == reason);
+        (!is_so).then_some((item.name.as_str(), reason))
+    });
+    let marks: Vec<_> = marks.collect();
+    if !marks.is_empty() {
+        mark(settings, &marks, caller);
     }
     if asks(request, Verb::Clean) {
         cache::clean(settings).map_err(|error| Undone::Stopped(error.into()))?;
     }
     Ok(())
+}
+
+/// Records why packages are installed, with the lock held. By what is on the disk: what a handle knows of a package that it has
+/// just installed is not all of it, and recording the reason writes everything anew.
+fn mark(settings: &Settings, marks: &[(&str, PackageReason)], caller: &dyn Caller) {
+    let fresh = settings.handle();
+    for (name, reason) in marks {
+        let marked = match &fresh {
+            Ok(fresh) => {
+                let set = fresh.localdb().pkg(*name).and_then(|package| package.set_reason(*reason));
+                set.map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = marked {
+            let text = format!("why {name} is installed cannot be recorded: {error}");
+            caller.tell(Event::Message { level: Level::Warning, text });
+        }
+    }
 }
 
 pub fn failed(error: &CommitError) -> Failed {

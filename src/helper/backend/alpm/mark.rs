@@ -124,9 +124,14 @@ impl Marking<'_> {
     pub fn all(&self, request: &Request, files: &PackageFiles, resolution: &mut Resolution) -> Result<(), Failure> {
         let handle = self.handle;
         let mut files = files.files.iter();
+        let mut missing = Vec::new();
         for action in &request.actions {
             match action.verb() {
-                Verb::Install | Verb::Reinstall | Verb::Upgrade => self.install(action, resolution)?,
+                Verb::Install | Verb::Reinstall | Verb::Upgrade => match self.install(action, resolution) {
+                    // All of them are told at once.
+                    Err(failure) if failure.kind == FailureKind::NotFound => missing.push(failure.message),
+                    installed => installed?,
+                },
                 Verb::Remove | Verb::Purge => remove(handle, action, resolution)?,
                 Verb::MarkExplicit | Verb::MarkDependency => reason(handle, action, resolution)?,
                 Verb::Hold | Verb::Unhold => {
@@ -147,6 +152,9 @@ impl Marking<'_> {
                 Verb::Repair => repair::mark(handle, self.system, self.wanted, resolution)?,
                 Verb::UpgradeAll | Verb::FullUpgrade | Verb::Autoremove => {}
             }
+        }
+        if !missing.is_empty() {
+            return Err(Failure::new(FailureKind::NotFound, missing.join("; ")));
         }
         if self.wanted.orphans {
             let mut unreadable = 0;
