@@ -163,17 +163,3 @@ fn add_cache_server(database: &Db, server: &str) -> Result<(), ()> {
     let added = unsafe { alpm_sys::alpm_db_add_cache_server(database.as_ptr(), server.as_ptr()) };
     if added == 0 { Ok(()) } else { Err(()) }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cache_servers_belong_to_the_section_above_them() {
-        let text = "[options]\nCacheDir = /x\n[core]\nCacheServer = http://a/$repo\nServer = http://b\n\
-                    [extra]\nCacheServer = http://a\nCacheServer = http://c/?x = y\n";
-        let own = |(one, other): (&str, &str)| (one.to_owned(), other.to_owned());
-        let expected = [("core", "http://a/$repo"), ("extra", "http://a"), ("extra", "http://c/?x = y")].map(own);
-        assert_eq!(cache_servers(text), expected);
-    }
-}
