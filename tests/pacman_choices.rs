@@ -18,7 +18,9 @@ use std::sync::OnceLock;
 
 use commits::{HELPER, Running, commit, plan, planned, request};
 use debian_root::{Layers, Machine};
-use omg::transaction::{Answers, Change, FailureKind, Options, Plan, Privilege, Risk, Verb};
+use omg::transaction::{
+    Answers, Change, Event, FailureKind, Options, Plan, Privilege, QuestionKind, Reply, Risk, Verb,
+};
 use pacman_root::{Package, configure, package, pacman, publish};
 
 const REPOSITORY: &str = "test";
@@ -253,4 +255,57 @@ fn older_versions_come_from_the_download_cache() {
     other.build(&machine.path(cache));
     let ran = Running::start(&machine, &wanted).finish();
     assert_eq!(ran.failed().0.kind, FailureKind::PlanStale);
+}
+
+#[test]
+fn a_corrupted_file_in_the_cache_is_deleted_or_kept_as_it_is_answered() {
+    const FILE: &str = "/var/cache/pacman/pkg/plain-2-1-any.pkg.tar";
+    let install = [(Verb::Install, "plain")];
+    let (delete, keep, nobody) = (Some("delete"), Some("keep"), None);
+    for (answer, lines, stays) in [(delete, "y\ny\n", false), (keep, "y\nn\n", true), (nobody, "y\n\n", false)] {
+        let (ours, theirs) = (machine(), machine());
+        for machine in [&ours, &theirs] {
+            machine.write(FILE, "broken");
+            machine.write(&format!("{FILE}.sig"), "of something else");
+        }
+        let cache = |machine: &Machine| machine.run("ls", &["/var/cache/pacman/pkg"]);
+        let try_ours = || {
+            let mut running = Running::start(&ours, &planned(&ours, &install, &with(&[])));
+            if let Some(choice) = answer {
+                let Event::Question(question) = running.until(|event| matches!(event, Event::Question(_))) else {
+                    panic!("it was waited for")
+                };
+                let QuestionKind::Corrupted { path, reason } = &question.kind else { panic!("{question:?}") };
+                assert_eq!(path, FILE);
+                assert!(reason.contains("checksum"), "{reason}");
+                assert_eq!(question.choices, ["delete", "keep"]);
+                running.reply(&Reply::Answer { id: question.id, choice: choice.to_owned() });
+            }
+            running.finish()
+        };
+        let ran = try_ours();
+        let (failure, applied) = ran.failed();
+        assert_eq!(failure.kind, FailureKind::Untrusted, "{failure}");
+        assert!(applied.items.is_empty());
+        let became = if stays { "is kept" } else { "is deleted: the next try fetches it again" };
+        assert!(failure.message.contains(&format!("{FILE} {became}")), "{failure}");
+        let (succeeded, said) = pacman_told(&theirs, &["-S", "plain"], lines);
+        assert!(!succeeded && said.contains("is corrupted"), "{said}");
+        assert_eq!(ours.exists(FILE), stays);
+        assert_eq!(cache(&ours), cache(&theirs));
+        // Once more.
+        if stays {
+            try_ours().failed();
+            assert!(!pacman_told(&theirs, &["-S", "plain"], lines).0);
+        } else {
+            commit(&ours, &install, &with(&[])).succeeded();
+            assert!(pacman_told(&theirs, &["-S", "plain"], "y\n").0);
+            assert_eq!(
+                fs::read(ours.path(FILE)).unwrap(),
+                fs::read(ours.path("/srv/test/plain-2-1-any.pkg.tar")).unwrap()
+            );
+        }
+        assert_eq!(records(&ours), records(&theirs));
+        assert_eq!(cache(&ours), cache(&theirs));
+    }
 }

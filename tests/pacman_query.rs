@@ -295,6 +295,61 @@ fn of_dpkg(machine: &Machine, query: &Value) -> Value {
     serde_json::from_str(&machine.run("sh", &["-c", &question])).unwrap()
 }
 
+/// Versions and repositories of what omg knows of a package, in its order.
+fn versions(machine: &Machine, name: &str) -> Vec<(String, String)> {
+    let known = &json(machine, &["info", name, "--json"])[0]["versions"];
+    let text = |version: &Value, key: &str| version[key].as_str().unwrap().to_owned();
+    known.as_array().unwrap().iter().map(|version| (text(version, "version"), text(version, "repository"))).collect()
+}
+
+#[test]
+fn versions_in_the_download_caches_are_told_in_pacmans_order_and_without_another_index() {
+    let machine = machine();
+    assert_eq!(versions(&machine, "p7"), [("1-1".to_owned(), "extra".to_owned())]);
+    let index = || machine.run("sh", &["-c", "ls -l --full-time -i /home/ordinary/.local/share/omg/index"]);
+    let before = index();
+    // One of a second folder, signatures, what is unfinished, and another package that begins like it.
+    machine.run("sed", &["-i", "1a CacheDir = /var/cache/pacman/pkg\\nCacheDir = /srv/older", "/etc/pacman.conf"]);
+    machine.run("mkdir", &["/srv/older"]);
+    let after_configuring = versions(&machine, "p7");
+    assert_eq!(after_configuring, [("1-1".to_owned(), "extra".to_owned())]);
+    assert_ne!(index(), before, "the configuration changed");
+    let before = index();
+    let wanted =
+        ["1.0-1", "1.0.1-1", "1.0rc1-1", "1.0a-2", "1.10-1", "1.9-1", "1:0.1-1", "1.0_1-1", "01.09-1", "1.0-10"];
+    for (number, version) in wanted.iter().enumerate() {
+        let folder = if number % 2 == 0 { "/var/cache/pacman/pkg" } else { "/srv/older" };
+        machine.write(&format!("{folder}/p7-{version}-any.pkg.tar.zst"), "");
+        machine.write(&format!("{folder}/p7-{version}-any.pkg.tar.zst.sig"), "");
+    }
+    for other in ["p7-extra-5-1-any.pkg.tar.zst", "p7-6-1-any.pkg.tar.zst.part", "p7-7-1.pkg.tar", "p7-8-1-any.zip"] {
+        machine.write(&format!("/srv/older/{other}"), "");
+    }
+    let told = versions(&machine, "p7");
+    assert_eq!(told[0], ("1-1".to_owned(), "extra".to_owned()));
+    let cached: Vec<&str> = told[1..].iter().map(|(version, _)| version.as_str()).collect();
+    assert!(told[1..].iter().all(|(_, repository)| repository == "cache"), "{told:?}");
+    let mut sorted = cached.clone();
+    sorted.sort_unstable();
+    let mut expected = wanted.to_vec();
+    expected.sort_unstable();
+    assert_eq!(sorted, expected);
+    for pair in cached.windows(2) {
+        let compared = machine.run("vercmp", pair);
+        assert_ne!(compared.trim(), "-1", "{cached:?}");
+    }
+    // What is put there later is told at once, and what is gone is not.
+    package("p7", "0.5-1").build(&machine.path("/srv/older"));
+    machine.run("sh", &["-c", "rm /srv/older/p7-1.0.1-1-*"]);
+    let told = versions(&machine, "p7");
+    assert_eq!(told.last().unwrap(), &("0.5-1".to_owned(), "cache".to_owned()));
+    assert!(!told.iter().any(|(version, _)| version == "1.0.1-1"), "{told:?}");
+    assert_eq!(index(), before, "the index is the same");
+    // It can be installed by that version.
+    let plan = &json(&machine, &["install", "p7=0.5-1", "--dry-run", "--json"])[0]["plan"];
+    assert_eq!((&plan["items"][0]["to"], &plan["items"][0]["repository"]), (&"0.5-1".into(), &"cache".into()));
+}
+
 #[test]
 fn on_dpkgs_records_files_and_owners_are_those_that_dpkg_tells() {
     let machine = machine();

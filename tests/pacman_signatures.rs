@@ -12,10 +12,16 @@ mod key_server;
 #[path = "support/pacman_root.rs"]
 mod pacman_root;
 
+use std::io::BufReader;
+use std::process::Stdio;
+
 use commits::{HELPER, Running, of_files, plan, planned, request};
 use debian_root::Machine;
 use key_server::KeyServer;
-use omg::transaction::{Event, FailureKind, Options, Outcome, Privilege, QuestionKind, Reply, Request, Risk, Verb};
+use omg::transaction::{
+    Download, Event, FailureKind, Options, Outcome, Privilege, QuestionKind, Reply, Request, Risk, Verb, read_line,
+    write_line,
+};
 use pacman_root::{configure, package, publish};
 
 /// As pacman.conf(5) has them.
@@ -100,6 +106,70 @@ fn every_level_takes_and_refuses_what_pacman_does() {
     assert!(outcomes.iter().any(|taken| *taken) && outcomes.iter().any(|taken| !taken), "{outcomes:?}");
     assert_eq!(outcomes[..4], [true; 4], "without signatures everything is taken");
     assert_eq!(outcomes[12..16], [true, false, false, false], "with all required only what is trusted is");
+}
+
+/// Has the helper fetch a package as an ordinary user; how it ended.
+fn download(machine: &Machine, folder: &str, name: &str) -> Outcome {
+    let request =
+        Download { targets: vec![name.to_owned()], folder: folder.into(), allow_untrusted: false, dry_run: false };
+    let mut command = machine.command("setpriv");
+    command.args(["--reuid=1000", "--regid=1000", "--clear-groups", HELPER, "download"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut replies = child.stdin.take().unwrap();
+    write_line(&mut replies, &request).unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut last = None;
+    while let Some(event) = read_line::<Event>(&mut lines).unwrap() {
+        last = Some(event);
+    }
+    child.wait().unwrap();
+    match last {
+        Some(Event::Finished(outcome)) => outcome,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_download_takes_and_refuses_what_pacman_does_and_brings_signatures() {
+    let machine = world();
+    let mut outcomes = Vec::new();
+    for level in
+        ["Never", "Optional TrustedOnly", "Required TrustedOnly DatabaseNever", "PackageRequired DatabaseOptional"]
+    {
+        set_level(&machine, level);
+        machine.run("pacman", &["-Sy", "--noconfirm"]);
+        for name in PACKAGES {
+            let (ours, theirs) = ("/var/tmp/ours", "/var/tmp/theirs");
+            machine.run("sh", &["-c", "rm -rf /var/tmp/*; install -d -o 1000 /var/tmp/ours; mkdir /var/tmp/theirs"]);
+            let taken = machine.try_run("pacman", &["-Sw", "--noconfirm", "--cachedir", theirs, name]).status.success();
+            let outcome = download(&machine, ours, name);
+            assert_eq!(matches!(outcome, Outcome::Succeeded(_)), taken, "{level}: {name}: {outcome:?}");
+            let list = |folder: &str| machine.run("ls", &["-A", folder]);
+            if taken {
+                assert_eq!(list(ours), list(theirs), "{level}: {name}");
+                let sums = "cd /var/tmp; for f in $(ls ours); do cmp ours/$f theirs/$f; cmp ours/$f /srv/test/$f; done";
+                machine.run("sh", &["-e", "-c", sums]);
+                // It is there, signature and all.
+                assert!(matches!(download(&machine, ours, name), Outcome::Succeeded(_)));
+            } else {
+                let Outcome::Failed { failure, .. } = outcome else { panic!("{outcome:?}") };
+                assert_eq!(failure.kind, FailureKind::Untrusted, "{level}: {name}: {failure}");
+                assert!(failure.message.contains(&format!("not fetched: {name}")), "{failure}");
+                assert_eq!(list(ours), "", "{level}: {name}");
+            }
+            outcomes.push(taken);
+        }
+    }
+    assert_eq!(outcomes[..4], [true; 4], "without signatures everything is taken");
+    assert_eq!(outcomes[8..12], [true, false, false, false], "with all required only what is trusted is");
+    // One that is there with another's signature is not taken for whole.
+    machine.run("sh", &["-c", "cd /var/tmp; rm ours/* 2>/dev/null; cp /srv/test/valid-1-1-any.pkg.tar ours"]);
+    machine.run("cp", &["/srv/test/damaged-1-1-any.pkg.tar.sig", "/var/tmp/ours/valid-1-1-any.pkg.tar.sig"]);
+    let Outcome::Failed { failure, .. } = download(&machine, "/var/tmp/ours", "valid") else { panic!("it is taken") };
+    assert!(failure.kind == FailureKind::Untrusted && failure.message.contains("move both away"), "{failure}");
+    machine.run("rm", &["/var/tmp/ours/valid-1-1-any.pkg.tar.sig"]);
+    assert!(matches!(download(&machine, "/var/tmp/ours", "valid"), Outcome::Succeeded(_)));
+    assert!(machine.exists("/var/tmp/ours/valid-1-1-any.pkg.tar.sig"), "what was missing is fetched");
 }
 
 #[test]

@@ -293,6 +293,7 @@ impl Job {
                 let kind = match kind.as_str() {
                     "conffile" => QuestionKind::Conffile { package: text("Package").into(), path: text("Path").into() },
                     "key" => QuestionKind::Key { fingerprint: text("Fingerprint").into(), owner: text("Owner").into() },
+                    "corrupted" => QuestionKind::Corrupted { path: text("Path").into(), reason: text("Reason").into() },
                     // Of a later version: nobody answers, and the default is taken.
                     _ => return Ok(()),
                 };

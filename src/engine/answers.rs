@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::aur::beside;
+use super::downloads::Downloads;
 use super::{Engine, EngineError, Loaded, lock};
 use crate::aur::{AurPackage, REPOSITORY};
 use crate::index::{AUR, Ranked, Searcher, Snapshot, View};
@@ -191,6 +192,31 @@ impl Engine {
     /// [`EngineError::NotFound`] with the nearest names or, for a virtual package, its providers; those of
     /// [`Engine::ask`].
     pub async fn details(self: &Arc<Self>, names: Vec<String>) -> Result<Vec<Arc<DetailsAnswer>>, EngineError> {
+        let answers = self.listed_details(names).await?;
+        let downloads = self.downloads().await;
+        Ok(answers.into_iter().map(|answer| downloads.added_to(answer)).collect())
+    }
+
+    /// What the download cache has now.
+    async fn downloads(&self) -> Arc<Downloads> {
+        let folders = lock(&self.current).as_ref().map(|loaded| loaded.snapshot.meta().downloads.clone());
+        let folders = folders.unwrap_or_default();
+        let known = Arc::clone(&lock(&self.downloads));
+        if folders.is_empty() {
+            return Arc::default();
+        }
+        if known.are_current(&folders) {
+            return known;
+        }
+        let listed = tokio::task::spawn_blocking(move || Arc::new(Downloads::list(&folders))).await;
+        // One that panicked has said so.
+        let listed = listed.unwrap_or_default();
+        *lock(&self.downloads) = Arc::clone(&listed);
+        listed
+    }
+
+    /// The same by the package lists alone.
+    async fn listed_details(self: &Arc<Self>, names: Vec<String>) -> Result<Vec<Arc<DetailsAnswer>>, EngineError> {
         let known = |loaded: &Loaded| names.iter().map(|name| loaded.details.get(name.as_str())).collect();
         if let Some(answers) = self.remembered::<Vec<_>>(known)
             && !(self.aur.is_some() && answers.iter().any(|answer: &Arc<DetailsAnswer>| answer.is_of_aur()))

@@ -9,6 +9,7 @@ mod answers;
 mod aur;
 mod builds;
 mod copy;
+mod downloads;
 mod error;
 mod facts;
 mod helper;
@@ -127,6 +128,7 @@ pub struct Engine {
     pub metrics: Metrics,
     searchers: Mutex<Vec<crate::index::Searcher>>,
     problems: Mutex<Problems>,
+    downloads: Mutex<Arc<downloads::Downloads>>,
 }
 
 impl Announced {
@@ -159,6 +161,7 @@ impl Engine {
             metrics: Metrics::default(),
             searchers: Mutex::new(Vec::new()),
             problems: Mutex::default(),
+            downloads: Mutex::default(),
         })
     }
 

@@ -19,7 +19,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub(super) const MAGIC: [u8; 8] = *b"OMGSNAP\n";
 
 /// Grows with every change of this layout, of [`crate::package::PackageDetails`] or of [`super::Meta`].
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// The most packages a snapshot may hold.
 pub(super) const MAX_PACKAGES: usize = 4_000_000;

@@ -113,6 +113,9 @@ pub struct Meta {
     pub ahead: Option<Ahead>,
     /// Groups of packages with the names of their members, both in order.
     pub groups: Vec<(String, Vec<String>)>,
+    /// Folders of downloaded package files whose versions can be installed; none where the package system takes none from
+    /// there.
+    pub downloads: Vec<PathBuf>,
     /// Problems that the package system reported while it was read, in its own words.
     pub warnings: Vec<String>,
 }

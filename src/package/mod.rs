@@ -3,10 +3,12 @@
 //! Nothing here knows how packages are stored, searched or transported; every other module speaks in these types.
 
 mod details;
+mod pacman;
 mod query;
 mod record;
 
 pub use details::{Fields, PackageDetails, Relation, VersionDetails, VersionSource, split_relations};
+pub use pacman::{PackageFileName, compare_versions};
 pub use query::{ListQuery, SearchMode, SearchQuery, Selection, UpdatesState};
 pub use record::Record;
 

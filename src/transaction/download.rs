@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Download {
-    /// NAME, NAME:ARCH, NAME=VERSION or NAME/RELEASE each.
+    /// NAME, NAME:ARCH, NAME=VERSION or, with apt, NAME/RELEASE, with pacman REPOSITORY/NAME or a group each.
     pub targets: Vec<String>,
     /// It must be there.
     pub folder: PathBuf,

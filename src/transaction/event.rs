@@ -54,6 +54,8 @@ pub enum QuestionKind {
     Conffile { package: String, path: String },
     /// A package is signed by a key that the package system does not know. Choices: refuse, import.
     Key { fingerprint: String, owner: String },
+    /// A package file in the download cache is not what it should be. Choices: delete, keep.
+    Corrupted { path: String, reason: String },
 }
 
 /// The choice that does not import a key.
@@ -61,6 +63,12 @@ pub const REFUSE: &str = "refuse";
 
 /// The choice that imports a key.
 pub const IMPORT: &str = "import";
+
+/// The choice that deletes a corrupted package file, so that the next try fetches it again.
+pub const DELETE: &str = "delete";
+
+/// The choice that leaves a corrupted package file where it is.
+pub const KEEP: &str = "keep";
 
 /// Something that only the owner of the job can decide.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

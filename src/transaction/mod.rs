@@ -21,8 +21,8 @@ pub use decision::{Answers, Asks, Decision, InvalidAnswer, NO, YES};
 pub use digest::{Digest, InvalidDigest};
 pub use download::{Archive, Download};
 pub use event::{
-    Applied, Event, Failure, FailureKind, IMPORT, ItemState, Level, Outcome, Phase, Question, QuestionKind, REFUSE,
-    Reply, Restart,
+    Applied, DELETE, Event, Failure, FailureKind, IMPORT, ItemState, KEEP, Level, Outcome, Phase, Question,
+    QuestionKind, REFUSE, Reply, Restart,
 };
 pub use history::{Actor, HistoryEntry, HistoryItem, Standing, Via};
 pub use options::{Conffiles, InvalidOption, Options};

@@ -150,9 +150,13 @@ impl Running {
         self.until(|event| matches!(event, Event::Item { item, state, .. } if item == name && *state == wanted));
     }
 
-    /// Listens to its end.
+    /// Listens to its end; what is asked until then nobody answers.
     pub fn finish(mut self) -> Ran {
-        while self.next().is_some() {}
+        while let Some(event) = self.next() {
+            if matches!(event, Event::Question(_)) {
+                self.hang_up();
+            }
+        }
         self.hang_up();
         let status = self.child.wait().unwrap();
         let outcome = match self.events.pop() {

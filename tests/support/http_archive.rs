@@ -1,5 +1,8 @@
 //! A server on the loopback interface that serves a folder, and some files badly.
 
+// Each target uses its part.
+#![allow(dead_code, reason = "shared by test targets that each use a part")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -53,7 +56,11 @@ impl Server {
     }
 
     pub fn source(&self) -> String {
-        format!("deb [signed-by=/etc/apt/test.gpg] http://127.0.0.1:{}/ ./\n", self.port)
+        format!("deb [signed-by=/etc/apt/test.gpg] {}/ ./\n", self.address())
+    }
+
+    pub fn address(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     pub fn requests(&self) -> usize {
@@ -113,7 +120,8 @@ fn serve(
             continue;
         }
         let Some(path) = path.take() else { return Ok(()) };
-        let is_package = path.extension().is_some_and(|extension| extension == "deb");
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_package = name.ends_with(".deb") || name.contains(".pkg.tar");
         if is_package {
             requests.fetch_add(1, Ordering::Relaxed);
         }

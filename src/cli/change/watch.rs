@@ -140,6 +140,7 @@ fn words(question: &Question) -> String {
         QuestionKind::Key { fingerprint, owner } => {
             format!("A package is signed by a key that is not known here: {fingerprint}, of {owner}.")
         }
+        QuestionKind::Corrupted { path, reason } => format!("{path} is corrupted ({reason})."),
     };
     let default = question.choices.first().map_or("", String::as_str);
     format!("{about} {}? [{default}]", question.choices.join(" or "))

@@ -102,7 +102,8 @@ impl Job1 {
 
     /// Something that the owner has to decide; Answer takes the number and one of the choices. The first choice is taken
     /// when nobody answers. About conffile: Package s, Path s; choices keep, replace. About key, the signing key of a
-    /// package that is not known: Fingerprint s, Owner s; choices refuse, import.
+    /// package that is not known: Fingerprint s, Owner s; choices refuse, import. About corrupted, a package file in the
+    /// download cache: Path s, Reason s; choices delete, keep.
     #[zbus(signal)]
     pub async fn question(
         emitter: &SignalEmitter<'_>,

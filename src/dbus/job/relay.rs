@@ -98,6 +98,9 @@ impl Relay {
             QuestionKind::Key { fingerprint, owner } => {
                 ("key", Dictionary::from([("Fingerprint", fingerprint.into()), ("Owner", owner.into())]))
             }
+            QuestionKind::Corrupted { path, reason } => {
+                ("corrupted", Dictionary::from([("Path", path.into()), ("Reason", reason.into())]))
+            }
         };
         let (id, choices) = (question.id, question.choices.clone());
         self.job.facts().question = Some(question);

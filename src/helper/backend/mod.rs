@@ -12,6 +12,8 @@ mod paths;
 mod report;
 #[cfg(any(feature = "arch", feature = "debian"))]
 mod restart;
+#[cfg(any(feature = "arch", feature = "debian"))]
+mod target_folder;
 
 use std::path::{Path, PathBuf};
 
@@ -146,7 +148,8 @@ pub trait Backend {
     fn sweep(&self, system: &System) -> std::io::Result<()>;
 
     /// Fetches package files into a folder, checked as for an installation. Tells [`Event::Archives`] first. A file of that
-    /// name that is another one is left alone, and what was not fetched to its end does not stay.
+    /// name that is another one is left alone, and what was not fetched to its end does not stay. Once the caller wants an end
+    /// it may tell that and end the process instead of returning.
     fn download(&self, system: &System, request: &Download, caller: &dyn Caller) -> Outcome;
 
     /// Fetches the package lists.

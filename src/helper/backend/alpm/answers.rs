@@ -66,7 +66,7 @@ impl Answers {
         self.decide(asks, about, vec![YES.to_owned(), NO.to_owned()], default) == YES
     }
 
-    /// The defaults are those of pacman(8), but that no key is imported without somebody saying so.
+    /// The defaults are those of pacman(8).
     fn answer(&self, question: &AnyQuestion) {
         match question.question() {
             Question::InstallIgnorepkg(mut question) => {
@@ -98,7 +98,8 @@ impl Answers {
                 let position = choices.iter().position(|choice| *choice == chosen).unwrap_or(0);
                 question.set_index(i32::try_from(position).unwrap_or(0));
             }
-            question => settle(question),
+            // These come up when packages are fetched and checked.
+            Question::Corrupted(_) | Question::ImportKey(_) => {}
         }
     }
 }
@@ -115,18 +116,4 @@ fn choices<'a>(packages: impl Iterator<Item = (&'a Package, Option<&'a Db>)>) ->
         });
     }
     choices
-}
-
-/// Answers what comes up while packages are fetched and checked, as `pacman --noconfirm` does.
-pub fn answer(question: &AnyQuestion) {
-    settle(question.question());
-}
-
-fn settle(question: Question<'_>) {
-    match question {
-        Question::Corrupted(mut question) => question.set_remove(true),
-        Question::ImportKey(mut question) => question.set_import(false),
-        // The plan holds the answers to all else.
-        _ => {}
-    }
 }

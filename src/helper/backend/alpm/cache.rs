@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::{fs, io};
 
+use omg::package::PackageFileName;
 use omg::transaction::{Change, Item};
 
 use super::settings::Settings;
@@ -12,7 +13,7 @@ pub fn items(settings: &Settings) -> Vec<Item> {
     let mut items = Vec::new();
     for path in files(settings) {
         let Some(file) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        let Some(Named { name, version, arch }) = named(file) else { continue };
+        let Some(PackageFileName { name, version, arch }) = PackageFileName::parse(file) else { continue };
         let size = path.metadata().map_or(0, |found| found.len());
         items.push(Item {
             change: Change::Clean,
@@ -30,27 +31,6 @@ pub fn items(settings: &Settings) -> Vec<Item> {
     items
 }
 
-/// What the name of a package file says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Named {
-    name: String,
-    /// With the release of the package.
-    version: String,
-    arch: String,
-}
-
-/// Reads `NAME-VERSION-RELEASE-ARCH.pkg.tar.zst`. A signature beside a package goes with it and is none.
-fn named(file: &str) -> Option<Named> {
-    let (stem, ending) = file.split_once(".pkg.tar")?;
-    if ending.ends_with(".sig") || ending.ends_with(".part") {
-        return None;
-    }
-    let mut parts = stem.rsplitn(4, '-');
-    let mut part = || parts.next().unwrap_or_default().to_owned();
-    let (arch, release, version, name) = (part(), part(), part(), part());
-    Some(Named { name, version: format!("{version}-{release}"), arch })
-}
-
 /// A downloaded package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cached {
@@ -62,7 +42,7 @@ pub struct Cached {
 /// The downloaded packages of that name, the newest version first.
 pub fn of_name(settings: &Settings, name: &str) -> Vec<Cached> {
     let of_name = |path: PathBuf| {
-        let found = named(path.file_name()?.to_str()?)?;
+        let found = PackageFileName::parse(path.file_name()?.to_str()?)?;
         (found.name == name).then_some(Cached { version: found.version, arch: found.arch, path })
     };
     let mut found: Vec<Cached> = files(settings).into_iter().filter_map(of_name).collect();

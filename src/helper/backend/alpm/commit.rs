@@ -3,7 +3,7 @@
 //! libalpm calls back on the thread that works, with callbacks that outlive any borrow. They put what they hear into a
 //! channel ([`listener`]); another thread tells it to whoever asked.
 
-mod listener;
+pub mod listener;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use super::super::{Caller, Stop, System, restart};
 use super::resolve::{self, Lock, Resolved};
 use super::settings::Settings;
 use super::{cache, locks, repair, sound};
+use listener::Work;
 
 /// See [`super::super::Backend::commit`].
 pub fn commit(system: &System, request: &Request, caller: &dyn Caller) -> Outcome {
@@ -31,14 +32,14 @@ pub fn refresh(system: &System, caller: &dyn Caller) -> Outcome {
 fn databases(system: &System, caller: &dyn Caller) -> Result<(), Stop> {
     let settings = settings(system)?;
     let handle = handle(&settings)?;
-    fetch(&settings, handle, caller)
+    fetch(handle, caller)
 }
 
 /// Fetches the sync databases of the handle, where they are not current.
-pub fn fetch(settings: &Settings, handle: Alpm, caller: &dyn Caller) -> Result<(), Stop> {
+pub fn fetch(handle: Alpm, caller: &dyn Caller) -> Result<(), Stop> {
     locks::wait(&handle, false, caller)?;
-    caller.tell(Event::Phase { phase: Phase::Fetching, cancellable: settings.config.download_user.is_some() });
-    let (handle, result, heard) = listener::listening(handle, caller, None, |handle| {
+    caller.tell(Event::Phase { phase: Phase::Fetching, cancellable: handle.sandbox_user().is_some() });
+    let (handle, result, heard) = listener::listening(handle, caller, Work::Databases, |handle| {
         let databases = handle.syncdbs_mut();
         if databases.is_empty() { Ok(false) } else { databases.update(false) }
     });
@@ -82,8 +83,9 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
     caller.begin(&plan);
     let kernel = modules_of_the_running_kernel(&settings);
     let before = Installed::of(&handle);
-    let (mut handle, result, heard) =
-        listener::listening(handle, caller, Some(&plan), |handle| change(handle, &settings, request, &plan, caller));
+    let (mut handle, result, heard) = listener::listening(handle, caller, Work::Changes(&plan), |handle| {
+        change(handle, &settings, request, &plan, caller)
+    });
     caller.tell(Event::Phase { phase: Phase::Finishing, cancellable: false });
     // What failed half-way is in the local database as it is on the disk.
     let after = self::handle(&settings).map(|fresh| Installed::of(&fresh));
@@ -173,9 +175,9 @@ impl Undone {
 }
 
 /// A commit of libalpm's that failed.
-struct Failed {
-    kind: FailureKind,
-    text: String,
+pub struct Failed {
+    pub kind: FailureKind,
+    pub text: String,
 }
 
 /// Does what the prepared transaction holds, then what only marks and files are about.
@@ -201,7 +203,8 @@ fn change(
     if request.options.download_only {
         return Ok(());
     }
-    for item in &plan.items {
+    let local = handle.localdb();
+    let marks = plan.items.iter().filter_map(|item| {
         let reason = match item.change {
             Change::MarkExplicit => PackageReason::Explicit,
             Change::MarkDependency => PackageReason::Depend,
@@ -209,16 +212,14 @@ fn change(
                 PackageReason::Explicit
             }
             Change::Install | Change::Upgrade | Change::Downgrade | Change::Reinstall => PackageReason::Depend,
-            _ => continue,
+            _ => return None,
         };
-        let marked = handle
-            .localdb()
-            .pkg(item.name.as_str())
-            .and_then(|package| if package.reason() == reason { Ok(()) } else { package.set_reason(reason) });
-        if let Err(error) = marked {
-            let text = format!("why {} is installed cannot be recorded: {error}", item.name);
-            caller.tell(Event::Message { level: Level::Warning, text });
-        }
+        let is_so = local.pkg(item.name.as_str()).is_ok_and(|package| package.reason() == reason);
+        (!is_so).then_some((item.name.as_str(), reason))
+    });
+    let marks: Vec<_> = marks.collect();
+    if !marks.is_empty() {
+        mark(settings, &marks, caller);
     }
     if asks(request, Verb::Clean) {
         cache::clean(settings).map_err(|error| Undone::Stopped(error.into()))?;
@@ -226,7 +227,26 @@ fn change(
     Ok(())
 }
 
-fn failed(error: &CommitError) -> Failed {
+/// Records why packages are installed, with the lock held. By what is on the disk: what a handle knows of a package that it has
+/// just installed is not all of it, and recording the reason writes everything anew.
+fn mark(settings: &Settings, marks: &[(&str, PackageReason)], caller: &dyn Caller) {
+    let fresh = settings.handle();
+    for (name, reason) in marks {
+        let marked = match &fresh {
+            Ok(fresh) => {
+                let set = fresh.localdb().pkg(*name).and_then(|package| package.set_reason(*reason));
+                set.map_err(|error| error.to_string())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = marked {
+            let text = format!("why {name} is installed cannot be recorded: {error}");
+            caller.tell(Event::Message { level: Level::Warning, text });
+        }
+    }
+}
+
+pub fn failed(error: &CommitError) -> Failed {
     let kind = kind_of(error.error());
     let details = sound(|| match error.data() {
         Some(CommitData::FileConflict(conflicts)) => {
@@ -258,11 +278,12 @@ fn file_conflict(conflict: &Conflict) -> String {
     }
 }
 
-fn kind_of(error: AlpmError) -> FailureKind {
+pub fn kind_of(error: AlpmError) -> FailureKind {
     match error {
         AlpmError::PkgInvalidSig
         | AlpmError::PkgMissingSig
         | AlpmError::PkgInvalidChecksum
+        | AlpmError::PkgInvalid
         | AlpmError::SigInvalid
         | AlpmError::SigMissing
         | AlpmError::DbInvalidSig => FailureKind::Untrusted,
@@ -282,7 +303,7 @@ fn kind_of(error: AlpmError) -> FailureKind {
     }
 }
 
-fn advice(kind: FailureKind) -> &'static str {
+pub fn advice(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::DiskFull => "make room, for example with `omg clean`",
         FailureKind::Untrusted => {

@@ -42,7 +42,7 @@ fn databases(system: &System, folder: &Path, with_files: bool, caller: &dyn Call
     extensions.into_iter().flatten().try_for_each(|extension| {
         let handle = settings.handle_with(folder, extension);
         let handle = handle.map_err(|error| Stop::failed(FailureKind::BackendUnavailable, error.to_string()))?;
-        commit::fetch(&settings, handle, caller)
+        commit::fetch(handle, caller)
     })
 }
 

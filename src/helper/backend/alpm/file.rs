@@ -106,8 +106,17 @@ fn refused(label: &str, error: AlpmError, setting: &str) -> Failure {
     }
 }
 
+/// Reads a package's record alone, and its signature as `level` asks for it.
+///
+/// # Errors
+/// In libalpm's words.
+pub fn opens(handle: &Alpm, path: &Path, level: SigLevel) -> Result<(), AlpmError> {
+    let place = path.to_str().ok_or(AlpmError::WrongArgs)?;
+    handle.pkg_load(place, false, level).map(drop)
+}
+
 /// Whether it can be part of a file's name.
-fn is_plain(value: &str) -> bool {
+pub fn is_plain(value: &str) -> bool {
     !value.is_empty()
         && value.len() <= 200
         && !value.starts_with(['.', '-'])

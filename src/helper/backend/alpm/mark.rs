@@ -43,63 +43,33 @@ impl<'a> Target<'a> {
         self.arch.is_none_or(|arch| package.arch() == Some(arch))
             && self.version.is_none_or(|version| package.version().as_str() == version)
     }
+
+    /// That no repository has it.
+    pub fn nowhere(&self) -> Failure {
+        let message = match (self.version, self.arch) {
+            (Some(version), _) => format!("no repository has version {version} of {}", self.name),
+            (None, Some(arch)) => format!("no repository has {} for {arch}", self.name),
+            (None, None) => format!("no package, group or provider is called {}", self.name),
+        };
+        Failure::new(FailureKind::NotFound, message)
+    }
 }
 
-/// What the marking of a transaction works with.
-pub struct Marking<'a> {
-    pub handle: &'a Alpm,
-    pub system: &'a System,
-    pub settings: &'a Settings,
-    pub wanted: &'a Wanted,
-    pub answers: &'a Answers,
+/// What the repositories that packages may be installed from have for a target.
+pub enum Meant<'a> {
+    Package(&'a Package),
+    /// By the repositories' order.
+    Group(Vec<&'a Package>),
+    Nothing,
 }
 
-impl Marking<'_> {
-    /// Adds everything that is asked for by name.
+impl<'a> Meant<'a> {
+    /// Looks for the package of that name, then for what provides it, then for a group.
     ///
     /// # Errors
-    /// What cannot be asked for, and what is not there.
-    pub fn all(&self, request: &Request, files: &PackageFiles, resolution: &mut Resolution) -> Result<(), Failure> {
-        let handle = self.handle;
-        let mut files = files.files.iter();
-        for action in &request.actions {
-            match action.verb() {
-                Verb::Install | Verb::Reinstall | Verb::Upgrade => self.install(action, resolution)?,
-                Verb::Remove | Verb::Purge => remove(handle, action, resolution)?,
-                Verb::MarkExplicit | Verb::MarkDependency => reason(handle, action, resolution)?,
-                Verb::Hold | Verb::Unhold => {
-                    let message = format!(
-                        "pacman keeps what it holds in {}: change IgnorePkg there for {}",
-                        self.settings.file,
-                        action.target()
-                    );
-                    return Err(Failure::new(FailureKind::InvalidArgument, message));
-                }
-                Verb::InstallFile => {
-                    if let Some(file) = files.next() {
-                        file::add(handle, action.target(), &file.path)?;
-                        self.wanted.asked_for.borrow_mut().push(file.name.clone());
-                    }
-                }
-                Verb::Clean => resolution.items.extend(cache::items(self.settings)),
-                Verb::Repair => repair::mark(handle, self.system, self.wanted, resolution)?,
-                Verb::UpgradeAll | Verb::FullUpgrade | Verb::Autoremove => {}
-            }
-        }
-        if self.wanted.orphans {
-            let mut unreadable = 0;
-            let installed = Installed::read(handle.localdb(), &mut unreadable);
-            for package in installed.orphans() {
-                add_removal(handle, package)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn install(&self, action: &Action, resolution: &mut Resolution) -> Result<(), Failure> {
-        let handle = self.handle;
-        let target = Target::parse(action.target());
-        let databases: Vec<&Db> = handle
+    /// When it names a repository that there is not.
+    pub fn by(handle: &'a Alpm, target: &Target<'_>) -> Result<Self, Failure> {
+        let databases: Vec<&'a Db> = handle
             .syncdbs()
             .into_iter()
             .filter(|database| database.usage().unwrap_or(Usage::ALL).contains(Usage::INSTALL))
@@ -123,15 +93,85 @@ impl Marking<'_> {
         });
         let of_arch = |package: &&Package| target.arch.is_none_or(|arch| package.arch() == Some(arch));
         if let Some(package) = found.filter(of_arch) {
-            return self.add(action.verb(), package, resolution);
+            return Ok(Self::Package(package));
         }
-        if target.version.is_none() && target.arch.is_none() {
-            let members: Vec<&Package> = databases
-                .iter()
-                .filter_map(|database| database.group(target.name).ok())
-                .flat_map(|group| group.packages())
-                .collect();
-            if !members.is_empty() {
+        if target.version.is_some() || target.arch.is_some() {
+            return Ok(Self::Nothing);
+        }
+        let members: Vec<&Package> = databases
+            .iter()
+            .filter_map(|database| database.group(target.name).ok())
+            .flat_map(|group| group.packages())
+            .collect();
+        Ok(if members.is_empty() { Self::Nothing } else { Self::Group(members) })
+    }
+}
+
+/// What the marking of a transaction works with.
+pub struct Marking<'a> {
+    pub handle: &'a Alpm,
+    pub system: &'a System,
+    pub settings: &'a Settings,
+    pub wanted: &'a Wanted,
+    pub answers: &'a Answers,
+}
+
+impl Marking<'_> {
+    /// Adds everything that is asked for by name.
+    ///
+    /// # Errors
+    /// What cannot be asked for, and what is not there.
+    pub fn all(&self, request: &Request, files: &PackageFiles, resolution: &mut Resolution) -> Result<(), Failure> {
+        let handle = self.handle;
+        let mut files = files.files.iter();
+        let mut missing = Vec::new();
+        for action in &request.actions {
+            match action.verb() {
+                Verb::Install | Verb::Reinstall | Verb::Upgrade => match self.install(action, resolution) {
+                    // All of them are told at once.
+                    Err(failure) if failure.kind == FailureKind::NotFound => missing.push(failure.message),
+                    installed => installed?,
+                },
+                Verb::Remove | Verb::Purge => remove(handle, action, resolution)?,
+                Verb::MarkExplicit | Verb::MarkDependency => reason(handle, action, resolution)?,
+                Verb::Hold | Verb::Unhold => {
+                    let message = format!(
+                        "pacman keeps what it holds in {}: change IgnorePkg there for {}",
+                        self.settings.file,
+                        action.target()
+                    );
+                    return Err(Failure::new(FailureKind::InvalidArgument, message));
+                }
+                Verb::InstallFile => {
+                    if let Some(file) = files.next() {
+                        file::add(handle, action.target(), &file.path)?;
+                        self.wanted.asked_for.borrow_mut().push(file.name.clone());
+                    }
+                }
+                Verb::Clean => resolution.items.extend(cache::items(self.settings)),
+                Verb::Repair => repair::mark(handle, self.system, self.wanted, resolution)?,
+                Verb::UpgradeAll | Verb::FullUpgrade | Verb::Autoremove => {}
+            }
+        }
+        if !missing.is_empty() {
+            return Err(Failure::new(FailureKind::NotFound, missing.join("; ")));
+        }
+        if self.wanted.orphans {
+            let mut unreadable = 0;
+            let installed = Installed::read(handle.localdb(), &mut unreadable);
+            for package in installed.orphans() {
+                add_removal(handle, package)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn install(&self, action: &Action, resolution: &mut Resolution) -> Result<(), Failure> {
+        let handle = self.handle;
+        let target = Target::parse(action.target());
+        match Meant::by(handle, &target)? {
+            Meant::Package(package) => return self.add(action.verb(), package, resolution),
+            Meant::Group(members) => {
                 for package in members {
                     if !handle.trans_add().into_iter().any(|added| added.name() == package.name()) {
                         self.add(action.verb(), package, resolution)?;
@@ -139,6 +179,7 @@ impl Marking<'_> {
                 }
                 return Ok(());
             }
+            Meant::Nothing => {}
         }
         if action.verb() == Verb::Install
             && target.repository.is_none()
@@ -146,12 +187,7 @@ impl Marking<'_> {
         {
             return self.downloaded(&target, version, resolution);
         }
-        let message = match (target.version, target.arch) {
-            (Some(version), _) => format!("no repository has version {version} of {}", target.name),
-            (None, Some(arch)) => format!("no repository has {} for {arch}", target.name),
-            (None, None) => format!("no package, group or provider is called {}", target.name),
-        };
-        Err(Failure::new(FailureKind::NotFound, message))
+        Err(target.nowhere())
     }
 
     /// Adds a version that only the download cache has.

@@ -6,6 +6,7 @@ mod answers;
 mod cache;
 mod commit;
 mod copy;
+mod download;
 mod file;
 mod files;
 mod locks;
@@ -23,13 +24,13 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use alpm::{Alpm, AlpmList, Db, Package, PackageReason, Usage};
 use omg::aur::order as aur;
 use omg::index::{Ahead, Builder, Entry, EntryId, Meta, Newer, Snapshot, Version};
 use omg::package::{Flags, PackageDetails, VersionDetails, VersionSource};
-use omg::transaction::{Applied, Download, Failure, FailureKind, Outcome, PathAnswer, PathQuery, Plan, Request};
+use omg::transaction::{Download, Failure, Outcome, PathAnswer, PathQuery, Plan, Request};
 
 use super::{Backend, Caller, Contents, Error, System, package_files};
 use crate::index::Timings;
@@ -83,7 +84,8 @@ impl Backend for Pacman {
         }
         let groups = groups.into_iter().map(|(group, members)| (group, members.into_iter().collect())).collect();
         let ahead = copy.is_some().then_some(ahead);
-        Ok((builder, Meta { last_refresh, ahead, groups, warnings, ..Meta::default() }, fingerprint))
+        let downloads = settings.config.cache_dir.iter().map(PathBuf::from).collect();
+        Ok((builder, Meta { last_refresh, ahead, groups, downloads, warnings, ..Meta::default() }, fingerprint))
     }
 
     fn plan(&self, system: &System, request: &Request) -> Result<Plan, Failure> {
@@ -98,10 +100,8 @@ impl Backend for Pacman {
         package_files::sweep(system)
     }
 
-    fn download(&self, _: &System, _: &Download, _: &dyn Caller) -> Outcome {
-        let message = "packages of pacman's are not fetched into folders by this omg yet; use pacman -Sw";
-        let failure = Failure::new(FailureKind::BackendUnavailable, message);
-        Outcome::Failed { failure, applied: Applied::default() }
+    fn download(&self, system: &System, request: &Download, caller: &dyn Caller) -> Outcome {
+        download::download(system, request, caller)
     }
 
     fn refresh(&self, system: &System, caller: &dyn Caller) -> Outcome {

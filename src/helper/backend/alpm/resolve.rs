@@ -127,7 +127,7 @@ pub fn resolved(
     Ok(Resolved { settings, handle, plan, files, _database: database })
 }
 
-fn not_text() -> Failure {
+pub fn not_text() -> Failure {
     let message = "a package that would change has text that is not UTF-8; remove the repository it is from";
     Failure::new(FailureKind::ResolutionFailed, message)
 }
@@ -145,7 +145,10 @@ fn reads_repositories(verb: Verb) -> bool {
 }
 
 /// Refuses to plan from databases that libalpm would read as empty.
-fn usable(handle: &Alpm) -> Result<(), Failure> {
+///
+/// # Errors
+/// That one is missing or not signed as wanted.
+pub fn usable(handle: &Alpm) -> Result<(), Failure> {
     for database in handle.syncdbs() {
         let Err(error) = sources::usable(handle, database) else { continue };
         let kind = match error {
@@ -363,7 +366,7 @@ fn otherwise(decision: &Decision) -> Option<String> {
 }
 
 /// Names the packages that are for none of the configured architectures.
-fn of_other_architectures(handle: &Alpm) -> Failure {
+pub fn of_other_architectures(handle: &Alpm) -> Failure {
     let known: Vec<&str> = handle.architectures().into_iter().collect();
     let is_other = |arch: &str| arch != "any" && !known.contains(&arch);
     let others = handle.trans_add().into_iter().filter_map(|package| {

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use alpm::Alpm;
+use alpm::{Alpm, Db};
 use pacmanconf::Config;
 
 use super::super::{Error, System};
@@ -22,6 +22,9 @@ pub struct Settings {
     pub config: Config,
     /// The file that pacman-conf started from.
     pub file: String,
+    /// By repository, servers that packages are looked for at first (`CacheServer`), of which the library that reads the rest
+    /// knows nothing.
+    cache_servers: Vec<(String, String)>,
 }
 
 impl Settings {
@@ -51,7 +54,10 @@ impl Settings {
         if let Some(root) = root {
             reading.root_dir(root);
         }
-        let mut config = reading.read().map_err(|error| format!("pacman-conf cannot read {file}: {error}"))?;
+        let unreadable = |error: pacmanconf::Error| format!("pacman-conf cannot read {file}: {error}");
+        let text = reading.expand().map_err(unreadable)?;
+        let mut config: Config = text.parse().map_err(unreadable)?;
+        let cache_servers = cache_servers(&text);
         for (key, value) in options {
             let value = value.to_owned();
             match key {
@@ -66,7 +72,7 @@ impl Settings {
                 }
             }
         }
-        Ok(Self { config, file })
+        Ok(Self { config, file, cache_servers })
     }
 
     /// Whether pacman asks before it removes this package (`HoldPkg`), whose patterns are those of fnmatch(3).
@@ -114,11 +120,46 @@ impl Settings {
         let hooks: Vec<String> = handle.hookdirs().into_iter().map(str::to_owned).collect();
         alpm_utils::configure_alpm(&mut handle, config).map_err(cannot)?;
         handle.set_hookdirs(hooks.iter().chain(&config.hook_dir)).map_err(cannot)?;
+        // Only root can become somebody else, and with all of the sandbox disabled libalpm does not: whom it does not become is
+        // not told of either.
+        let disabled = config.disable_sandbox || config.disable_sandbox_filesystem && config.disable_sandbox_syscalls;
+        if disabled || !rustix::process::geteuid().is_root() {
+            handle.set_sandbox_user(None::<String>).map_err(cannot)?;
+        }
         // Which the library above leaves out.
         handle.set_ignoregroups(config.ignore_group.iter()).map_err(cannot)?;
+        for (repository, server) in &self.cache_servers {
+            if let Some(database) = handle.syncdbs().into_iter().find(|database| database.name() == repository) {
+                add_cache_server(database, server)
+                    .map_err(|()| format!("{}: {repository}: the CacheServer {server} cannot be used", self.file))?;
+            }
+        }
         if !config.xfer_command.is_empty() {
             xfer::fetch_with(&handle, &config.xfer_command).map_err(|error| format!("{}: {error}", self.file))?;
         }
         Ok(handle)
     }
+}
+
+/// Repositories and their servers in what pacman-conf(8) prints, in that order.
+fn cache_servers(text: &str) -> Vec<(String, String)> {
+    let mut repository = "";
+    let mut servers = Vec::new();
+    for line in text.lines() {
+        if let Some(section) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            repository = section;
+        } else if let Some(("CacheServer", server)) = line.split_once(" = ") {
+            servers.push((repository.to_owned(), server.to_owned()));
+        }
+    }
+    servers
+}
+
+/// Has packages of a repository looked for at a server before all others.
+fn add_cache_server(database: &Db, server: &str) -> Result<(), ()> {
+    let server = CString::new(server).map_err(drop)?;
+    #[expect(unsafe_code, reason = "the bindings have no word for this")]
+    // SAFETY: the database is registered as long as its handle lives, which lends it; libalpm copies the string.
+    let added = unsafe { alpm_sys::alpm_db_add_cache_server(database.as_ptr(), server.as_ptr()) };
+    if added == 0 { Ok(()) } else { Err(()) }
 }

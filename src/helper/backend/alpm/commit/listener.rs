@@ -10,11 +10,13 @@ use alpm::{
     Alpm, AnyDownloadEvent, AnyEvent, AnyQuestion, DownloadEvent, DownloadResult, Event as AlpmEvent, EventType,
     LogLevel, PackageOperation, Progress, Question as AlpmQuestion,
 };
-use omg::transaction::{Event, FailureKind, IMPORT, ItemState, Level, Phase, Plan, Question, QuestionKind, REFUSE};
+use omg::transaction::{
+    DELETE, Event, FailureKind, IMPORT, ItemState, KEEP, Level, Phase, Plan, Question, QuestionKind, REFUSE,
+};
 
 use super::super::super::report::Report;
 use super::super::super::{Caller, end_children};
-use super::super::{answers, sound};
+use super::super::sound;
 
 /// How often it is looked whether the caller wants an end.
 const LOOK: Duration = Duration::from_millis(100);
@@ -48,6 +50,12 @@ enum Said {
         owner: String,
         answer: Sender<bool>,
     },
+    /// A package file that is not what it should be; answered with whether it is deleted.
+    Corrupted {
+        path: String,
+        reason: String,
+        answer: Sender<bool>,
+    },
 }
 
 /// What is of interest when it ends badly.
@@ -70,11 +78,22 @@ impl Heard {
     }
 }
 
+/// What libalpm works at.
+#[derive(Clone, Copy)]
+pub enum Work<'a> {
+    /// It fetches databases.
+    Databases,
+    /// It fetches package files for a plan and changes packages.
+    Changes(&'a Plan),
+    /// It fetches package files and changes nothing. Who wants no end calls `abandon`, which does not return.
+    Files { plan: &'a Plan, abandon: &'a (dyn Fn() + Sync) },
+}
+
 /// Does the work while another thread tells the caller what libalpm says meanwhile.
 pub fn listening<T>(
     handle: Alpm,
     caller: &dyn Caller,
-    plan: Option<&Plan>,
+    kind: Work<'_>,
     work: impl FnOnce(&mut Alpm) -> T,
 ) -> (Alpm, T, Heard) {
     let mut handle = handle;
@@ -85,7 +104,7 @@ pub fn listening<T>(
     drop(sender);
     thread::scope(|scope| {
         let fetching = &fetching;
-        let listener = scope.spawn(move || Listener::new(caller, plan, sandboxed).run(&receiver, fetching));
+        let listener = scope.spawn(move || Listener::new(caller, kind, sandboxed).run(&receiver, fetching));
         // Whatever becomes of it, the listener must find its end.
         let result = catch_unwind(AssertUnwindSafe(|| work(&mut handle)));
         // The callbacks hold the other ends of the channel.
@@ -209,16 +228,22 @@ fn fetched(file: &str, event: &AnyDownloadEvent) -> Option<Said> {
     Some(Said::Item { called: file.to_owned(), state, done, total })
 }
 
-/// Only a key is asked about: the plan holds the answers to all else.
+/// Keys and corrupted files are asked about: the plan holds the answers to all else.
 fn asked(question: &AnyQuestion, sender: &Sender<Said>) {
-    let Some(AlpmQuestion::ImportKey(mut question)) = sound(|| question.question()) else {
-        let _ = sound(|| answers::answer(question));
-        return;
-    };
     let (answer, answered) = channel();
-    let key = sound(|| (question.fingerprint().to_owned(), question.uid().to_owned()));
-    let asked = key.and_then(|(fingerprint, owner)| sender.send(Said::Key { fingerprint, owner, answer }).ok());
-    question.set_import(asked.is_some() && answered.recv().unwrap_or(false));
+    match sound(|| question.question()) {
+        Some(AlpmQuestion::ImportKey(mut question)) => {
+            let key = sound(|| (question.fingerprint().to_owned(), question.uid().to_owned()));
+            let asked = key.and_then(|(fingerprint, owner)| sender.send(Said::Key { fingerprint, owner, answer }).ok());
+            question.set_import(asked.is_some() && answered.recv().unwrap_or(false));
+        }
+        Some(AlpmQuestion::Corrupted(mut question)) => {
+            let file = sound(|| (question.filepath().to_owned(), question.reason().to_string()));
+            let asked = file.and_then(|(path, reason)| sender.send(Said::Corrupted { path, reason, answer }).ok());
+            question.set_remove(asked.is_none() || answered.recv().unwrap_or(true));
+        }
+        _ => {}
+    }
 }
 
 /// Tells the caller.
@@ -232,14 +257,17 @@ struct Listener<'a> {
     to_fetch: u64,
     /// Whether what fetches is a process of its own, which can be ended.
     sandboxed: bool,
-    /// Whether packages change.
-    changes: bool,
+    work: Work<'a>,
     questions: u32,
     heard: Heard,
 }
 
 impl<'a> Listener<'a> {
-    fn new(caller: &'a dyn Caller, plan: Option<&Plan>, sandboxed: bool) -> Self {
+    fn new(caller: &'a dyn Caller, work: Work<'a>, sandboxed: bool) -> Self {
+        let plan = match work {
+            Work::Databases => None,
+            Work::Changes(plan) | Work::Files { plan, .. } => Some(plan),
+        };
         let report = plan.map_or_else(|| Report::of_all(caller), |plan| Report::new(caller, plan, 0.0, 1.0));
         let items = plan.map(|plan| plan.items.as_slice()).unwrap_or_default();
         Self {
@@ -252,7 +280,7 @@ impl<'a> Listener<'a> {
             done: Vec::new(),
             to_fetch: items.iter().map(|item| item.download).sum(),
             sandboxed,
-            changes: plan.is_some(),
+            work,
             questions: 0,
             heard: Heard::default(),
         }
@@ -267,7 +295,13 @@ impl<'a> Listener<'a> {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.report.tick();
-            if self.sandboxed && self.caller.is_cancelled() {
+            if !self.caller.is_cancelled() {
+                continue;
+            }
+            if let Work::Files { abandon, .. } = self.work {
+                self.report.flush();
+                abandon();
+            } else if self.sandboxed {
                 // Held meanwhile: libalpm starts nothing else.
                 let fetching = fetching.lock().unwrap_or_else(PoisonError::into_inner);
                 if *fetching {
@@ -288,8 +322,13 @@ impl<'a> Listener<'a> {
                 } else {
                     Event::Phase { phase: Phase::Applying, cancellable: false }
                 };
-                // The databases are all there is of a refresh.
-                if begins || self.changes {
+                let told_before = match self.work {
+                    Work::Files { .. } => true,
+                    // They are all there is of a refresh.
+                    Work::Databases => !begins,
+                    Work::Changes(_) => false,
+                };
+                if !told_before {
                     self.caller.tell(event);
                 }
                 let _ = told.send(());
@@ -311,18 +350,33 @@ impl<'a> Listener<'a> {
                     self.caller.tell(Event::Message { level: Level::Info, text: told(line) });
                 }
             }
+            // Who fetches alone changes nothing, the keyring neither.
+            Said::Key { answer, .. } if matches!(self.work, Work::Files { .. }) => {
+                let _ = answer.send(false);
+            }
+            // Nobody waits for an answer any more only when libalpm is gone.
             Said::Key { fingerprint, owner, answer } => {
-                self.report.flush();
-                self.questions += 1;
-                let question = Question {
-                    id: self.questions,
-                    kind: QuestionKind::Key { fingerprint, owner },
-                    choices: vec![REFUSE.to_owned(), IMPORT.to_owned()],
-                };
-                // Nobody waits any more only when libalpm is gone.
-                let _ = answer.send(self.caller.ask(question) == IMPORT);
+                let choice = self.ask(QuestionKind::Key { fingerprint, owner }, [REFUSE, IMPORT]);
+                let _ = answer.send(choice == IMPORT);
+            }
+            // It lies in a folder that goes.
+            Said::Corrupted { answer, .. } if matches!(self.work, Work::Files { .. }) => {
+                let _ = answer.send(true);
+            }
+            Said::Corrupted { path, reason, answer } => {
+                let choice = self.ask(QuestionKind::Corrupted { path: path.clone(), reason }, [DELETE, KEEP]);
+                let became = if choice == KEEP { "is kept" } else { "is deleted: the next try fetches it again" };
+                self.heard.errors.push(format!("{path} {became}"));
+                let _ = answer.send(choice != KEEP);
             }
         }
+    }
+
+    /// The choice of whoever watches; the first one when nobody answers.
+    fn ask(&mut self, kind: QuestionKind, choices: [&str; 2]) -> String {
+        self.report.flush();
+        self.questions += 1;
+        self.caller.ask(Question { id: self.questions, kind, choices: choices.map(str::to_owned).into() })
     }
 
     fn item(&mut self, called: &str, state: ItemState, done: u64, total: u64) {
@@ -340,7 +394,8 @@ impl<'a> Listener<'a> {
         let fetched: u64 = self.done.iter().map(|(_, done)| done).sum();
         if self.to_fetch > 0 {
             let fraction = fetched as f64 / self.to_fetch as f64;
-            self.report.progress(FETCH_SHARE * fraction.min(1.0), fetched.min(self.to_fetch), self.to_fetch);
+            let share = if matches!(self.work, Work::Files { .. }) { 1.0 } else { FETCH_SHARE };
+            self.report.progress(share * fraction.min(1.0), fetched.min(self.to_fetch), self.to_fetch);
         }
     }
 }

@@ -1,0 +1,151 @@
+//! Versions of packages that the package system's download cache has: they can be installed, and no package list tells of
+//! them.
+//!
+//! The folders are listed when somebody asks about a package and something was put there or deleted since: package files
+//! come and go in them while packages are fetched, which must not make anybody wait for another snapshot.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::answers::DetailsAnswer;
+use crate::package::{PackageFileName, VersionDetails, VersionSource, compare_versions};
+
+/// The label of their repository, as plans have it.
+const CACHE: &str = "cache";
+
+/// How long ago a folder must have changed for its time to tell the next change from that one: clocks of file systems tick
+/// less often than that.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// The package files in some folders.
+#[derive(Debug, Default)]
+pub struct Downloads {
+    stamps: Vec<Option<Stamp>>,
+    folders: Vec<PathBuf>,
+    /// Whether another change would change a stamp.
+    settled: bool,
+    by_name: HashMap<String, Vec<Downloaded>>,
+}
+
+/// When a folder last changed, and which one it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    seconds: i64,
+    nanoseconds: i64,
+    inode: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Downloaded {
+    version: String,
+    arch: String,
+    path: PathBuf,
+}
+
+impl Stamp {
+    fn of(folder: &Path) -> Option<Self> {
+        let found = fs::metadata(folder).ok()?;
+        Some(Self { seconds: found.mtime(), nanoseconds: found.mtime_nsec(), inode: found.ino() })
+    }
+
+    fn is_settled(&self) -> bool {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let changed = Duration::from_secs(u64::try_from(self.seconds).unwrap_or(0));
+        now.checked_sub(changed).is_some_and(|since| since > SETTLED * 2)
+    }
+}
+
+fn stamps(folders: &[PathBuf]) -> Vec<Option<Stamp>> {
+    folders.iter().map(|folder| Stamp::of(folder)).collect()
+}
+
+impl Downloads {
+    /// Whether this is what these folders hold now.
+    pub fn are_current(&self, folders: &[PathBuf]) -> bool {
+        self.folders == folders && self.settled && self.stamps == stamps(folders)
+    }
+
+    /// Lists the folders. One that is not there or closed holds nothing.
+    pub fn list(folders: &[PathBuf]) -> Self {
+        // Before they are read: what changes meanwhile is another change.
+        let stamps = stamps(folders);
+        let settled = stamps.iter().flatten().all(Stamp::is_settled);
+        let mut by_name: HashMap<String, Vec<Downloaded>> = HashMap::new();
+        for entry in folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten() {
+            let file = entry.file_name();
+            let Some(PackageFileName { name, version, arch }) = file.to_str().and_then(PackageFileName::parse) else {
+                continue;
+            };
+            if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                by_name.entry(name).or_default().push(Downloaded { version, arch, path: entry.path() });
+            }
+        }
+        for versions in by_name.values_mut() {
+            versions.sort_by(|one, other| {
+                compare_versions(&other.version, &one.version).then_with(|| one.path.cmp(&other.path))
+            });
+        }
+        Self { stamps, folders: folders.to_vec(), settled, by_name }
+    }
+
+    /// The answer with the versions that it does not have yet, newest first behind those it has.
+    pub fn added_to(&self, answer: Arc<DetailsAnswer>) -> Arc<DetailsAnswer> {
+        let Some(found) = self.by_name.get(&answer.name) else { return answer };
+        let known = |version: &str| answer.details.versions.iter().any(|known| known.version == version);
+        let mut more: Vec<VersionDetails> = Vec::new();
+        for downloaded in found.iter().filter(|downloaded| !known(&downloaded.version)) {
+            if more.iter().any(|other| other.version == downloaded.version) {
+                continue;
+            }
+            let description = format!("{CACHE} {}", downloaded.path.display());
+            more.push(VersionDetails {
+                version: downloaded.version.clone(),
+                arch: downloaded.arch.clone(),
+                repository: CACHE.to_owned(),
+                sources: vec![VersionSource { priority: 0, description }],
+                ..VersionDetails::default()
+            });
+        }
+        if more.is_empty() {
+            return answer;
+        }
+        let mut answer = Arc::unwrap_or_clone(answer);
+        answer.details.versions.extend(more);
+        Arc::new(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn versions(downloads: &Downloads, name: &str) -> Vec<String> {
+        downloads.by_name.get(name).into_iter().flatten().map(|found| found.version.clone()).collect()
+    }
+
+    #[test]
+    fn a_folder_is_listed_anew_when_it_changed_and_only_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = [folder.path().to_owned(), folder.path().join("nowhere")];
+        for file in ["a-1-1-any.pkg.tar.zst", "a-1-1-any.pkg.tar.zst.sig", "a-10-1-any.pkg.tar", "a-9-1-any.pkg.tar"] {
+            fs::write(folder.path().join(file), "").unwrap();
+        }
+        fs::create_dir(folder.path().join("a-3-1-any.pkg.tar")).unwrap();
+        let listed = Downloads::list(&folders);
+        assert_eq!(versions(&listed, "a"), ["10-1", "9-1", "1-1"]);
+        // It changed just now: the next change may have the same time.
+        assert!(!listed.are_current(&folders));
+        let at = |time| fs::File::open(folder.path()).unwrap().set_modified(time).unwrap();
+        let long_ago = SystemTime::now() - Duration::from_secs(100);
+        at(long_ago);
+        let listed = Downloads::list(&folders);
+        assert!(listed.are_current(&folders) && !listed.are_current(&folders[..1]));
+        fs::write(folder.path().join("a-11-1-any.pkg.tar"), "").unwrap();
+        assert!(!listed.are_current(&folders));
+        assert_eq!(versions(&Downloads::list(&folders), "a"), ["11-1", "10-1", "9-1", "1-1"]);
+    }
+}
