@@ -244,6 +244,7 @@ fn nothing_is_built_that_could_not_be_installed() {
     world.succeeds(&["install", "-y", "--no-review", "app"]);
     world.publish("app", &pkgbuild("app", "2", "x\n", ""), &[("data", "x\n")]);
     world.aur.forget_requests();
+    world.machine.run("pacman", &["-Sy", "--noconfirm"]);
     let upgraded = world.as_builder(&["upgrade", "-y", "--no-review"]);
     assert!(
         told(&upgraded).contains("the AUR is left out: what is built could not be installed"),
