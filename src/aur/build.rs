@@ -275,9 +275,12 @@ async fn followed(info: &SrcInfo) -> Result<Vec<(String, String, String)>, AurEr
         return Err(AurError::Unsound(text));
     }
     for (address, reference) in sources {
-        // One that is not there fails where makepkg fetches it, which says more.
-        if let Ok(Some(commit)) = remote_commit(&address, &reference).await {
-            followed.push((address, reference, commit));
+        // One that is not there fails where makepkg fetches it, which says more; of one that could not be asked it stays
+        // unknown where it stood.
+        match remote_commit(&address, &reference).await {
+            Ok(Some(commit)) => followed.push((address, reference, commit)),
+            Ok(None) => {}
+            Err(_) => followed.push((address, reference, String::new())),
         }
     }
     Ok(followed)

@@ -35,22 +35,25 @@ impl Workshop {
     /// answered `within` that time are not known.
     pub async fn moved(&self, installed: &HashSet<String>, within: Duration) -> Moved {
         let records = self.records();
-        let mut builds: Vec<(String, Build)> = Vec::new();
-        let mut followed: BTreeSet<Followed> = BTreeSet::new();
-        for base in records.bases() {
-            let Some(build) = records.read(&base).ok().and_then(|record| record.built) else { continue };
-            if build.packages.iter().any(|package| installed.contains(&package.name)) {
-                followed.extend(build.followed.iter().map(|(address, branch, _)| (address.clone(), branch.clone())));
-                builds.push((base, build));
-            }
-        }
-        builds.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let read = move || {
+            let build = |base: String| Some((records.read(&base).ok()?.built?, base));
+            let mut builds: Vec<(Build, String)> = records.bases().into_iter().filter_map(build).collect();
+            builds.sort_by(|(_, one), (_, other)| one.cmp(other));
+            builds
+        };
+        let mut builds = tokio::task::spawn_blocking(read).await.unwrap_or_default();
+        builds.retain(|(build, _)| build.packages.iter().any(|package| installed.contains(&package.name)));
+        let followed = builds.iter().flat_map(|(build, _)| &build.followed);
+        let followed = followed.map(|(address, branch, _)| (address.clone(), branch.clone())).collect();
         let stand = ask(followed, Instant::now() + within).await;
         let mut moved = Moved::default();
-        for (base, build) in builds.into_iter().filter(|(_, build)| !build.followed.is_empty()) {
+        for (build, base) in builds.into_iter().filter(|(build, _)| !build.followed.is_empty()) {
             let mut has_moved = false;
             for (address, branch, commit) in build.followed {
                 match stand.get(&(address.clone(), branch)) {
+                    Some(Ok(_)) if commit.is_empty() => moved.unknown.push(format!(
+                        "whether {base} has moved is not known: {address} did not answer when it was built"
+                    )),
                     // A branch that is gone is told by the next build, which is for somebody to ask for.
                     Some(Ok(now)) => has_moved |= now.as_ref().is_some_and(|now| *now != commit),
                     Some(Err(why)) => moved.unknown.push(format!("whether {base} has moved is not known: {why}")),

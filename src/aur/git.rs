@@ -84,7 +84,8 @@ fn git(address: &str) -> Command {
         "submodule.recurse=false",
         "gc.auto=0",
         "maintenance.auto=false",
-        "http.followRedirects=false",
+        // The first answer may lead elsewhere, as for a repository that was renamed; the protocol stays.
+        "http.followRedirects=initial",
         // Given up where nothing comes for a minute.
         "http.lowSpeedLimit=1",
         "http.lowSpeedTime=60",

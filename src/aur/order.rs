@@ -27,6 +27,8 @@ pub struct Request {
     pub asked_for_providers: Vec<String>,
     /// Which package is to provide what, by what is provided.
     pub providers: BTreeMap<String, String>,
+    /// Which one is to provide everything else.
+    pub provider: Option<String>,
 }
 
 /// What `omg-helper aur` answers.
@@ -53,6 +55,8 @@ pub enum Obstacle {
     Cycle(Vec<String>),
     /// They cannot be installed together.
     Conflict { one: String, other: String },
+    /// An answer is none of the choices; the text says what they are.
+    NoChoice(String),
 }
 
 impl std::fmt::Display for Obstacle {
@@ -63,6 +67,7 @@ impl std::fmt::Display for Obstacle {
                 write!(f, "{by} needs {name}, which neither a repository nor the AUR has")
             }
             Self::Cycle(names) => write!(f, "none of these can be built first: {}", names.join(" needs ")),
+            Self::NoChoice(text) => f.write_str(text),
             Self::Conflict { one, other } => write!(f, "{one} and {other} conflict; remove {other} first"),
         }
     }

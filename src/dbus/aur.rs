@@ -83,11 +83,8 @@ impl Aur {
         }
         let upgrade = arguments::boolean(&options, "upgrade")?.unwrap_or(false);
         let devel = arguments::boolean(&options, "devel")?;
-        let provider = format!("{PROVIDER}:");
         let answers = arguments::answers(&options)?;
-        let providers = answers.iter().filter_map(|(key, name)| Some((key.strip_prefix(&provider)?, name)));
-        let providers = providers.map(|(wanted, name)| (wanted.to_owned(), name.to_owned())).collect();
-        let order = self.engine.aur_order(targets, upgrade, devel, providers).await?;
+        let order = self.engine.aur_order(targets, upgrade, devel, answers).await?;
         let repository = order.repository.into_iter().map(|needed| (needed.name, needed.explicit, needed.make_only));
         let steps = order.steps.into_iter().map(|step| {
             let packages = step.packages.into_iter();

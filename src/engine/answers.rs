@@ -126,10 +126,9 @@ impl Engine {
         };
         self.ask(move |engine, loaded| {
             let own = engine.rows_in(loaded, &selection)?;
+            let others = Self::others(loaded, &selection, &found);
             match &selection {
-                Selection::Search(query) if !found.is_empty() => {
-                    Ok(together(&own, beside(&loaded.snapshot, &found, query), query))
-                }
+                Selection::Search(query) if !others.is_empty() => Ok(together(&own, others, query)),
                 _ => Ok(own),
             }
         })
@@ -205,10 +204,9 @@ impl Engine {
         if folders.is_empty() {
             return Arc::default();
         }
-        if known.are_current(&folders) {
-            return known;
-        }
-        let listed = tokio::task::spawn_blocking(move || Arc::new(Downloads::list(&folders))).await;
+        // They may be on a file server that does not answer.
+        let look = move || if known.are_current(&folders) { known } else { Arc::new(Downloads::list(&folders)) };
+        let listed = tokio::task::spawn_blocking(look).await;
         // One that panicked has said so.
         let listed = listed.unwrap_or_default();
         *lock(&self.downloads) = Arc::clone(&listed);

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -75,6 +75,8 @@ pub(super) struct Aur {
     found: Cache<(String, SearchBy), Arc<[PackageRow]>>,
     /// Where the repositories of sources stood, and when they were asked.
     moved: Mutex<Option<(Instant, Arc<Moved>)>>,
+    /// How many builds have ended.
+    builds: AtomicU64,
 }
 
 /// What is known of the archive, in a file beside it.
@@ -114,6 +116,7 @@ impl Aur {
             turn: tokio::sync::Mutex::new(None),
             let_be_until: Mutex::new(None),
             moved: Mutex::new(None),
+            builds: AtomicU64::new(0),
         }
     }
 
@@ -123,13 +126,24 @@ impl Aur {
         kept.as_ref().filter(|(asked, _)| asked.elapsed() < ago).map(|(_, moved)| Arc::clone(moved))
     }
 
-    pub(super) fn keep_moved(&self, moved: Arc<Moved>) {
-        *lock(&self.moved) = Some((Instant::now(), moved));
+    /// How many builds have ended.
+    pub(super) fn builds(&self) -> u64 {
+        self.builds.load(Ordering::Acquire)
+    }
+
+    /// Keeps what was found out from when `builds` builds had ended, unless another one has since.
+    pub(super) fn keep_moved(&self, moved: Arc<Moved>, builds: u64) {
+        let mut kept = lock(&self.moved);
+        if builds == self.builds() {
+            *kept = Some((Instant::now(), moved));
+        }
     }
 
     /// What was built has not moved any more.
     pub(super) fn forget_moved(&self) {
-        *lock(&self.moved) = None;
+        let mut kept = lock(&self.moved);
+        self.builds.fetch_add(1, Ordering::AcqRel);
+        *kept = None;
     }
 
     pub(super) fn rest(&self) {
@@ -222,7 +236,8 @@ impl Engine {
     /// What is wrong with what is known of the AUR, for people.
     pub fn aur_problem(&self) -> Option<String> {
         let problems = lock(&self.problems);
-        problems.of(Subject::Aur).or_else(|| problems.of(Subject::AurRpc)).map(str::to_owned)
+        let subjects = [Subject::Aur, Subject::AurRpc, Subject::AurSources];
+        subjects.into_iter().find_map(|subject| problems.of(subject)).map(str::to_owned)
     }
 
     /// Keeps the AUR's packages up to date until it is dropped.

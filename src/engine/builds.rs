@@ -1,21 +1,21 @@
 //! Packages of the AUR: in which order they are built, what there is to look at before, and building them.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::aur::LASTING;
-use super::{Engine, EngineError, Loaded, blocking};
-use crate::aur::order::{Answer, LATEST, Order, Request};
+use super::aur::{Aur, LASTING};
+use super::{Engine, EngineError, Loaded, Subject, blocking};
+use crate::aur::order::{Answer, LATEST, Obstacle, Order, Request};
 use crate::aur::{
     AurError, Built, Http, HttpError, Listener, Moved, REPOSITORY, Review, SHORTEST_SEARCH, SearchBy, Workshop,
 };
 use crate::index::View;
 use crate::package::{Flags, ListQuery, UpdateRow};
 use crate::security::audit::{AuditLog, Readers, Record};
-use crate::transaction::{Failure, FailureKind, read_line, write_line};
+use crate::transaction::{Answers, Asks, Failure, FailureKind, read_line, write_line};
 
 /// How often the AUR is asked for what was not known before: dependencies of dependencies.
 const MAX_ROUNDS: usize = 32;
@@ -23,8 +23,10 @@ const MAX_ROUNDS: usize = 32;
 /// Most names that the AUR is asked about for one order.
 const MAX_ASKED: usize = 5000;
 
-/// Most packages that are looked at for one thing that is provided.
-const MAX_PROVIDERS: usize = 50;
+/// Most packages that are looked at for one thing that is provided, and most such things: where there is no archive each is
+/// a request to the AUR.
+const MAX_PROVIDERS: usize = 200;
+const MAX_PROVIDED: usize = 50;
 
 /// Where keys are fetched from, unless another server is named.
 pub const KEYSERVER: &str = "hkps://keyserver.ubuntu.com";
@@ -74,7 +76,7 @@ impl Engine {
 
     /// What is built, in which order, for these targets, and with `upgrade` for the installed packages that the AUR has
     /// newer versions of; with `devel`, which is the setting where it is `None`, also for those whose repositories have moved
-    /// since they were built. What several packages provide is provided by one of `providers`, by what is provided.
+    /// since they were built. What several packages provide is provided by those that `answers` name.
     ///
     /// # Errors
     /// When something is missing, goes round in circles or conflicts; when the AUR or the databases cannot be read.
@@ -83,9 +85,11 @@ impl Engine {
         targets: Vec<String>,
         upgrade: bool,
         devel: Option<bool>,
-        providers: BTreeMap<String, String>,
+        answers: Answers,
     ) -> Result<Order, EngineError> {
-        let mut request = Request { targets, upgrade, providers, ..Request::default() };
+        let mut request = Request { targets, upgrade, ..Request::default() };
+        request.provider = answers.of_all(Asks::Provider).map(str::to_owned);
+        request.providers = answers.of_each(Asks::Provider);
         let mut notes = Vec::new();
         let workshop = self.workshop()?;
         if devel.unwrap_or_else(|| self.is_devel()) {
@@ -120,6 +124,10 @@ impl Engine {
                     self.ask_about(names, &mut request).await?;
                 }
                 Some(Answer::AskForProviders(names)) => {
+                    if request.asked_for_providers.len() + names.len() > MAX_PROVIDED {
+                        let text = format!("more than {MAX_PROVIDED} dependencies are names of no package");
+                        return Err(EngineError::Refused(Failure::new(FailureKind::ResolutionFailed, text)));
+                    }
                     let mut providers = Vec::new();
                     for name in &names {
                         providers.extend(self.aur_providers(name).await?);
@@ -131,10 +139,13 @@ impl Engine {
                     self.ask_about(providers, &mut request).await?;
                 }
                 Some(Answer::Failed(obstacles)) => {
-                    let missing = obstacles.iter().all(|obstacle| {
-                        matches!(obstacle, crate::aur::order::Obstacle::Missing { needed_by: None, .. })
-                    });
-                    let kind = if missing { FailureKind::NotFound } else { FailureKind::ResolutionFailed };
+                    let missing =
+                        obstacles.iter().all(|obstacle| matches!(obstacle, Obstacle::Missing { needed_by: None, .. }));
+                    let kind = match obstacles.iter().any(|obstacle| matches!(obstacle, Obstacle::NoChoice(_))) {
+                        true => FailureKind::InvalidArgument,
+                        false if missing => FailureKind::NotFound,
+                        false => FailureKind::ResolutionFailed,
+                    };
                     let told: BTreeSet<String> = obstacles.iter().map(ToString::to_string).collect();
                     let text = told.into_iter().collect::<Vec<_>>().join("\n");
                     return Err(EngineError::Refused(Failure::new(kind, text)));
@@ -199,9 +210,17 @@ impl Engine {
             loaded.snapshot.list(&foreign).into_iter().map(|id| loaded.snapshot.bare_name(id).to_owned()).collect()
         };
         let installed = self.ask(move |_, loaded| Ok(names(loaded))).await?;
+        let asked = self.aur.as_ref().map(Aur::builds);
         let moved = Arc::new(workshop.moved(&installed, within).await);
-        if let Some(aur) = &self.aur {
-            aur.keep_moved(Arc::clone(&moved));
+        // What could not be asked is asked again the next time.
+        match moved.unknown.first() {
+            Some(first) => self.report_problem(Subject::AurSources, first.clone()),
+            None => {
+                self.in_order(Subject::AurSources);
+                if let (Some(aur), Some(asked)) = (&self.aur, asked) {
+                    aur.keep_moved(Arc::clone(&moved), asked);
+                }
+            }
         }
         Ok(moved)
     }

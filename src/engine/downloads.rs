@@ -81,13 +81,14 @@ impl Downloads {
                 continue;
             };
             if entry.file_type().is_ok_and(|kind| kind.is_file()) {
-                by_name.entry(name).or_default().push(Downloaded { version, arch, path: entry.path() });
+                let versions = by_name.entry(name).or_default();
+                let found = Downloaded { version, arch, path: entry.path() };
+                // pacman's order goes round in circles for some made-up versions, at which a sort may panic.
+                let at = versions.partition_point(|known| {
+                    compare_versions(&found.version, &known.version).then_with(|| known.path.cmp(&found.path)).is_lt()
+                });
+                versions.insert(at, found);
             }
-        }
-        for versions in by_name.values_mut() {
-            versions.sort_by(|one, other| {
-                compare_versions(&other.version, &one.version).then_with(|| one.path.cmp(&other.path))
-            });
         }
         Self { stamps, folders: folders.to_vec(), settled, by_name }
     }

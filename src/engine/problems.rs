@@ -16,6 +16,8 @@ pub(super) enum Subject {
     Aur,
     /// Asking the AUR for what is newer.
     AurRpc,
+    /// Asking the repositories that packages of the AUR were built from.
+    AurSources,
     /// What happened to stored data. It does not come back, so this stays until the daemon ends.
     Store,
 }

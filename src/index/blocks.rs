@@ -30,7 +30,14 @@ pub(super) struct BlockWriter {
     first: u32,
     entries: u32,
     blocks: u32,
-    packer: Option<(SyncSender<(Vec<u8>, u32)>, JoinHandle<Packed>)>,
+    packer: Option<Packer>,
+}
+
+/// The thread, and where blocks with the number of their first entry are handed to it.
+#[derive(Debug)]
+struct Packer {
+    blocks: SyncSender<(Vec<u8>, u32)>,
+    thread: JoinHandle<Packed>,
 }
 
 /// A cold section and the table of its blocks.
@@ -81,35 +88,37 @@ impl BlockWriter {
     /// When there is no thread to pack with, or it failed.
     pub(super) fn finish(mut self) -> io::Result<Packed> {
         self.close()?;
-        let Some((sender, packer)) = self.packer else { return Ok(Packed::default()) };
-        drop(sender);
-        packer.join().map_err(|_| failed())
+        let Some(Packer { blocks, thread }) = self.packer else { return Ok(Packed::default()) };
+        drop(blocks);
+        thread.join().map_err(|_| failed())
     }
 
     fn close(&mut self) -> io::Result<()> {
         if self.current.is_empty() {
             return Ok(());
         }
-        let (sender, _) = match &mut self.packer {
+        let packer = match &mut self.packer {
             Some(packer) => packer,
-            none => none.insert(start()?),
+            none => none.insert(Packer::start()?),
         };
         let block = mem::replace(&mut self.current, Vec::with_capacity(self.target));
-        sender.send((block, self.first)).map_err(|_| failed())?;
+        packer.blocks.send((block, self.first)).map_err(|_| failed())?;
         self.first = self.entries;
         self.blocks += 1;
         Ok(())
     }
 }
 
-fn start() -> io::Result<(SyncSender<(Vec<u8>, u32)>, JoinHandle<Packed>)> {
-    let (sender, blocks) = sync_channel::<(Vec<u8>, u32)>(WAITING);
-    let pack = move || {
-        let mut packed = Packed::default();
-        blocks.into_iter().for_each(|(block, first)| packed.push(&block, first));
-        packed
-    };
-    Ok((sender, thread::Builder::new().name("pack".to_owned()).spawn(pack)?))
+impl Packer {
+    fn start() -> io::Result<Self> {
+        let (blocks, waiting) = sync_channel::<(Vec<u8>, u32)>(WAITING);
+        let pack = move || {
+            let mut packed = Packed::default();
+            waiting.into_iter().for_each(|(block, first)| packed.push(&block, first));
+            packed
+        };
+        Ok(Self { blocks, thread: thread::Builder::new().name("pack".to_owned()).spawn(pack)? })
+    }
 }
 
 fn failed() -> io::Error {

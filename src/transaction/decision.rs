@@ -133,6 +133,18 @@ impl Answers {
         given.map(String::as_str)
     }
 
+    /// The answer to all questions of a kind that have none of their own.
+    pub fn of_all(&self, asks: Asks) -> Option<&str> {
+        self.0.get(asks.as_str()).map(String::as_str)
+    }
+
+    /// The answers of a kind that are about something, by what that is.
+    pub fn of_each(&self, asks: Asks) -> BTreeMap<String, String> {
+        let prefix = key(asks.as_str(), "");
+        let about = |(key, choice): (&String, &String)| Some((key.strip_prefix(&prefix)?.to_owned(), choice.clone()));
+        self.0.iter().filter_map(about).collect()
+    }
+
     /// Whether there is an answer of that key itself.
     pub fn has(&self, key: &str) -> bool {
         self.0.contains_key(key)

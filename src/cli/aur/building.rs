@@ -76,7 +76,7 @@ impl<'a> Building<'a> {
             Ok(job) => steps::follow(job, interrupts, out).await?,
             Err(error) => {
                 let text = format!("{} is not built: {error}", step.base);
-                self.fail(step, transaction::Failure::new(FailureKind::Internal, text), out);
+                self.fail(step, transaction::Failure::new(done::kind_of(error.kind()), text), out);
                 return Ok(());
             }
         };

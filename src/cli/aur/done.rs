@@ -132,14 +132,8 @@ impl Done {
         if let Err(failure) = &ended
             && !matches!(failure, Failure::Concluded(..))
         {
-            let kind = match failure.kind() {
-                ErrorKind::NotFound => FailureKind::NotFound,
-                ErrorKind::Invalid => FailureKind::InvalidArgument,
-                ErrorKind::Network => FailureKind::Network,
-                ErrorKind::NotAuthorized => FailureKind::NotAuthorized,
-                ErrorKind::Cancelled | ErrorKind::Failed => FailureKind::Internal,
-            };
-            self.failures.push(crate::transaction::Failure::new(kind, failure.text().unwrap_or_default()));
+            self.failures
+                .push(crate::transaction::Failure::new(kind_of(failure.kind()), failure.text().unwrap_or_default()));
         }
         let texts: Vec<&str> = self.failures.iter().map(|failure| failure.message.as_str()).collect();
         let text = texts.join("\n");
@@ -154,5 +148,16 @@ impl Done {
             None => Ok(()),
             Some(kind) => Err(Failure::Concluded(kind, text)),
         }
+    }
+}
+
+/// The nearest kind of failure.
+pub fn kind_of(kind: ErrorKind) -> FailureKind {
+    match kind {
+        ErrorKind::NotFound => FailureKind::NotFound,
+        ErrorKind::Invalid => FailureKind::InvalidArgument,
+        ErrorKind::Network => FailureKind::Network,
+        ErrorKind::NotAuthorized => FailureKind::NotAuthorized,
+        ErrorKind::Cancelled | ErrorKind::Failed => FailureKind::Internal,
     }
 }

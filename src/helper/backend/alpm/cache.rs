@@ -45,8 +45,12 @@ pub fn of_name(settings: &Settings, name: &str) -> Vec<Cached> {
         let found = PackageFileName::parse(path.file_name()?.to_str()?)?;
         (found.name == name).then_some(Cached { version: found.version, arch: found.arch, path })
     };
-    let mut found: Vec<Cached> = files(settings).into_iter().filter_map(of_name).collect();
-    found.sort_by(|one, other| alpm::vercmp(other.version.as_str(), one.version.as_str()));
+    let mut found: Vec<Cached> = Vec::new();
+    for cached in files(settings).into_iter().filter_map(of_name) {
+        // libalpm's order goes round in circles for some made-up versions, at which a sort may panic.
+        let is_newer = |known: &Cached| alpm::vercmp(known.version.as_str(), cached.version.as_str()).is_ge();
+        found.insert(found.partition_point(is_newer), cached);
+    }
     found
 }
 

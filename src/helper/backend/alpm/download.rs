@@ -188,15 +188,21 @@ fn fetch_round(settings: &mut Settings, archives: &[Archive], folder: &Path, cal
         return Err(Stop::Cancelled);
     }
     let whole = result.is_ok();
-    let mut left = Vec::new();
+    let (mut left, mut in_the_way) = (Vec::new(), None);
     for archive in archives {
         let staged = staging.path().join(&archive.file);
         // libalpm looks at nothing where one file cannot be had.
         if whole || is_whole(&handle, archive, &staged) {
-            place_in(folder, archive, &staged)?;
+            // What else was fetched is not lost with it.
+            if let Err(stop) = place_in(folder, archive, &staged) {
+                in_the_way.get_or_insert(stop);
+            }
         } else {
             left.push(archive.name.as_str());
         }
+    }
+    if let Some(stop) = in_the_way {
+        return Err(stop);
     }
     let Err(stop) = result else { return Ok(()) };
     match stop {

@@ -239,14 +239,23 @@ impl<'a> Orderer<'a> {
     }
 
     /// The package of the AUR that meets it: the one of that name first, then one that is built anyway, then one of those
-    /// that provide it, as somebody chose.
+    /// that provide it, as somebody chose. Those that the AUR was not asked for are no choice: one that is known since it
+    /// provides something else may claim any name.
     fn of_aur(&mut self, dependency: &str) -> Option<&'a AurPackage> {
         let relation = Relation::parse(dependency);
+        if !self.known.contains_key(relation.name) && !self.asked.contains(relation.name) {
+            self.ask.insert(relation.name.to_owned());
+            return None;
+        }
         let literal = self.known.get(relation.name).copied().filter(|package| relation.is_met_by_aur(package));
         let wanted = self.wanted.iter().chain(&self.targets).filter_map(|name| self.known.get(name).copied());
         let found = literal.or_else(|| wanted.into_iter().find(|package| relation.is_met_by_aur(package)));
         if found.is_some() {
             return found;
+        }
+        if !self.request.asked_for_providers.iter().any(|asked| asked == relation.name) {
+            self.ask_for_providers.insert(relation.name.to_owned());
+            return None;
         }
         let mut providers: Vec<&'a AurPackage> = self.known.values().copied().collect();
         providers.retain(|package| relation.is_met_by_aur(package));
@@ -254,8 +263,21 @@ impl<'a> Orderer<'a> {
         providers
             .sort_by(|one, other| other.popularity.total_cmp(&one.popularity).then_with(|| one.name.cmp(&other.name)));
         let default = providers.first().copied()?;
-        let wish = self.request.providers.get(relation.name);
-        let chosen = providers.iter().find(|package| Some(&package.name) == wish).copied().unwrap_or(default);
+        let chosen = match self.request.providers.get(relation.name).or(self.request.provider.as_ref()) {
+            None => default,
+            Some(wish) => match providers.iter().find(|package| package.name == *wish).copied() {
+                Some(chosen) => chosen,
+                None => {
+                    let names: Vec<&str> = providers.iter().map(|package| package.name.as_str()).collect();
+                    self.obstacles.push(Obstacle::NoChoice(format!(
+                        "answers: provider:{} is one of {}, not {wish}",
+                        relation.name,
+                        names.join(", ")
+                    )));
+                    default
+                }
+            },
+        };
         if providers.len() > 1 {
             let choice = Choice {
                 wanted: relation.name.to_owned(),
@@ -273,7 +295,6 @@ impl<'a> Orderer<'a> {
             self.obstacles.push(Obstacle::Missing { name, needed_by: Some(needed_by.to_owned()) });
             return None;
         }
-        let relation = Relation::parse(dependency);
         if let Some(installed) = self.handle.localdb().pkgs().find_satisfier(dependency) {
             // One that is built anew is built before what needs it.
             let renewed = self.targets.get(installed.name()).copied();
@@ -285,15 +306,10 @@ impl<'a> Orderer<'a> {
         if let Some(package) = self.of_aur(dependency) {
             return Some(Found::Aur(package.name.as_str()));
         }
-        if !self.asked.contains(relation.name) {
-            self.ask.insert(relation.name.to_owned());
-        } else if !self.request.asked_for_providers.iter().any(|asked| asked == relation.name) {
-            self.ask_for_providers.insert(relation.name.to_owned());
-        } else {
-            let missing = Obstacle::Missing { name: dependency.to_owned(), needed_by: Some(needed_by.to_owned()) };
-            if !self.obstacles.contains(&missing) {
-                self.obstacles.push(missing);
-            }
+        // What is still asked for makes no answer of the obstacles.
+        let missing = Obstacle::Missing { name: dependency.to_owned(), needed_by: Some(needed_by.to_owned()) };
+        if !self.obstacles.contains(&missing) {
+            self.obstacles.push(missing);
         }
         None
     }
