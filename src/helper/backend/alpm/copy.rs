@@ -8,6 +8,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink};
 use std::path::Path;
+use std::time::Duration;
 
 use alpm::Alpm;
 use omg::transaction::{FailureKind, Outcome};
@@ -79,7 +80,7 @@ fn gone(removed: io::Result<()>) -> io::Result<()> {
 
 /// A handle on the copy and when it was fetched, Unix time in seconds, where it is newer than the system's own databases and
 /// every repository of it can be used.
-pub fn newer_than(last_refresh: u64, settings: &Settings, folder: &Path) -> Option<(Alpm, u64)> {
+pub fn newer_than(last_refresh: Duration, settings: &Settings, folder: &Path) -> Option<(Alpm, u64)> {
     let refreshed = sources::last_refresh(settings, folder);
     // Not without the link: libalpm would make an empty local database in its place.
     if refreshed <= last_refresh || !folder.join("local").exists() {
@@ -87,5 +88,5 @@ pub fn newer_than(last_refresh: u64, settings: &Settings, folder: &Path) -> Opti
     }
     let handle = settings.handle_of(folder).ok()?;
     let whole = handle.syncdbs().into_iter().all(|database| sources::usable(&handle, database).is_ok());
-    whole.then_some((handle, refreshed))
+    whole.then_some((handle, refreshed.as_secs()))
 }

@@ -85,7 +85,11 @@ impl Backend for Pacman {
         let groups = groups.into_iter().map(|(group, members)| (group, members.into_iter().collect())).collect();
         let ahead = copy.is_some().then_some(ahead);
         let downloads = settings.config.cache_dir.iter().map(PathBuf::from).collect();
-        Ok((builder, Meta { last_refresh, ahead, groups, downloads, warnings, ..Meta::default() }, fingerprint))
+        Ok((
+            builder,
+            Meta { last_refresh: last_refresh.as_secs(), ahead, groups, downloads, warnings, ..Meta::default() },
+            fingerprint,
+        ))
     }
 
     fn plan(&self, system: &System, request: &Request) -> Result<Plan, Failure> {

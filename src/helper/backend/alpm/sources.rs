@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use alpm::{Alpm, Db};
 use omg::index::Fingerprint;
@@ -66,22 +67,26 @@ pub fn usable(handle: &Alpm, database: &Db) -> Result<(), alpm::Error> {
     if Path::new(handle.dbpath()).join("sync").join(file).exists() { Ok(()) } else { Err(alpm::Error::DbNotFound) }
 }
 
-/// When a sync database in the folder `database` was last fetched or found to be current, Unix time in seconds; 0 when there is none.
+/// When a sync database in the folder `database` was last fetched or found to be current, since 1970; 0 when there is none.
 ///
 /// The modification time of a database is the server's, so this is when the newest one got its name here, or when something
 /// was last put into their folder.
-pub fn last_refresh(settings: &Settings, database: &Path) -> u64 {
+pub fn last_refresh(settings: &Settings, database: &Path) -> Duration {
     fetched(settings, database, "db")
 }
 
 /// The same for databases whose names end with `ending`.
-pub fn fetched(settings: &Settings, database: &Path, ending: &str) -> u64 {
+pub fn fetched(settings: &Settings, database: &Path, ending: &str) -> Duration {
+    let since = |seconds: i64, nanoseconds: i64| {
+        Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanoseconds).unwrap_or(0))
+    };
     let fetched = settings.config.repos.iter().filter_map(|repository| {
-        sync_file(database, &repository.name, ending).symlink_metadata().ok().map(|found| found.ctime())
+        let found = sync_file(database, &repository.name, ending).symlink_metadata().ok()?;
+        Some(since(found.ctime(), found.ctime_nsec()))
     });
-    let Some(fetched) = fetched.max() else { return 0 };
-    let worked = database.join("sync").metadata().map_or(0, |found| found.mtime());
-    u64::try_from(fetched.max(worked)).unwrap_or(0)
+    let Some(fetched) = fetched.max() else { return Duration::ZERO };
+    let worked = database.join("sync").metadata();
+    fetched.max(worked.map_or(Duration::ZERO, |found| since(found.mtime(), found.mtime_nsec())))
 }
 
 /// The configuration file, those that it includes (`Include`, pacman.conf(5)) and the folders that these are looked for in.
