@@ -212,8 +212,8 @@ def with_aur(count, searches, layers, programs, scratch):
             metrics = lambda: json.loads(machine.run("omg", "metrics", "--json"))
             machine.run("omg", "status")
             wait_for(lambda: metrics()["aur_archives"] == 1, "the AUR's archive", 60)
-            found = lambda: machine.run("omg", "search", "--substring", "--limit", "0", "--json", "zsh-git").splitlines()
-            wait_for(lambda: any(json.loads(line)["repository"] == "aur" for line in found()), "the AUR's packages", 120)
+            wait_for(lambda: json.loads(machine.run("omg", "status", "--json")).get("aur_packages") == size,
+                     "the AUR's packages", 120)
             # What was counted while it was built does not count.
             before = metrics()["requests"]
             hits = 0
