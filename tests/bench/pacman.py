@@ -8,6 +8,7 @@ COUNT is how many packages the sync database has (0: all of this machine's Debia
 with the AUR's; beside each row stands whether both sides gave the same answer. Exit status 1 when answers differ, 2 when it cannot run.
 """
 import argparse
+import contextlib
 import ctypes
 import json
 import os
@@ -77,14 +78,34 @@ def inside(machine, work):
     return result
 
 
-def arch(machine, programs):
-    """Makes the machine take itself for Arch Linux, with our programs."""
+def arch(machine, programs, settings=""):
+    """Makes the machine take itself for Arch Linux, with our programs and these settings of theirs."""
     machine.path("/etc/os-release").unlink()
     machine.write("/etc/os-release", "NAME=\"Arch Linux\"\nID=arch\n")
     for program, place in (("omg", "/usr/bin/omg"), ("omgd", "/usr/bin/omgd"), ("omg-helper", "/usr/libexec/omg-helper")):
         machine.path(place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(programs / program, machine.path(place))
-    machine.write("/root/.config/omg/config.toml", SETTINGS)
+    machine.write("/root/.config/omg/config.toml", SETTINGS + settings)
+
+
+@contextlib.contextmanager
+def running(layers, programs, databases, scratch, changes=None, settings=""):
+    """A machine with these databases of pacman's in which omgd runs, and the process that started it there."""
+    machine, daemon = Machine(layers, scratch, changes), None
+    try:
+        arch(machine, programs, settings)
+        machine.write("/etc/pacman.conf", CONFIGURATION)
+        shutil.copytree(databases, machine.path("/var/lib/pacman"), dirs_exist_ok=True)
+        daemon = subprocess.Popen(machine.command("/usr/bin/omgd", "--foreground"), env=ENVIRONMENT,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(machine.path("/run/user/0/omg.sock").exists, "omgd's socket")
+        yield machine, daemon
+    finally:
+        if daemon:
+            daemon.terminate()
+        machine.end()
+        if daemon:
+            daemon.wait()
 
 
 def daemon_of(machine):
@@ -109,70 +130,58 @@ def bench(count, runs, layers, programs, scratch):
     changes = scratch / f"changes-{count}"
     changes.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(changes)], check=False)
-    machine = Machine(layers, scratch, changes)
-    daemon = None
     try:
-        arch(machine, programs)
-        machine.write("/etc/pacman.conf", CONFIGURATION)
-        shutil.copytree(databases, machine.path("/var/lib/pacman"), dirs_exist_ok=True)
-        daemon = subprocess.Popen(machine.command("/usr/bin/omgd", "--foreground"), env=ENVIRONMENT,
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(machine.path("/run/user/0/omg.sock").exists, "omgd's socket")
-        same = {
-            "search": names(machine.run("omg", "search", "--substring", "--limit", "0", "--json", WORD)) != []
-            and sorted(json.loads(line)["name"] for line in machine.run(
-                "omg", "search", "--substring", "--limit", "0", "--json", WORD).splitlines())
-            == sorted(machine.run("pacman", "-Ssq", WORD).split()),
-            "info": json.loads(machine.run("omg", "info", "--json", PACKAGE))["version"]
-            == next(line.split(" : ")[1] for line in machine.run("pacman", "-Si", PACKAGE).splitlines()
-                    if line.startswith("Version")),
-            "explicit": names(machine.run("omg", "list", "--explicit")) == sorted(machine.run("pacman", "-Qqe").split()),
-            "index": sorted(json.loads(line)["name"] for line in machine.run(
-                "omg", "list", "--repo", "big", "--json").splitlines()) == sorted(machine.run("pacman", "-Slq").split()),
-        }
+        with running(layers, programs, databases, scratch, changes) as (machine, daemon):
+            same = {
+                "search": names(machine.run("omg", "search", "--substring", "--limit", "0", "--json", WORD)) != []
+                and sorted(json.loads(line)["name"] for line in machine.run(
+                    "omg", "search", "--substring", "--limit", "0", "--json", WORD).splitlines())
+                == sorted(machine.run("pacman", "-Ssq", WORD).split()),
+                "info": json.loads(machine.run("omg", "info", "--json", PACKAGE))["version"]
+                == next(line.split(" : ")[1] for line in machine.run("pacman", "-Si", PACKAGE).splitlines()
+                        if line.startswith("Version")),
+                "explicit": names(machine.run("omg", "list", "--explicit")) == sorted(machine.run("pacman", "-Qqe").split()),
+                "index": sorted(json.loads(line)["name"] for line in machine.run(
+                    "omg", "list", "--repo", "big", "--json").splitlines()) == sorted(machine.run("pacman", "-Slq").split()),
+            }
 
-        def measured():
-            subject = lambda name, command, count: Subject(name, command, ENVIRONMENT, count)
-            few = max(3, runs // 10)
-            return interleaved([
-                subject("true", ["/usr/bin/true"], runs),
-                subject("omg search", ["/usr/bin/omg", "search", WORD], runs),
-                subject("omg info", ["/usr/bin/omg", "info", PACKAGE], runs),
-                subject("omg explicit", ["/usr/bin/omg", "list", "--explicit"], runs),
-                subject("pacman search", ["/usr/bin/pacman", "-Ss", WORD], few),
-                subject("pacman info", ["/usr/bin/pacman", "-Si", PACKAGE], few),
-                subject("pacman explicit", ["/usr/bin/pacman", "-Qe"], few),
-                subject("pacman all", ["/usr/bin/pacman", "-Ss"], few),
-                subject("omg index", ["/usr/libexec/omg-helper", "index", "--output", "/tmp/x.snapshot"], few),
-            ])
+            def measured():
+                subject = lambda name, command, count: Subject(name, command, ENVIRONMENT, count)
+                few = max(3, runs // 10)
+                return interleaved([
+                    subject("true", ["/usr/bin/true"], runs),
+                    subject("omg search", ["/usr/bin/omg", "search", WORD], runs),
+                    subject("omg info", ["/usr/bin/omg", "info", PACKAGE], runs),
+                    subject("omg explicit", ["/usr/bin/omg", "list", "--explicit"], runs),
+                    subject("pacman search", ["/usr/bin/pacman", "-Ss", WORD], few),
+                    subject("pacman info", ["/usr/bin/pacman", "-Si", PACKAGE], few),
+                    subject("pacman explicit", ["/usr/bin/pacman", "-Qe"], few),
+                    subject("pacman all", ["/usr/bin/pacman", "-Ss"], few),
+                    subject("omg index", ["/usr/libexec/omg-helper", "index", "--output", "/tmp/x.snapshot"], few),
+                ])
 
-        times = inside(machine, measured)
-        found = subprocess.run(["pgrep", "--parent", str(daemon.pid)], stdout=subprocess.PIPE, text=True, check=False)
-        pids = [int(word) for word in found.stdout.split()] or [daemon.pid]
-        resident = sum(memory(pid)["Rss"] for pid in pids) / (1 << 20)
-        true = times["true"].median
-        print(f"\n{len(machine.run('pacman', '-Slq').splitlines())} packages\n")
-        print("| what | ours ms | pacman ms | ratio | × true | by fastest runs | budget | met | same answer |\n"
-              "|---|---|---|---|---|---|---|---|---|")
-        for row in ("search", "info", "explicit"):
-            ours, theirs = times[f"omg {row}"].median, times[f"pacman {row}"].median
-            met = theirs / ours >= 80 and ours / true <= 3
-            least, fast = times[f"omg {row}"].fastest, times[f"pacman {row}"].fastest
-            fastest = f"{fast / least:.0f}, {least / times['true'].fastest:.2f} × true"
-            print(f"| {row} | {ours / 1e6:.2f} | {theirs / 1e6:.1f} | {theirs / ours:.0f} | {ours / true:.2f} | {fastest} | "
-                  f"≥ 80 × at 15,000; ≤ 3 × true | {'yes' if met else '**no**'} | {'yes' if same[row] else '**no**'} |")
-        ours, theirs = times["omg index"].median, times["pacman all"].median
-        print(f"| index rebuild – pacman -Ss of everything | {ours / 1e6:.0f} | {theirs / 1e6:.0f} | {ours / theirs:.2f} | – | "
-              f"{times['omg index'].fastest / times['pacman all'].fastest:.2f} | "
-              f"≤ 1.5 × | {'yes' if ours <= 1.5 * theirs else '**no**'} | {'yes' if same['index'] else '**no**'} |")
-        print(f"| omgd resident | {resident:.1f} MiB | – | – | – | – | ≤ 24 MiB | {'yes' if resident <= 24 else '**no**'} | – |")
-        return all(same.values())
+            times = inside(machine, measured)
+            found = subprocess.run(["pgrep", "--parent", str(daemon.pid)], stdout=subprocess.PIPE, text=True, check=False)
+            pids = [int(word) for word in found.stdout.split()] or [daemon.pid]
+            resident = sum(memory(pid)["Rss"] for pid in pids) / (1 << 20)
+            true = times["true"].median
+            print(f"\n{len(machine.run('pacman', '-Slq').splitlines())} packages\n")
+            print("| what | ours ms | pacman ms | ratio | × true | by fastest runs | budget | met | same answer |\n"
+                  "|---|---|---|---|---|---|---|---|---|")
+            for row in ("search", "info", "explicit"):
+                ours, theirs = times[f"omg {row}"].median, times[f"pacman {row}"].median
+                met = theirs / ours >= 80 and ours / true <= 3
+                least, fast = times[f"omg {row}"].fastest, times[f"pacman {row}"].fastest
+                fastest = f"{fast / least:.0f}, {least / times['true'].fastest:.2f} × true"
+                print(f"| {row} | {ours / 1e6:.2f} | {theirs / 1e6:.1f} | {theirs / ours:.0f} | {ours / true:.2f} | {fastest} | "
+                      f"≥ 80 × at 15,000; ≤ 3 × true | {'yes' if met else '**no**'} | {'yes' if same[row] else '**no**'} |")
+            ours, theirs = times["omg index"].median, times["pacman all"].median
+            print(f"| index rebuild – pacman -Ss of everything | {ours / 1e6:.0f} | {theirs / 1e6:.0f} | {ours / theirs:.2f} | – | "
+                  f"{times['omg index'].fastest / times['pacman all'].fastest:.2f} | "
+                  f"≤ 1.5 × | {'yes' if ours <= 1.5 * theirs else '**no**'} | {'yes' if same['index'] else '**no**'} |")
+            print(f"| omgd resident | {resident:.1f} MiB | – | – | – | – | ≤ 24 MiB | {'yes' if resident <= 24 else '**no**'} | – |")
+            return all(same.values())
     finally:
-        if daemon:
-            daemon.terminate()
-        machine.end()
-        if daemon:
-            daemon.wait()
         if mounted.returncode == 0:
             subprocess.run(["umount", str(changes)], check=False)
 
@@ -187,8 +196,7 @@ def changed(runs, layers, programs, scratch):
               f"≤ 1.0 × | {'yes' if ratio <= 1 else '**no**'} | {'yes' if same else '**no**'} |", flush=True)
 
     def prepare(machine):
-        arch(machine, programs)
-        machine.write("/root/.config/omg/config.toml", SETTINGS + "[aur]\nenabled = false\n")
+        arch(machine, programs, "[aur]\nenabled = false\n")
 
     return pacman_changes.rows(scratch, layers, prepare, runs, show)
 
@@ -199,45 +207,30 @@ def with_aur(count, searches, layers, programs, scratch):
     if not databases.exists():
         subprocess.run([sys.executable, str(GENERATOR), str(count), str(databases)], stdout=subprocess.DEVNULL, check=True)
     packed, size = pacman_aur.archive()
-    machine, daemon = Machine(layers, scratch), None
-    with pacman_aur.served(packed) as address:
-        try:
-            arch(machine, programs)
-            machine.write("/root/.config/omg/config.toml", f"{SETTINGS}[aur]\nenabled = true\nurl = \"{address}\"\n")
-            machine.write("/etc/pacman.conf", CONFIGURATION)
-            shutil.copytree(databases, machine.path("/var/lib/pacman"), dirs_exist_ok=True)
-            daemon = subprocess.Popen(machine.command("/usr/bin/omgd", "--foreground"), env=ENVIRONMENT,
-                                      stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            wait_for(machine.path("/run/user/0/omg.sock").exists, "omgd's socket")
-            metrics = lambda: json.loads(machine.run("omg", "metrics", "--json"))
-            machine.run("omg", "status")
-            wait_for(lambda: metrics()["aur_archives"] == 1, "the AUR's archive", 60)
-            wait_for(lambda: json.loads(machine.run("omg", "status", "--json")).get("aur_packages") == size,
-                     "the AUR's packages", 120)
-            # What was counted while it was built does not count.
-            before = metrics()["requests"]
-            hits = 0
-            for word in pacman_aur.words(searches):
-                done = subprocess.run(machine.command("omg", "search", "--quiet", word), env=ENVIRONMENT,
-                                      stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
-                hits += bool(done.stdout)
-            held = memory(daemon_of(machine))
-            after = metrics()
-            print(f"\n{count} packages of a repository, {size} of the AUR; {searches} different words, {hits} found something\n")
-            print("| what | ours | budget | met |\n|---|---|---|---|")
-            times = after["latency_micros"]["Search"]
-            answered = after["requests"] - before if isinstance(before, int) else searches
-            print(f"| fuzzy search over both, in the daemon ({answered} calls) | p50 {times['p50'] / 1e3:.2f} ms, p99 "
-                  f"{times['p99'] / 1e3:.2f} ms, max {times['max'] / 1e3:.2f} ms | p99 ≤ 8 ms | "
-                  f"{'yes' if times['p99'] <= 8000 else '**no**'} |")
-            print(f"| omgd resident at the last of them | RSS {held['Rss'] / 2**20:.1f} MiB, of its own "
-                  f"{held['Anonymous'] / 2**20:.1f} MiB | RSS ≤ 24 MiB | {'yes' if held['Rss'] <= 24 * 2**20 else '**no**'} |")
-        finally:
-            if daemon:
-                daemon.terminate()
-            machine.end()
-            if daemon:
-                daemon.wait()
+    with (
+        pacman_aur.served(packed) as address,
+        running(layers, programs, databases, scratch,
+                settings=f"[aur]\nenabled = true\nurl = \"{address}\"\n") as (machine, _),
+    ):
+        metrics = lambda: json.loads(machine.run("omg", "metrics", "--json"))
+        machine.run("omg", "status")
+        wait_for(lambda: metrics()["aur_archives"] == 1, "the AUR's archive", 60)
+        wait_for(lambda: json.loads(machine.run("omg", "status", "--json")).get("aur_packages") == size,
+                 "the AUR's packages", 120)
+        hits = 0
+        for word in pacman_aur.words(searches):
+            done = subprocess.run(machine.command("omg", "search", "--quiet", word), env=ENVIRONMENT,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+            hits += bool(done.stdout)
+        held = memory(daemon_of(machine))
+        print(f"\n{count} packages of a repository, {size} of the AUR; {searches} different words, {hits} found something\n")
+        print("| what | ours | budget | met |\n|---|---|---|---|")
+        times = metrics()["latency_micros"]["Search"]
+        print(f"| fuzzy search over both, in the daemon ({searches} calls) | p50 {times['p50'] / 1e3:.2f} ms, p99 "
+              f"{times['p99'] / 1e3:.2f} ms, max {times['max'] / 1e3:.2f} ms | p99 ≤ 8 ms | "
+              f"{'yes' if times['p99'] <= 8000 else '**no**'} |")
+        print(f"| omgd resident at the last of them | RSS {held['Rss'] / 2**20:.1f} MiB, of its own "
+              f"{held['Anonymous'] / 2**20:.1f} MiB | RSS ≤ 24 MiB | {'yes' if held['Rss'] <= 24 * 2**20 else '**no**'} |")
 
 
 def main():
