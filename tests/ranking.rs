@@ -37,11 +37,12 @@ fn joined(random: &mut Random, most: usize, between: &str) -> String {
     (0..count).map(|_| *random.pick(&PIECES)).collect::<Vec<_>>().join(between)
 }
 
-fn packages(random: &mut Random) -> Vec<Made> {
+fn packages(random: &mut Random, folded: bool) -> Vec<Made> {
     let mut made: BTreeMap<String, Made> = BTreeMap::new();
     while made.len() < PACKAGES {
         let between = *random.pick(&["-", "", ".", "-"]);
         let name = joined(random, 4, between);
+        let name = if folded { name.to_lowercase() } else { name };
         let installed = random.chance(10);
         let package = Made {
             flags: if installed { Flags::INSTALLED } else { Flags::empty() },
@@ -89,9 +90,14 @@ struct World {
 }
 
 impl World {
-    fn new(test: &str) -> Self {
+    /// One with names in any case, and one as distributions have them, all of lower case.
+    fn both(test: &str) -> [Self; 2] {
+        [Self::new(&format!("{test}, any case"), false), Self::new(test, true)]
+    }
+
+    fn new(test: &str, folded: bool) -> Self {
         let mut random = Random::of_test(test);
-        let packages = packages(&mut random);
+        let packages = packages(&mut random, folded);
         let folder = tempfile::tempdir().unwrap();
         let snapshot = index(&folder.path().join("index"), &packages.iter().collect::<Vec<_>>());
         let packages = packages.into_iter().map(|package| (package.name.clone(), package)).collect();
@@ -165,59 +171,62 @@ fn has_letters_in_order(name: &str, term: &str) -> bool {
 
 #[test]
 fn a_substring_search_finds_exactly_what_matches_best_class_first() {
-    let mut world = World::new("substring");
-    for _ in 0..TERMS {
-        let term = world.term();
-        for descriptions in [false, true] {
-            let found = world.search(&SearchQuery { descriptions, ..query(&[&term], SearchMode::Substring) });
-            let model = |package: &Made| class(package, &term, descriptions).filter(|_| package.candidate);
-            let expected: BTreeSet<_> =
-                world.packages.values().filter(|package| model(package).is_some()).collect_names();
-            assert_eq!(found.iter().cloned().collect::<BTreeSet<_>>(), expected, "{term:?}");
-            let classes: Vec<_> = found.iter().map(|name| model(&world.packages[name])).collect();
-            assert!(classes.is_sorted(), "{term:?}: {:?}", found.iter().zip(classes).collect::<Vec<_>>());
+    for mut world in World::both("substring") {
+        for _ in 0..TERMS {
+            let term = world.term();
+            for descriptions in [false, true] {
+                let found = world.search(&SearchQuery { descriptions, ..query(&[&term], SearchMode::Substring) });
+                let model = |package: &Made| class(package, &term, descriptions).filter(|_| package.candidate);
+                let expected: BTreeSet<_> =
+                    world.packages.values().filter(|package| model(package).is_some()).collect_names();
+                assert_eq!(found.iter().cloned().collect::<BTreeSet<_>>(), expected, "{term:?}");
+                let classes: Vec<_> = found.iter().map(|name| model(&world.packages[name])).collect();
+                assert!(classes.is_sorted(), "{term:?}: {:?}", found.iter().zip(classes).collect::<Vec<_>>());
+            }
         }
     }
 }
 
 #[test]
 fn a_fuzzy_search_finds_more_and_nothing_without_the_letters() {
-    let mut world = World::new("fuzzy");
-    for _ in 0..TERMS {
-        let term = world.term();
-        let strict = world.search(&query(&[&term], SearchMode::Substring));
-        let found = world.search(&query(&[&term], SearchMode::Fuzzy));
-        let set: BTreeSet<_> = found.iter().collect();
-        assert!(strict.iter().all(|name| set.contains(name)), "{term:?}");
-        let mut last = 0;
-        for name in &found {
-            let package = &world.packages[name];
-            let class = class(package, &term, false).filter(|class| *class < 4).unwrap_or_else(|| {
-                let in_summary = class(package, &term, false).is_some();
-                assert!(in_summary || has_letters_in_order(name, &term), "{term:?} found {name}");
-                4
-            });
-            assert!(last <= class, "{term:?}: {name} comes too late");
-            last = class;
+    for mut world in World::both("fuzzy") {
+        for _ in 0..TERMS {
+            let term = world.term();
+            let strict = world.search(&query(&[&term], SearchMode::Substring));
+            let found = world.search(&query(&[&term], SearchMode::Fuzzy));
+            let set: BTreeSet<_> = found.iter().collect();
+            assert!(strict.iter().all(|name| set.contains(name)), "{term:?}");
+            let mut last = 0;
+            for name in &found {
+                let package = &world.packages[name];
+                let class = class(package, &term, false).filter(|class| *class < 4).unwrap_or_else(|| {
+                    let in_summary = class(package, &term, false).is_some();
+                    assert!(in_summary || has_letters_in_order(name, &term), "{term:?} found {name}");
+                    4
+                });
+                assert!(last <= class, "{term:?}: {name} comes too late");
+                last = class;
+            }
         }
     }
 }
 
 #[test]
 fn the_exact_name_comes_first_in_every_mode() {
-    let mut world = World::new("exact");
-    for _ in 0..TERMS {
-        let name = world.name();
-        let asked = if world.random.chance(3) { name.to_uppercase() } else { name.clone() };
-        for mode in [SearchMode::Exact, SearchMode::Fuzzy, SearchMode::Substring] {
-            if mode == SearchMode::Substring && !world.packages[&name].candidate {
-                continue;
-            }
-            let found = world.search(&query(&[&asked], mode));
-            let first = found.first().map(|first| first.to_lowercase());
-            assert_eq!(first, Some(name.to_lowercase()), "{asked:?} in mode {mode:?}");
-            if mode == SearchMode::Exact {
-                assert!(found.iter().all(|found| found.to_lowercase() == name.to_lowercase()));
+    for mut world in World::both("exact") {
+        for _ in 0..TERMS {
+            let name = world.name();
+            let asked = if world.random.chance(3) { name.to_uppercase() } else { name.clone() };
+            for mode in [SearchMode::Exact, SearchMode::Fuzzy, SearchMode::Substring] {
+                if mode == SearchMode::Substring && !world.packages[&name].candidate {
+                    continue;
+                }
+                let found = world.search(&query(&[&asked], mode));
+                let first = found.first().map(|first| first.to_lowercase());
+                assert_eq!(first, Some(name.to_lowercase()), "{asked:?} in mode {mode:?}");
+                if mode == SearchMode::Exact {
+                    assert!(found.iter().all(|found| found.to_lowercase() == name.to_lowercase()));
+                }
             }
         }
     }
@@ -225,56 +234,63 @@ fn the_exact_name_comes_first_in_every_mode() {
 
 #[test]
 fn several_terms_find_what_each_of_them_finds() {
-    let mut world = World::new("terms");
-    for _ in 0..TERMS {
-        let terms: Vec<String> = (0..2 + world.random.below(2)).map(|_| world.term()).collect();
-        let descriptions = world.random.chance(2);
-        for mode in [SearchMode::Fuzzy, SearchMode::Substring, SearchMode::Exact] {
-            let mut ask = |terms: &[&str]| {
-                let found = world.search(&SearchQuery { descriptions, ..query(terms, mode) });
-                found.into_iter().collect::<BTreeSet<_>>()
-            };
-            let together = ask(&terms.iter().map(String::as_str).collect::<Vec<_>>());
-            let each = terms.iter().map(|term| ask(&[term])).reduce(|a, b| &a & &b).unwrap();
-            assert_eq!(together, each, "{terms:?} in mode {mode:?}");
+    for mut world in World::both("terms") {
+        for _ in 0..TERMS {
+            let terms: Vec<String> = (0..2 + world.random.below(2)).map(|_| world.term()).collect();
+            let descriptions = world.random.chance(2);
+            for mode in [SearchMode::Fuzzy, SearchMode::Substring, SearchMode::Exact] {
+                let mut ask = |terms: &[&str]| {
+                    let found = world.search(&SearchQuery { descriptions, ..query(terms, mode) });
+                    found.into_iter().collect::<BTreeSet<_>>()
+                };
+                let together = ask(&terms.iter().map(String::as_str).collect::<Vec<_>>());
+                let each = terms.iter().map(|term| ask(&[term])).reduce(|a, b| &a & &b).unwrap();
+                assert_eq!(together, each, "{terms:?} in mode {mode:?}");
+            }
         }
     }
 }
 
 #[test]
 fn limits_cut_and_filters_keep_the_order() {
-    let mut world = World::new("limits");
-    for _ in 0..TERMS {
-        let term = world.term();
-        let mode = *world.random.pick(&[SearchMode::Fuzzy, SearchMode::Substring]);
-        let all = world.search(&query(&[&term], mode));
-        for limit in [1, 2, 10, 1 + world.random.below(all.len() + 2)] {
-            let limited = SearchQuery { limit: limit as u32, ..query(&[&term], mode) };
-            assert_eq!(world.search(&limited), all[..limit.min(all.len())], "{term:?} with limit {limit}");
+    for mut world in World::both("limits") {
+        for _ in 0..TERMS {
+            let term = world.term();
+            let mode = *world.random.pick(&[SearchMode::Fuzzy, SearchMode::Substring]);
+            let all = world.search(&query(&[&term], mode));
+            for limit in [1, 2, 10, 1 + world.random.below(all.len() + 2)] {
+                let limited = SearchQuery { limit: limit as u32, ..query(&[&term], mode) };
+                assert_eq!(world.search(&limited), all[..limit.min(all.len())], "{term:?} with limit {limit}");
+            }
+            let installed: Vec<_> =
+                all.iter().filter(|name| world.packages[*name].flags.contains(Flags::INSTALLED)).cloned().collect();
+            let filtered = SearchQuery { installed: true, ..query(&[&term], mode) };
+            assert_eq!(world.search(&filtered), installed, "{term:?}");
+            let limit = 1 + world.random.below(installed.len() + 2);
+            let limited = world.search(&SearchQuery { limit: limit as u32, ..filtered });
+            assert_eq!(limited, installed[..limit.min(installed.len())], "{term:?}, installed, with limit {limit}");
         }
-        let installed: Vec<_> =
-            all.iter().filter(|name| world.packages[*name].flags.contains(Flags::INSTALLED)).cloned().collect();
-        assert_eq!(world.search(&SearchQuery { installed: true, ..query(&[&term], mode) }), installed, "{term:?}");
     }
 }
 
 #[test]
 fn the_answer_depends_on_neither_the_searcher_s_past_nor_the_order_of_building() {
-    let mut world = World::new("determinism");
-    let folder = tempfile::tempdir().unwrap();
-    let mut order: Vec<&Made> = world.packages.values().collect();
-    for at in (1..order.len()).rev() {
-        order.swap(at, world.random.below(at + 1));
-    }
-    let other = index(&folder.path().join("other"), &order);
-    for _ in 0..TERMS {
-        let terms = [world.term(), world.term()];
-        let terms: Vec<&str> = terms.iter().take(1 + world.random.below(2)).map(String::as_str).collect();
-        let query = SearchQuery { descriptions: true, ..query(&terms, SearchMode::Fuzzy) };
-        let found = world.search(&query);
-        assert_eq!(world.search(&query), found);
-        let again = Searcher::default().search(&other, &query).unwrap();
-        assert_eq!(again.iter().map(|id| other.name(*id)).collect::<Vec<_>>(), found, "{terms:?}");
+    for mut world in World::both("determinism") {
+        let folder = tempfile::tempdir().unwrap();
+        let mut order: Vec<&Made> = world.packages.values().collect();
+        for at in (1..order.len()).rev() {
+            order.swap(at, world.random.below(at + 1));
+        }
+        let other = index(&folder.path().join("other"), &order);
+        for _ in 0..TERMS {
+            let terms = [world.term(), world.term()];
+            let terms: Vec<&str> = terms.iter().take(1 + world.random.below(2)).map(String::as_str).collect();
+            let query = SearchQuery { descriptions: true, ..query(&terms, SearchMode::Fuzzy) };
+            let found = world.search(&query);
+            assert_eq!(world.search(&query), found);
+            let again = Searcher::default().search(&other, &query).unwrap();
+            assert_eq!(again.iter().map(|id| other.name(*id)).collect::<Vec<_>>(), found, "{terms:?}");
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub(super) const MAGIC: [u8; 8] = *b"OMGSNAP\n";
 
 /// Grows with every change of this layout, of [`crate::package::PackageDetails`] or of [`super::Meta`].
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 
 /// The most packages a snapshot may hold.
 pub(super) const MAX_PACKAGES: usize = 4_000_000;
@@ -56,8 +56,8 @@ pub(super) enum Section {
     Sources = 2,
     /// Repository labels and architectures, postcard `Vec<String>`; records refer to them by position.
     Labels = 3,
-    /// [`Record`] per package.
-    Records = 4,
+    /// Of each package a [`Record`] and, one after the other, the texts whose lengths it has.
+    Rows = 4,
     /// `u32` per package: [`crate::package::Flags`], [`PREFERRED`] and [`HAS_CANDIDATE`].
     Flags = 5,
     /// Names, each followed by a line feed.
@@ -67,52 +67,49 @@ pub(super) enum Section {
     /// Names as [`super::text::fold`] leaves them, in the same layout and at the same offsets; empty when they are all
     /// folded already.
     FoldedNames = 8,
-    /// Versions, each a length byte pair and its text; records refer to them by offset.
-    Strings = 9,
-    /// Summaries, each a length byte pair and its text; records refer to them by offset.
-    Summaries = 10,
+    /// `u32` per package and one more: where its row starts in [`Section::Rows`].
+    RowOffsets = 9,
     /// Folded summaries of all packages, each followed by a line feed, in the order of [`Section::SummaryOrder`].
-    FoldedSummaries = 11,
+    FoldedSummaries = 10,
     /// `u32` per package and one more: where its summary starts in [`Section::FoldedSummaries`].
-    SummaryOffsets = 12,
+    SummaryOffsets = 11,
     /// Folded names that packages provide, those of a package together, each followed by a line feed: however many of
     /// them a term is in, a search looks for it no further than the first.
-    Provided = 13,
+    Provided = 12,
     /// [`ProvidedName`] per line of [`Section::Provided`], sorted by name, then provider.
-    ProvidedNames = 14,
+    ProvidedNames = 13,
     /// `u32` per package that provides names and one more: where these start in [`Section::Provided`].
-    ProviderOffsets = 15,
+    ProviderOffsets = 14,
     /// `u32` per package that provides names: its number.
-    Providers = 16,
+    Providers = 15,
     /// [`Edge`]: relations between installed packages that are satisfied, sorted by target.
-    Edges = 17,
+    Edges = 16,
     /// Cold: [`crate::package::PackageDetails`] as postcard, in blocks.
-    Details = 18,
+    Details = 17,
     /// [`BlockEntry`] per block of [`Section::Details`].
-    DetailBlocks = 19,
+    DetailBlocks = 18,
     /// Cold: folded long descriptions, each followed by a NUL, in blocks of consecutive packages.
-    Descriptions = 20,
+    Descriptions = 19,
     /// [`BlockEntry`] per block of [`Section::Descriptions`].
-    DescriptionBlocks = 21,
+    DescriptionBlocks = 20,
     /// `u32` per package: which letters its folded name has, see [`super::text::letters`].
-    Letters = 22,
+    Letters = 21,
     /// `u32` per package: package numbers by [`ranked_len`], those of one length in their own order, which is how a
     /// search ranks what it finds by summary: it can stop at its limit.
-    SummaryOrder = 23,
+    SummaryOrder = 22,
 }
 
 /// The sections that are checked when a snapshot is opened and mapped afterwards.
-pub(super) const HOT: [Section; 21] = [
+pub(super) const HOT: [Section; 20] = [
     Section::Meta,
     Section::Sources,
     Section::Labels,
-    Section::Records,
+    Section::Rows,
+    Section::RowOffsets,
     Section::Flags,
     Section::Names,
     Section::NameOffsets,
     Section::FoldedNames,
-    Section::Strings,
-    Section::Summaries,
     Section::FoldedSummaries,
     Section::SummaryOffsets,
     Section::Provided,
@@ -134,17 +131,17 @@ pub(super) const PREFERRED: u32 = 1 << 31;
 /// In [`Section::Flags`]: there is a candidate.
 pub(super) const HAS_CANDIDATE: u32 = 1 << 30;
 
-/// No string: in the fields of [`Record`] that refer to one.
-pub(super) const NONE: u32 = u32::MAX;
+/// In the lengths of a [`Record`]: there is no such text.
+pub(super) const NO_TEXT: u16 = u16::MAX;
 
-#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Debug, Default, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct Record {
-    /// Offsets into [`Section::Strings`], or [`NONE`].
-    pub(super) candidate: U32,
-    pub(super) installed: U32,
-    /// Offset into [`Section::Summaries`].
-    pub(super) summary: U32,
+    /// Lengths in bytes of the texts that follow, in their order: the candidate's version, the installed one, the
+    /// summary; or [`NO_TEXT`].
+    pub(super) candidate_len: U16,
+    pub(super) installed_len: U16,
+    pub(super) summary_len: U16,
     /// Positions in [`Section::Labels`].
     pub(super) candidate_repository: U16,
     pub(super) installed_repository: U16,

@@ -11,6 +11,7 @@ mod local;
 mod nearest;
 mod nearness;
 mod reader;
+mod rows;
 mod search;
 mod sections;
 mod text;

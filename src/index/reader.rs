@@ -18,11 +18,11 @@ use zerocopy::little_endian::U32;
 
 use super::blocks::read_block;
 use super::format::{
-    BlockEntry, COLD, Edge, HAS_CANDIDATE, HOT, MAX_PACKAGES, NONE, PREFERRED, ProvidedName, Record, Section, VERSION,
+    BlockEntry, COLD, Edge, HAS_CANDIDATE, HOT, MAX_PACKAGES, PREFERRED, ProvidedName, Section, VERSION,
 };
 use super::sections::read_sections;
 use super::{Fingerprint, Meta, local};
-use crate::package::{Flags, ListQuery, PackageDetails, PackageRow, UpdateRow, UpdatesState};
+use crate::package::{Flags, ListQuery, PackageDetails, UpdateRow, UpdatesState};
 
 /// Why a file cannot be used as a snapshot. In every case a new one can be built.
 #[derive(Debug, Error)]
@@ -47,9 +47,6 @@ pub enum View {
     /// The version that is possible once the package lists are fetched ([`super::Ahead`]); the candidate elsewhere.
     Possible,
 }
-
-/// Bytes that hold nearly every summary with its length.
-const USUAL_SUMMARY: usize = 160;
 
 /// An open snapshot. Packages are numbered `0..len()`, in the order of their names.
 #[derive(Debug)]
@@ -121,7 +118,7 @@ impl Snapshot {
             postcard::from_bytes(snapshot.section(Section::Labels)).map_err(|_| OpenError::Damaged("labels"))?;
         snapshot.len = snapshot.flag_words().len();
         let lengths = [
-            snapshot.records().len() + 1,
+            snapshot.row_offsets().len(),
             snapshot.letters().len() + 1,
             snapshot.numbers(Section::SummaryOrder).len() + 1,
             snapshot.numbers(Section::NameOffsets).len(),
@@ -155,8 +152,7 @@ impl Snapshot {
     /// cached pages again, 64 KiB at a time.
     pub fn release_all_but_names(&self) {
         for section in [
-            Section::Records,
-            Section::Strings,
+            Section::Rows,
             Section::FoldedSummaries,
             Section::SummaryOffsets,
             Section::SummaryOrder,
@@ -207,23 +203,6 @@ impl Snapshot {
         str::from_utf8(self.line(Section::Names, self.name_offsets(), id)).unwrap_or_default()
     }
 
-    /// Name of a package, with its architecture where that is not the machine's own: `libc6`, `libc6:i386`.
-    pub fn name(&self, id: u32) -> String {
-        match self.record(id) {
-            Some(record) => self.name_of(id, &record),
-            None => self.bare_name(id).to_owned(),
-        }
-    }
-
-    fn name_of(&self, id: u32, record: &Record) -> String {
-        let name = self.bare_name(id);
-        if self.flags(id).contains(Flags::FOREIGN_ARCH) {
-            format!("{name}:{}", self.label(record.arch.get()))
-        } else {
-            name.to_owned()
-        }
-    }
-
     pub fn flags(&self, id: u32) -> Flags {
         Flags::from_bits_truncate(self.flag_word(id))
     }
@@ -235,8 +214,8 @@ impl Snapshot {
         let same = (first..self.len as u32).take_while(|id| self.bare_name(*id) == bare);
         match arch {
             Some(arch) => same.into_iter().find(|id| {
-                self.record(*id).is_some_and(|record| {
-                    let own = self.label(record.arch.get());
+                self.stored(*id).is_some_and(|stored| {
+                    let own = self.label(stored.record.arch.get());
                     own == arch || arch == "native" && own == self.meta.arch
                 })
             }),
@@ -263,6 +242,18 @@ impl Snapshot {
         names
     }
 
+    /// The packages whose folded names begin with `term`; an empty range where names are not in the order of folded ones,
+    /// so that these may be anywhere.
+    pub(super) fn prefixed(&self, term: &[u8]) -> Range<usize> {
+        if !self.section(Section::FoldedNames).is_empty() {
+            return 0..0;
+        }
+        let name = |id| self.line(Section::Names, self.name_offsets(), id);
+        let start = partition_point(self.len, |id| name(id) < term);
+        let end = partition_point(self.len, |id| name(id) < term || name(id).starts_with(term));
+        start as usize..(end as usize).max(start as usize)
+    }
+
     /// Packages that provide exactly `name`.
     pub fn providers(&self, name: &str) -> Vec<u32> {
         // A search may look for any case; a name is what it is.
@@ -285,35 +276,6 @@ impl Snapshot {
         let first = names.partition_point(|at| text(at) < name);
         let same = names.get(first..).unwrap_or_default().iter().take_while(move |at| text(at) == name);
         same.map(|at| at.provider.get()).filter(|id| (*id as usize) < self.len)
-    }
-
-    /// One package as a row.
-    pub fn row(&self, id: u32, view: View) -> PackageRow {
-        let flags = self.flags(id);
-        let Some(record) = self.record(id) else {
-            return PackageRow { name: self.bare_name(id).to_owned(), flags, ..PackageRow::default() };
-        };
-        let side = self.side(&record, view);
-        let row = PackageRow {
-            name: self.name_of(id, &record),
-            version: side.version.to_owned(),
-            arch: side.arch.to_owned(),
-            repository: side.repository.to_owned(),
-            summary: self.summary_at(record.summary.get()),
-            flags,
-            download_size: record.download_size.get(),
-        };
-        let ahead = self.meta.ahead.as_ref().filter(|_| view == View::Possible && flags.contains(Flags::UPGRADABLE));
-        match ahead.and_then(|ahead| ahead.upgrade(&row.name)) {
-            Some(newer) => PackageRow {
-                version: newer.version.clone(),
-                arch: newer.arch.clone(),
-                repository: newer.repository.clone(),
-                download_size: newer.size,
-                ..row
-            },
-            None => row,
-        }
     }
 
     /// The packages that a listing asks for, in order.
@@ -345,8 +307,7 @@ impl Snapshot {
         ids.filter(|id| words.get(*id as usize).is_some_and(|word| holds(word.get())))
             .filter(|id| {
                 query.repository.as_deref().is_none_or(|wanted| {
-                    let label =
-                        self.records().get(*id as usize).map_or("", |record| self.side(record, view).repository);
+                    let label = self.repository(*id, view);
                     label == wanted || label.split('/').any(|part| part == wanted)
                 })
             })
@@ -414,7 +375,7 @@ impl Snapshot {
     /// # Errors
     /// When its block cannot be read or does not hold what it should.
     pub fn details(&self, id: u32) -> io::Result<PackageDetails> {
-        let record = self.record(id).ok_or_else(|| io::Error::other("no such package number"))?;
+        let record = self.stored(id).ok_or_else(|| io::Error::other("no such package number"))?.record;
         let entry = self
             .blocks(Section::DetailBlocks)
             .get(record.details_block.get() as usize)
@@ -451,23 +412,6 @@ impl Snapshot {
         Ok(())
     }
 
-    /// The summary at `offset`; see [`Snapshot::record`] for why it is read.
-    fn summary_at(&self, offset: u32) -> String {
-        let read = || {
-            let section = self.range(Section::Summaries)?;
-            let at = section.start.checked_add(offset as usize).filter(|at| *at < section.end)?;
-            let mut bytes = vec![0; USUAL_SUMMARY.min(section.end - at)];
-            self.file.read_exact_at(&mut bytes, at as u64).ok()?;
-            let length = size_of::<u16>() + usize::from(u16::from_le_bytes(*bytes.first_chunk()?));
-            if length > bytes.len() && length <= section.end - at {
-                bytes.resize(length, 0);
-                self.file.read_exact_at(&mut bytes, at as u64).ok()?;
-            }
-            Some(string_at(&bytes, 0).to_owned())
-        };
-        read().unwrap_or_default()
-    }
-
     /// Which letters every folded name has.
     pub(super) fn letters(&self) -> &[U32] {
         self.numbers(Section::Letters)
@@ -492,22 +436,6 @@ impl Snapshot {
         (self.section(Section::Provided), offsets, self.numbers(Section::Providers))
     }
 
-    fn side(&self, record: &Record, view: View) -> Side<'_> {
-        let candidate = (record.candidate.get(), record.candidate_arch, record.candidate_repository);
-        let installed = (record.installed.get(), record.installed_arch, record.installed_repository);
-        let (version, arch, repository) = match view {
-            View::Candidate | View::Possible if candidate.0 != NONE => candidate,
-            View::Candidate | View::Possible => installed,
-            View::Installed if installed.0 != NONE => installed,
-            View::Installed => candidate,
-        };
-        Side {
-            version: string_at(self.section(Section::Strings), version),
-            arch: self.label(arch.get()),
-            repository: self.label(repository.get()),
-        }
-    }
-
     fn first_at_or_after(&self, name: &str) -> u32 {
         let offsets = self.name_offsets();
         partition_point(self.len, |id| self.line(Section::Names, offsets, id) < name.as_bytes())
@@ -517,7 +445,7 @@ impl Snapshot {
         line(self.section(section), offsets, at as usize)
     }
 
-    fn label(&self, position: u16) -> &str {
+    pub(super) fn label(&self, position: u16) -> &str {
         self.labels.get(usize::from(position)).map_or("", String::as_str)
     }
 
@@ -533,20 +461,13 @@ impl Snapshot {
         self.numbers(Section::NameOffsets)
     }
 
-    /// What a row is made of is read, not looked up in the mapping: answers show packages from all over the file, and the
-    /// kernel maps sixteen pages around every one that is touched.
-    fn record(&self, id: u32) -> Option<Record> {
-        if id as usize >= self.len {
-            return None;
-        }
-        let at = self.range(Section::Records)?.start + id as usize * size_of::<Record>();
-        let mut bytes = [0; size_of::<Record>()];
-        self.file.read_exact_at(&mut bytes, at as u64).ok()?;
-        Record::read_from_bytes(&bytes).ok()
+    pub(super) fn row_offsets(&self) -> &[U32] {
+        self.numbers(Section::RowOffsets)
     }
 
-    fn records(&self) -> &[Record] {
-        <[Record]>::ref_from_bytes(self.section(Section::Records)).unwrap_or_default()
+    /// Reads what the mapping need not hold.
+    pub(super) fn read_exact_at(&self, bytes: &mut [u8], at: usize) -> Option<()> {
+        self.file.read_exact_at(bytes, at as u64).ok()
     }
 
     fn blocks(&self, section: Section) -> &[BlockEntry] {
@@ -557,11 +478,11 @@ impl Snapshot {
         <[U32]>::ref_from_bytes(self.section(section)).unwrap_or_default()
     }
 
-    fn section(&self, section: Section) -> &[u8] {
+    pub(super) fn section(&self, section: Section) -> &[u8] {
         self.range(section).and_then(|range| self.map.get(range.clone())).unwrap_or_default()
     }
 
-    fn range(&self, section: Section) -> Option<&Range<usize>> {
+    pub(super) fn range(&self, section: Section) -> Option<&Range<usize>> {
         HOT.iter().position(|hot| *hot == section).and_then(|position| self.hot.get(position))
     }
 
@@ -571,27 +492,12 @@ impl Snapshot {
     }
 }
 
-struct Side<'a> {
-    version: &'a str,
-    arch: &'a str,
-    repository: &'a str,
-}
-
 #[expect(unsafe_code, reason = "mapping a file has no safe form")]
 fn map(file: &File) -> io::Result<Mmap> {
     // SAFETY: the mapping is read-only and every value read from it is checked where it is used (see the module's
     // page); `is_intact` guards against a file that was cut or rewritten after it was opened. Only the same user can
     // do that: the file is created 0600 in a private folder.
     unsafe { Mmap::map(file) }
-}
-
-/// The text at `offset` in a blob of length-prefixed texts; empty where the blob has none there.
-pub(super) fn string_at(blob: &[u8], offset: u32) -> &str {
-    let read = || {
-        let (length, rest) = blob.get(offset as usize..)?.split_first_chunk::<2>()?;
-        str::from_utf8(rest.get(..usize::from(u16::from_le_bytes(*length)))?).ok()
-    };
-    read().unwrap_or_default()
 }
 
 /// Line `at` of a blob of lines, without its line feed.

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use memchr::memchr_iter;
 use memchr::memmem::Finder;
@@ -111,7 +111,9 @@ impl Searcher {
         }
         self.ranks.keep(snapshot.flag_words(), wanted);
         let (_, offsets) = snapshot.folded_names();
-        let mut keys = self.ranks.best(limit, |id| name_len(offsets, id));
+        let (_, _, by_length) = snapshot.folded_summaries();
+        let by_length = if query.terms.len() == 1 { by_length } else { &[] };
+        let mut keys = self.ranks.best(limit, |id| name_len(offsets, id), by_length);
         if limit < keys.len() {
             keys.select_nth_unstable(limit);
             keys.truncate(limit);
@@ -200,15 +202,33 @@ impl<W: Fn(u32) -> bool> Enough<'_, W> {
         if self.limit > classes.len() {
             return usize::MAX;
         }
-        let found = classes.iter().zip(self.words);
-        let found: usize =
-            found.map(|(class, word)| usize::from((*class != class::NONE) & (self.wanted)(word.get()))).sum();
-        self.limit.saturating_sub(found)
+        let mut missing = self.limit;
+        for (classes, words) in classes.chunks(CHUNK).zip(self.words.chunks(CHUNK)) {
+            if is_unmatched(classes) {
+                continue;
+            }
+            let found = classes.iter().zip(words);
+            let found: usize =
+                found.map(|(class, word)| usize::from((*class != class::NONE) & (self.wanted)(word.get()))).sum();
+            missing = missing.saturating_sub(found);
+            if missing == 0 {
+                break;
+            }
+        }
+        missing
     }
 
     fn wants(&self, id: usize) -> bool {
         self.words.get(id).is_some_and(|word| (self.wanted)(word.get()))
     }
+}
+
+/// Packages that are looked at together: in most such groups a term matches none, which is seen at once.
+const CHUNK: usize = 64;
+
+fn is_unmatched(chunk: &[u8]) -> bool {
+    // Without a branch for each, so that many are compared at a time.
+    chunk.iter().fold(class::NONE, |all, class| all & class) == class::NONE
 }
 
 /// Low bits of a key; holds every package number below [`super::format::MAX_PACKAGES`].
@@ -252,27 +272,48 @@ impl Ranks {
 
     /// Drops the packages whose flag word is not `wanted`.
     fn keep(&mut self, words: &[U32], wanted: impl Fn(u32) -> bool) {
-        for (sum, word) in self.sums.iter_mut().zip(words) {
-            *sum = if wanted(word.get()) { *sum } else { class::NONE };
+        for (sums, words) in self.sums.chunks_mut(CHUNK).zip(words.chunks(CHUNK)) {
+            if is_unmatched(sums) {
+                continue;
+            }
+            for (sum, word) in sums.iter_mut().zip(words) {
+                *sum = if wanted(word.get()) { *sum } else { class::NONE };
+            }
         }
     }
 
-    /// Keys of the matching packages; of those that cannot be among the first `limit`, most are left out.
-    fn best(&self, limit: usize, name_len: impl Fn(u32) -> u32) -> Vec<u64> {
+    /// Keys of the matching packages; of those that cannot be among the first `limit`, most are left out. `by_length` has
+    /// the packages by the length of their names where that orders those of one class: with one term.
+    fn best(&self, limit: usize, name_len: impl Fn(u32) -> u32, by_length: &[U32]) -> Vec<u64> {
         let mut keys = Vec::new();
         let mut left = self.sums.len() - memchr_iter(class::NONE, &self.sums).count();
         // Cutting when twice as many are there as can be answered costs less than ordering all of them.
         let most = limit.saturating_mul(2).max(64);
         let mut bound = u64::MAX;
+        let key_of = |sum: u8, at: usize| {
+            let worst = self.worst.get(at).copied().unwrap_or_default();
+            let score = self.scores.get(at).copied().unwrap_or_default();
+            key(sum, worst, score, name_len(at as u32), at as u32)
+        };
         for sum in 0..class::NONE {
             if left == 0 || keys.len() >= limit {
                 break;
             }
+            // Fuzzy matches go by their score first.
+            if !by_length.is_empty() && sum != class::FUZZY {
+                let count = memchr_iter(sum, &self.sums).count();
+                let missing = limit - keys.len();
+                // As many are passed on the way to one that counts as there are packages to one of this class.
+                if count > missing && count.saturating_mul(count) > missing.saturating_mul(by_length.len()) {
+                    let ids = by_length.iter().map(|id| id.get() as usize);
+                    let found = ids.filter(|id| self.sums.get(*id) == Some(&sum)).take(missing);
+                    keys.extend(found.map(|id| key_of(sum, id)));
+                    break;
+                }
+            }
             for at in memchr_iter(sum, &self.sums) {
                 left -= 1;
-                let worst = self.worst.get(at).copied().unwrap_or_default();
-                let score = self.scores.get(at).copied().unwrap_or_default();
-                let key = key(sum, worst, score, name_len(at as u32), at as u32);
+                let key = key_of(sum, at);
                 if key < bound {
                     keys.push(key);
                 }
@@ -315,19 +356,27 @@ fn exact(snapshot: &Snapshot, term: &str, classes: &mut [u8]) {
 /// has it.
 fn in_names(snapshot: &Snapshot, term: &[u8], finder: &Finder<'_>, classes: &mut [u8]) {
     let (blob, offsets) = snapshot.folded_names();
-    for_each_line_with(finder, blob, offsets, |at, found| {
-        if let Some(class) = classes.get_mut(at) {
-            *class = name_class(line(blob, offsets, at), term, found, finder);
-        }
-        ControlFlow::Continue(())
-    });
+    // Names that begin with the term are neighbours, and may be many: these need not be looked for one by one.
+    let prefixed = snapshot.prefixed(term);
+    for (number, class) in classes.get_mut(prefixed.clone()).into_iter().flatten().enumerate() {
+        let is_exact = line(blob, offsets, prefixed.start + number).len() == term.len();
+        *class = if is_exact { class::EXACT } else { class::PREFIX };
+    }
+    for lines in [0..prefixed.start, prefixed.end..classes.len()] {
+        for_each_line_with(finder, blob, offsets, lines, |at, found| {
+            if let Some(class) = classes.get_mut(at) {
+                *class = name_class(line(blob, offsets, at), term, found, finder);
+            }
+            ControlFlow::Continue(())
+        });
+    }
     let mut improve = |id: usize, class: u8| {
         if let Some(own) = classes.get_mut(id) {
             *own = class.min(*own);
         }
     };
     let (blob, offsets, providers) = snapshot.provided_names();
-    for_each_line_with(finder, blob, offsets, |at, _| {
+    for_each_line_with(finder, blob, offsets, 0..providers.len(), |at, _| {
         if let Some(provider) = providers.get(at) {
             improve(provider.get() as usize, class::SUBSTRING);
         }
@@ -367,7 +416,7 @@ where
         return;
     }
     let (blob, offsets, order) = snapshot.folded_summaries();
-    for_each_line_with(finder, blob, offsets, |at, _| {
+    for_each_line_with(finder, blob, offsets, 0..order.len(), |at, _| {
         let id = order.get(at).map_or(usize::MAX, |id| id.get() as usize);
         if let Some(class) = classes.get_mut(id).filter(|class| **class == class::NONE) {
             *class = class::SUMMARY;
@@ -395,16 +444,18 @@ fn in_descriptions(snapshot: &Snapshot, finder: &Finder<'_>, classes: &mut [u8])
     })
 }
 
-/// Calls `each` with the number of every line that holds what `finder` looks for, and where in the line it first does,
-/// until it breaks.
+/// Calls `each` with the number of every one of `lines` that holds what `finder` looks for, and where in the line it first
+/// does, until it breaks.
 fn for_each_line_with(
     finder: &Finder<'_>,
     blob: &[u8],
     offsets: &[U32],
+    lines: Range<usize>,
     mut each: impl FnMut(usize, usize) -> ControlFlow<()>,
 ) {
     let offset = |at: usize| offsets.get(at).map(|offset| offset.get() as usize);
-    let (mut at, mut start) = (0, 0);
+    let (mut at, Some(mut start)) = (lines.start, offset(lines.start)) else { return };
+    let blob = offset(lines.end).and_then(|end| blob.get(..end)).unwrap_or_default();
     while let Some(rest) = blob.get(start..)
         && let Some(found) = finder.find(rest)
     {

@@ -9,9 +9,10 @@ use zerocopy::IntoBytes;
 
 use super::blocks::{BlockWriter, DESCRIPTIONS_BLOCK, DETAILS_BLOCK};
 use super::format::{
-    Edge, HAS_CANDIDATE, Header, MAGIC, MAX_PACKAGES, NONE, PREFERRED, ProvidedName, Record, Section, SectionEntry,
-    VERSION, ranked_len,
+    Edge, HAS_CANDIDATE, Header, MAGIC, MAX_PACKAGES, PREFERRED, ProvidedName, Record, Section, SectionEntry, VERSION,
+    ranked_len,
 };
+use super::rows::{self, Texts};
 use super::text::{fold, letters};
 use super::{Fingerprint, Meta};
 use crate::package::{Flags, PackageDetails};
@@ -59,8 +60,9 @@ struct Stored {
     arch: String,
     flags: Flags,
     preferred: bool,
-    candidate: u32,
-    installed: u32,
+    /// Versions.
+    candidate: Option<String>,
+    installed: Option<String>,
     summary: String,
     folded_summary: String,
     candidate_repository: u16,
@@ -78,8 +80,6 @@ struct Stored {
 pub struct Builder {
     arch: String,
     entries: Vec<Stored>,
-    strings: Vec<u8>,
-    known_strings: HashMap<String, u32>,
     labels: Vec<String>,
     known_labels: HashMap<String, u16>,
     edges: Vec<(EntryId, usize, EntryId)>,
@@ -92,8 +92,6 @@ impl Builder {
         Self {
             arch: arch.to_owned(),
             entries: Vec::new(),
-            strings: Vec::new(),
-            known_strings: HashMap::new(),
             labels: Vec::new(),
             known_labels: HashMap::new(),
             edges: Vec::new(),
@@ -119,8 +117,8 @@ impl Builder {
             arch: entry.arch.to_owned(),
             flags: entry.flags,
             preferred: entry.preferred,
-            candidate: entry.candidate.map_or(NONE, |version| self.string(version.version)),
-            installed: entry.installed.map_or(NONE, |version| self.string(version.version)),
+            candidate: entry.candidate.map(|candidate| candidate.version.to_owned()),
+            installed: entry.installed.map(|installed| installed.version.to_owned()),
             summary: entry.summary.to_owned(),
             folded_summary: fold(entry.summary),
             candidate_repository: self.label(candidate.repository)?,
@@ -186,13 +184,12 @@ impl Builder {
             (Section::Meta, encode(postcard::to_stdvec(&meta))?),
             (Section::Sources, encode(postcard::to_stdvec(fingerprint))?),
             (Section::Labels, encode(postcard::to_stdvec(&self.labels))?),
-            (Section::Records, columns.records),
+            (Section::Rows, columns.rows),
+            (Section::RowOffsets, columns.row_offsets),
             (Section::Flags, columns.flags),
             (Section::Names, columns.names),
             (Section::NameOffsets, columns.name_offsets),
             (Section::FoldedNames, if columns.names_are_folded { Vec::new() } else { columns.folded_names }),
-            (Section::Strings, self.strings),
-            (Section::Summaries, columns.summaries),
             (Section::FoldedSummaries, columns.folded_summaries),
             (Section::SummaryOffsets, columns.summary_offsets),
             (Section::SummaryOrder, columns.summary_order),
@@ -209,7 +206,7 @@ impl Builder {
         ];
         thread::scope(|scope| {
             // Half a million texts take a while to free, and writing takes longer.
-            scope.spawn(move || drop((self.entries, self.known_strings)));
+            scope.spawn(move || drop(self.entries));
             write_sections(&sections, out)
         })
     }
@@ -222,9 +219,11 @@ impl Builder {
         meta.counts = Default::default();
         for id in order {
             let entry = &self.entries[*id as usize];
+            let [installed, candidate] =
+                [&entry.installed, &entry.candidate].map(|it| it.as_deref().unwrap_or_default());
             meta.counts.add(entry.flags);
             if entry.flags.contains(Flags::INSTALLED) {
-                let line = format!("{} {} {}\n", entry.name, entry.arch, self.text(entry.installed));
+                let line = format!("{} {} {}\n", entry.name, entry.arch, installed);
                 installed_digest.update(line.as_bytes());
             }
             if entry.flags.contains(Flags::UPGRADABLE) {
@@ -233,8 +232,8 @@ impl Builder {
                     "{} {} {} {} {:x}\n",
                     entry.name,
                     entry.arch,
-                    self.text(entry.installed),
-                    newer.map_or(self.text(entry.candidate), |newer| newer.version.as_str()),
+                    installed,
+                    newer.map_or(candidate, |newer| newer.version.as_str()),
                     (entry.flags & (Flags::SECURITY | Flags::HELD | Flags::PHASED | Flags::AFTER_REFRESH)).bits()
                 );
                 updates_digest.update(line.as_bytes());
@@ -262,19 +261,6 @@ impl Builder {
         Rest { columns, provided, edges }
     }
 
-    fn string(&mut self, text: &str) -> u32 {
-        if let Some(offset) = self.known_strings.get(text) {
-            return *offset;
-        }
-        let offset = push_string(&mut self.strings, text);
-        self.known_strings.insert(text.to_owned(), offset);
-        offset
-    }
-
-    fn text(&self, offset: u32) -> &str {
-        super::reader::string_at(&self.strings, offset)
-    }
-
     fn label(&mut self, text: &str) -> io::Result<u16> {
         if let Some(position) = self.known_labels.get(text) {
             return Ok(*position);
@@ -296,13 +282,13 @@ struct Rest {
 /// The per-package sections.
 #[derive(Default)]
 struct Columns {
-    records: Vec<u8>,
+    rows: Vec<u8>,
+    row_offsets: Vec<u8>,
     flags: Vec<u8>,
     names: Vec<u8>,
     name_offsets: Vec<u8>,
     folded_names: Vec<u8>,
     names_are_folded: bool,
-    summaries: Vec<u8>,
     folded_summaries: Vec<u8>,
     summary_offsets: Vec<u8>,
     summary_order: Vec<u8>,
@@ -321,14 +307,11 @@ impl Columns {
         if entry.preferred {
             bits |= PREFERRED;
         }
-        if entry.candidate != NONE {
+        if entry.candidate.is_some() {
             bits |= HAS_CANDIDATE;
         }
         self.flags.extend_from_slice(&bits.to_le_bytes());
         let record = Record {
-            candidate: entry.candidate.into(),
-            installed: entry.installed.into(),
-            summary: push_string(&mut self.summaries, &entry.summary).into(),
             candidate_repository: entry.candidate_repository.into(),
             installed_repository: entry.installed_repository.into(),
             candidate_arch: entry.candidate_arch.into(),
@@ -337,12 +320,20 @@ impl Columns {
             details_block: entry.details.0.into(),
             details_offset: entry.details.1.into(),
             download_size: entry.download_size.into(),
+            ..Record::default()
         };
-        self.records.extend_from_slice(record.as_bytes());
+        let texts = Texts {
+            candidate: entry.candidate.as_deref(),
+            installed: entry.installed.as_deref(),
+            summary: &entry.summary,
+        };
+        push_number(&mut self.row_offsets, self.rows.len() as u32);
+        rows::push(&mut self.rows, record, texts);
     }
 
     fn finish(&mut self) {
         self.name_offsets.extend_from_slice(&(self.names.len() as u32).to_le_bytes());
+        push_number(&mut self.row_offsets, self.rows.len() as u32);
         self.names_are_folded = self.names == self.folded_names;
     }
 
@@ -397,7 +388,14 @@ fn write_sections(sections: &[(Section, Vec<u8>)], out: &mut dyn Write) -> io::R
     let mut offset = (size_of::<Header>() + sections.len() * size_of::<SectionEntry>()) as u64;
     let mut table = Vec::new();
     for (kind, bytes) in sections {
-        let crc = if super::format::COLD.contains(kind) { 0 } else { crc32fast::hash(bytes) };
+        let is_cold = super::format::COLD.contains(kind);
+        if !is_cold && u32::try_from(bytes.len()).is_err() {
+            return Err(io::Error::other(format!(
+                "{kind:?} would be {} bytes, more than offsets can tell",
+                bytes.len()
+            )));
+        }
+        let crc = if is_cold { 0 } else { crc32fast::hash(bytes) };
         let entry = SectionEntry {
             kind: (*kind as u32).into(),
             crc: crc.into(),
@@ -434,19 +432,6 @@ fn push_number(bytes: &mut Vec<u8>, number: u32) {
 fn push_line(blob: &mut Vec<u8>, text: &str) {
     blob.extend_from_slice(text.as_bytes());
     blob.push(b'\n');
-}
-
-/// Appends a length byte pair and the text, cut at the last character that fits; says where.
-fn push_string(blob: &mut Vec<u8>, text: &str) -> u32 {
-    let offset = blob.len() as u32;
-    let mut end = text.len().min(usize::from(u16::MAX));
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let cut = text.get(..end).unwrap_or_default();
-    blob.extend_from_slice(&(cut.len() as u16).to_le_bytes());
-    blob.extend_from_slice(cut.as_bytes());
-    offset
 }
 
 /// Names hold no line feed in any package system; one from hostile data must not shift the names after it.
