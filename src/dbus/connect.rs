@@ -287,7 +287,8 @@ fn log_tail(log: &File) -> String {
 /// `../libexec/omg`, in `PATH`.
 pub fn find_program(name: &str, given: Option<&Path>) -> Option<PathBuf> {
     if let Some(path) = given {
-        return is_executable(path).then(|| path.to_owned());
+        // Whoever runs it may do so in another folder.
+        return is_executable(path).then(|| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     }
     let own = std::env::current_exe().ok();
     let folder = own.as_deref().and_then(Path::parent);

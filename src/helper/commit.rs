@@ -7,18 +7,11 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use omg::security::audit::{AuditError, AuditLog, Ending, Process, Readers, Record, SYSTEM_FOLDER};
+use omg::security::environment::{ENVIRONMENT, sudo_user};
 use omg::transaction::{Actor, Applied, Event, Failure, FailureKind, Level, Outcome, Plan, Question, Request, Via};
 
 use crate::backend::{Backend, Caller, Error, SAID, System};
 use crate::lines::Lines;
-
-/// The whole environment of what runs with rights: package scripts see nothing of the caller's.
-pub const ENVIRONMENT: [(&str, &str); 4] = [
-    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-    ("LC_ALL", "C.UTF-8"),
-    ("HOME", "/root"),
-    ("DEBIAN_FRONTEND", "noninteractive"),
-];
 
 /// How a commit or a refresh is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,14 +26,11 @@ pub struct Mode {
     pub actor: Option<u32>,
 }
 
-/// Starts this program again with the same arguments, in an environment, in a folder and with a umask that are not the
-/// caller's.
+/// Starts this program again with the same arguments, in an environment and in a folder that are not the caller's.
 ///
 /// # Errors
 /// Only returns when it cannot be started.
 pub fn restart_clean(mode: &Mode) -> Error {
-    // What is written here is meant to be as readable as its mode says.
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let mut command = Command::new("/proc/self/exe");
     command.args(std::env::args_os().skip(1)).arg("--clean").env_clear().current_dir("/");
     command.envs(ENVIRONMENT.into_iter().filter(|(name, _)| !(mode.terminal && *name == "DEBIAN_FRONTEND")));
@@ -48,8 +38,7 @@ pub fn restart_clean(mode: &Mode) -> Error {
         // Package scripts that ask need to know how to draw.
         command.envs(std::env::var_os("TERM").map(|value| ("TERM", value)));
     }
-    let sudo = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse::<u32>().ok());
-    if let Some(uid) = sudo.filter(|_| mode.actor.is_none()) {
+    if let Some(uid) = sudo_user().filter(|_| mode.actor.is_none()) {
         command.args(["--actor", &uid.to_string()]);
     }
     format!("cannot start anew: {}", command.exec()).into()

@@ -215,10 +215,12 @@ fn main() -> ExitCode {
             Err(commit::restart_clean(&arguments.mode()))
         }
         Command::Commit(arguments) => {
+            readable();
             let mode = arguments.mode();
             with_backend(arguments.system, |backend, system| Ok(exit_code(commit::commit(backend, &system, &mode)?)))
         }
         Command::Refresh(arguments) => {
+            readable();
             let mode = arguments.mode();
             with_backend(arguments.system, |backend, system| Ok(exit_code(commit::refresh(backend, &system, &mode)?)))
         }
@@ -248,6 +250,11 @@ impl CommitArguments {
     fn mode(&self) -> Mode {
         Mode { terminal: self.terminal, supervised: self.supervised, plan_first: self.plan_first, actor: self.actor }
     }
+}
+
+/// What is written with rights is meant to be as readable as its mode says, whatever the caller's umask is.
+fn readable() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
 }
 
 /// Removes what commits of this machine left behind that were killed: nothing else runs when the service starts. Without it

@@ -36,7 +36,8 @@ pub(super) fn push(section: &mut Vec<u8>, mut record: Record, texts: Texts<'_>) 
 
 /// `text` up to the last character that fits.
 fn cut(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(LONGEST_TEXT)).unwrap_or_default()
+    let ends = (0..=text.len().min(LONGEST_TEXT)).rev();
+    ends.into_iter().find_map(|end| text.get(..end)).unwrap_or_default()
 }
 
 /// A package as the section has it.

@@ -18,6 +18,7 @@ use super::polkit_agent::PolkitAgent;
 use crate::config::{self, Paths};
 use crate::dbus::client::{ClientError, ErrorKind, find_program};
 use crate::dbus::transaction::{Job as BusJob, TransactionService};
+use crate::security::environment::{ENVIRONMENT, sudo_user};
 use crate::transaction::{Download, Event, LineError, Reply, Request, read_line, write_line};
 
 /// Events that may wait to be shown.
@@ -265,6 +266,14 @@ fn no_helper() -> Failure {
     Failure::Internal(format!("{NO_HELPER}: install it, packages cannot be changed without it"))
 }
 
+/// The environment that the helper would start itself anew in.
+fn in_clean_environment(command: &mut Command) {
+    command.arg("--clean").env_clear().envs(ENVIRONMENT).current_dir("/");
+    if let Some(uid) = sudo_user() {
+        command.args(["--actor", &uid.to_string()]);
+    }
+}
+
 /// An interrupt at the terminal is for omg, which says what comes of it.
 fn set_apart(command: &mut Command) {
     command.process_group(0);
@@ -287,6 +296,7 @@ impl HelperJob {
         let request = request.map(|request| Request { files: numbers(), ..request.clone() });
         if !sudo {
             set_apart(&mut command);
+            in_clean_environment(&mut command);
         }
         let job = Self::spawn(command, request.as_ref(), files)?;
         Ok(Self { sudo, shares_terminal, ..job })

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
+use omg::security::environment::ENVIRONMENT;
 use omg::transaction::{Event, MAX_LINE_BYTES, Reply, Request};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
@@ -17,7 +18,6 @@ use tokio::process::{ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 
 use super::arguments::Work;
-use crate::commit::ENVIRONMENT;
 
 /// Descriptors that a process may have open where nobody says otherwise.
 const USUAL_DESCRIPTORS: u64 = 1024;

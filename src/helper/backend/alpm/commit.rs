@@ -5,16 +5,17 @@
 
 pub mod listener;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use alpm::{Alpm, CommitData, CommitError, Conflict, Error as AlpmError, FileConflict, PackageReason};
+use omg::index::Fingerprint;
 use omg::transaction::{Applied, Change, Digest, Event, FailureKind, Item, Level, Outcome, Phase, Plan, Request, Verb};
 
 use super::super::{Caller, Stop, System, restart};
 use super::resolve::{self, Lock, Resolved};
 use super::settings::Settings;
-use super::{cache, locks, repair, sound};
+use super::{cache, locks, repair, sound, sources};
 use listener::Work;
 
 /// See [`super::super::Backend::commit`].
@@ -64,16 +65,25 @@ fn handle(settings: &Settings) -> Result<Alpm, Stop> {
 }
 
 fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut Applied) -> Result<(), Stop> {
-    let digest = if caller.asks() { Some(agreed(system, request, caller)?) } else { request.digest };
-    let settings = settings(system)?;
-    let waiting = handle(&settings)?;
+    let (known, digest) = if caller.asks() {
+        let (known, digest) = agreed(system, request, caller)?;
+        (known, Some(digest))
+    } else {
+        (Opened::new(settings(system)?)?, request.digest)
+    };
     if asks(request, Verb::Repair) {
-        locks::repair(&waiting, caller)?;
-        repair::remove_torn(&settings)?;
+        locks::repair(&known.handle, caller)?;
+        repair::remove_torn(&known.settings)?;
     }
-    locks::wait(&waiting, request.options.wait, caller)?;
-    drop(waiting);
-    let resolved = same_plan(system, settings, request, digest, Lock::Take, caller)?;
+    locks::wait(&known.handle, request.options.wait, caller)?;
+    // A repair works on what it has left.
+    let known = if asks(request, Verb::Repair) { Opened::new(known.settings)? } else { known.current(system)? };
+    let sources = known.sources.clone();
+    let mut resolved = same_plan(system, known, request, digest, Lock::Take, caller)?;
+    if !sources::same_but_for_the_lock(&resolved.settings, &sources) {
+        let _ = resolved.handle.trans_release();
+        return Err(stale());
+    }
     // The package files are read until libalpm is done.
     let Resolved { settings, mut handle, plan, files: _files, .. } = resolved;
     if caller.is_cancelled() {
@@ -88,7 +98,7 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
     });
     caller.tell(Event::Phase { phase: Phase::Finishing, cancellable: false });
     // What failed half-way is in the local database as it is on the disk.
-    let after = self::handle(&settings).map(|fresh| Installed::of(&fresh));
+    let after = self::handle(&settings).map(|fresh| Installed::after(&fresh, &before, &plan));
     applied.items = match after {
         Ok(after) => before.changes(&after, &plan, result.is_ok() && !request.options.download_only),
         // What became of it is not known; that it was tried must not be lost.
@@ -124,12 +134,42 @@ fn modules_of_the_running_kernel(settings: &Settings) -> Option<PathBuf> {
     (settings.config.root_dir == "/" && folder.exists()).then_some(folder)
 }
 
-/// Lets the caller ask about the plan while nothing is locked; the digest that was agreed to.
-fn agreed(system: &System, request: &Request, caller: &dyn Caller) -> Result<Digest, Stop> {
-    let mut resolved = same_plan(system, settings(system)?, request, request.digest, Lock::Leave, caller)?;
+/// A handle, and the state of what it reads from just before.
+struct Opened {
+    settings: Settings,
+    handle: Alpm,
+    sources: Fingerprint,
+}
+
+impl Opened {
+    fn new(settings: Settings) -> Result<Self, Stop> {
+        let sources = sources::fingerprint(&settings, None);
+        let handle = handle(&settings)?;
+        Ok(Self { settings, handle, sources })
+    }
+
+    /// The same where nothing that the handle reads has changed meanwhile: what it has read it need not read again. Otherwise a
+    /// new one.
+    fn current(self, system: &System) -> Result<Self, Stop> {
+        if sources::fingerprint(&self.settings, None) == self.sources {
+            return Ok(self);
+        }
+        drop(self);
+        Self::new(settings(system)?)
+    }
+}
+
+/// Lets the caller ask about the plan while nothing is locked; what it was resolved from, and the digest that was agreed to.
+fn agreed(system: &System, request: &Request, caller: &dyn Caller) -> Result<(Opened, Digest), Stop> {
+    let known = Opened::new(settings(system)?)?;
+    let sources = known.sources.clone();
+    let mut resolved = same_plan(system, known, request, request.digest, Lock::Leave, caller)?;
     let _ = resolved.handle.trans_release();
     match caller.authorise(&resolved.plan) {
-        Ok(()) => Ok(resolved.plan.digest),
+        Ok(()) => {
+            let Resolved { settings, handle, plan, .. } = resolved;
+            Ok((Opened { settings, handle, sources }, plan.digest))
+        }
         Err(_) if caller.is_cancelled() => Err(Stop::Cancelled),
         Err(failure) => Err(failure.into()),
     }
@@ -138,21 +178,26 @@ fn agreed(system: &System, request: &Request, caller: &dyn Caller) -> Result<Dig
 /// Resolves the request, which must come to the plan that the digest names; without one, to any.
 fn same_plan(
     system: &System,
-    settings: Settings,
+    known: Opened,
     request: &Request,
     digest: Option<Digest>,
     lock: Lock,
     caller: &dyn Caller,
 ) -> Result<Resolved, Stop> {
     caller.tell(Event::Phase { phase: Phase::Resolving, cancellable: true });
-    let mut resolved = resolve::resolved(system, settings, request, lock, &|| caller.is_cancelled())?;
+    let Opened { settings, handle, .. } = known;
+    let mut resolved = resolve::resolved(system, settings, Some(handle), request, lock, &|| caller.is_cancelled())?;
     if digest.is_some_and(|agreed| agreed != resolved.plan.digest) {
         let _ = resolved.handle.trans_release();
-        let message = "what was planned is not what would be done now, as packages or databases have changed since; \
-                       nothing was done: plan again and look at what is different";
-        return Err(Stop::failed(FailureKind::PlanStale, message));
+        return Err(stale());
     }
     Ok(resolved)
+}
+
+fn stale() -> Stop {
+    let message = "what was planned is not what would be done now, as packages or databases have changed since; nothing was \
+                   done: plan again and look at what is different";
+    Stop::failed(FailureKind::PlanStale, message)
 }
 
 fn asks(request: &Request, verb: Verb) -> bool {
@@ -316,11 +361,17 @@ pub fn advice(kind: FailureKind) -> &'static str {
     }
 }
 
-/// What the local database has: versions, architectures and reasons by name.
+/// What the local database has, by name.
 struct Installed(BTreeMap<String, Known>);
 
 struct Known {
     version: String,
+    /// Where they were looked at.
+    details: Option<Details>,
+}
+
+#[derive(Clone, Default)]
+struct Details {
     arch: String,
     explicit: bool,
     size: i64,
@@ -328,15 +379,28 @@ struct Known {
 
 impl Installed {
     fn of(handle: &Alpm) -> Self {
+        Self::looked_at(handle, |_, _| true)
+    }
+
+    /// What there is after a change. Versions are in the names of records; records are read only of what is in the plan, or
+    /// has another version than `before`: nothing else has another reason or size than it had.
+    fn after(handle: &Alpm, before: &Self, plan: &Plan) -> Self {
+        let planned: HashSet<&str> = plan.items.iter().map(|item| item.name.as_str()).collect();
+        Self::looked_at(handle, |name, version| {
+            planned.contains(name) || before.0.get(name).is_none_or(|old| old.version != version)
+        })
+    }
+
+    fn looked_at(handle: &Alpm, closely: impl Fn(&str, &str) -> bool) -> Self {
         let packages = handle.localdb().pkgs().into_iter().filter_map(|package| {
             sound(|| {
-                let known = Known {
-                    version: package.version().to_string(),
+                let (name, version) = (package.name().to_owned(), package.version().to_string());
+                let details = closely(&name, &version).then(|| Details {
                     arch: package.arch().unwrap_or_default().to_owned(),
                     explicit: package.reason() == PackageReason::Explicit,
                     size: package.isize(),
-                };
-                (package.name().to_owned(), known)
+                });
+                (name, Known { version, details })
             })
         });
         Self(packages.collect())
@@ -353,8 +417,10 @@ impl Installed {
             let changes = [Change::Install, Change::Upgrade, Change::Downgrade, Change::Reinstall];
             let item = match self.0.get(name) {
                 Some(old) if old.version == new.version => {
-                    if old.explicit != new.explicit {
-                        let change = if new.explicit { Change::MarkExplicit } else { Change::MarkDependency };
+                    if let (Some(was), Some(is)) = (&old.details, &new.details)
+                        && was.explicit != is.explicit
+                    {
+                        let change = if is.explicit { Change::MarkExplicit } else { Change::MarkDependency };
                         items.push(made(change, name, Some(old), Some(new)));
                     }
                     match planned(name, &[Change::Reinstall]).filter(|_| done) {
@@ -394,17 +460,20 @@ impl Installed {
 
 fn made(change: Change, name: &str, old: Option<&Known>, new: Option<&Known>) -> Item {
     let version = |known: Option<&Known>| known.map(|known| known.version.clone()).unwrap_or_default();
-    let size = |known: Option<&Known>| known.map_or(0, |known| known.size);
+    let details = |known: Option<&Known>| known.and_then(|known| known.details.clone()).unwrap_or_default();
+    let (was, is) = (details(old), details(new));
+    let delta = is.size - was.size;
+    let left = if new.is_some() { is } else { was };
     Item {
         change,
         name: name.to_owned(),
-        arch: new.or(old).map(|known| known.arch.clone()).unwrap_or_default(),
+        arch: left.arch,
         from: version(old),
         to: version(new),
         repository: String::new(),
         download: 0,
-        delta: size(new) - size(old),
-        explicit: new.or(old).is_some_and(|known| known.explicit),
+        delta,
+        explicit: left.explicit,
         sha256: String::new(),
     }
 }

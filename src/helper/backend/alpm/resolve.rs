@@ -44,20 +44,22 @@ pub enum Lock {
 /// When there is no such plan, in libalpm's own words, or its databases cannot be read.
 pub fn plan(system: &System, request: &Request) -> Result<Plan, Failure> {
     let settings = Settings::read(system).map_err(|error| unavailable(&error.to_string()))?;
-    resolved(system, settings, request, Lock::Leave, &|| false).map(|mut resolved| {
+    resolved(system, settings, None, request, Lock::Leave, &|| false).map(|mut resolved| {
         // Nothing was locked: there is nothing that this could fail at.
         let _ = resolved.handle.trans_release();
         resolved.plan
     })
 }
 
-/// Marks in a transaction what the request asks for, and lets libalpm prepare it.
+/// Marks in a transaction what the request asks for, and lets libalpm prepare it. The handle, if there is one, has these
+/// settings; what it has read already it does not read again.
 ///
 /// # Errors
 /// As [`plan`], and [`FailureKind::Locked`].
 pub fn resolved(
     system: &System,
     settings: Settings,
+    handle: Option<Alpm>,
     request: &Request,
     lock: Lock,
     cancelled: &dyn Fn() -> bool,
@@ -65,9 +67,10 @@ pub fn resolved(
     let repairs = request.actions.iter().any(|action| action.verb() == Verb::Repair);
     let database = if repairs && lock == Lock::Leave { repair::without_torn(&settings) } else { Ok(None) };
     let database = database.map_err(|error| unavailable(&format!("the databases cannot be read: {error}")))?;
-    let handle = match &database {
-        Some(database) => settings.handle_of(database.path()),
-        None => settings.handle(),
+    let handle = match (&database, handle) {
+        (Some(database), _) => settings.handle_of(database.path()),
+        (None, Some(handle)) => Ok(handle),
+        (None, None) => settings.handle(),
     };
     let mut handle = handle.map_err(|error| unavailable(&error.to_string()))?;
     let files = PackageFiles::copy(system, request, &|label, path| file::read(&handle, label, path), cancelled)?;

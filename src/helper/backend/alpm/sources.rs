@@ -35,6 +35,16 @@ pub fn fingerprint(settings: &Settings, copy: Option<&Path>) -> Fingerprint {
     Fingerprint::take(paths)
 }
 
+/// Whether nothing changed since `before` was taken but what taking libalpm's lock changes: the database's own folder.
+pub fn same_but_for_the_lock(settings: &Settings, before: &Fingerprint) -> bool {
+    let folder: PathBuf = Path::new(&settings.config.db_path).components().collect();
+    let now = fingerprint(settings, None);
+    let others = |fingerprint: &Fingerprint| {
+        fingerprint.sources.iter().filter(|source| source.path != folder).cloned().collect::<Vec<_>>()
+    };
+    others(&now) == others(before)
+}
+
 /// The database's own folder stands for all that is below `local`: libalpm changes nothing there without its lock, which is
 /// a file in that folder that appears before and goes afterwards. Stamping each package's record would take longer than a
 /// search.
