@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::{AurError, is_package_name};
 
@@ -72,7 +73,7 @@ fn git(address: &str) -> Command {
         // A folder that the user happens to be in may be a repository with settings of its own.
         .current_dir("/")
         .stdin(Stdio::null())
-        .kill_on_drop(true);
+        .process_group(0);
     for setting in [
         "credential.helper=",
         "core.hooksPath=/dev/null",
@@ -101,12 +102,24 @@ async fn output(command: Command, most: u64, patience: Duration) -> Result<Vec<u
     ended.unwrap_or_else(|_| Err(format!("git was not done after {} s", patience.as_secs())))
 }
 
+/// A git with what it started: the programs that speak the protocols.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // One that was waited for has no number any more, and its programs have ended before it.
+        let leader = self.0.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        if let Some(leader) = leader {
+            // Nobody is left to end where there is none.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
+}
+
 async fn to_the_end(mut command: Command, most: u64) -> Result<Vec<u8>, String> {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("git cannot be run: {error}"))?;
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut group = Group(child.map_err(|error| format!("git cannot be run: {error}"))?);
+    let child = &mut group.0;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (mut printed, mut said) = (Vec::new(), Vec::new());
     let read = async {
@@ -327,7 +340,32 @@ impl Repository {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::time::Duration;
+
     use super::*;
+
+    #[tokio::test]
+    async fn with_a_git_that_is_given_up_ends_what_speaks_for_it() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}/x.git", silent.local_addr().unwrap());
+        let asked = std::thread::spawn(move || {
+            let (mut connection, _) = silent.accept().unwrap();
+            connection.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            // Answers nothing; the end of the connection is that of the program at its other end.
+            let mut request = Vec::new();
+            match connection.read_to_end(&mut request) {
+                Ok(_) => true,
+                Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+            }
+        });
+        let mut command = git(&address);
+        command.args(["ls-remote", "--", &address, "HEAD"]);
+        let told = output(command, MAX_SAID, Duration::from_secs(2)).await;
+        assert_eq!(told, Err("git was not done after 2 s".to_owned()));
+        assert!(asked.join().unwrap(), "what git started still waits for an answer");
+    }
 
     #[tokio::test]
     async fn addresses_that_could_run_programs_or_read_files_are_not_asked() {

@@ -28,5 +28,5 @@ pub use fetch::{Fetched, Http, HttpError, Validators};
 pub use git::is_commit;
 pub use package::{AurPackage, is_package_name};
 pub use record::{Build, Built, Record, Records};
-pub use rpc::{SHORTEST_SEARCH, SearchBy};
+pub use rpc::{SearchBy, is_search};
 pub use srcinfo::SrcInfo;

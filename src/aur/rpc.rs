@@ -50,10 +50,15 @@ pub enum SearchBy {
 }
 
 /// The AUR takes no shorter search.
-pub const SHORTEST_SEARCH: usize = 2;
+const SHORTEST_SEARCH: usize = 2;
 
 /// Longest term of a search, bytes.
 const LONGEST_SEARCH: usize = 200;
+
+/// Whether the AUR searches for this.
+pub fn is_search(term: &str) -> bool {
+    term.chars().count() >= SHORTEST_SEARCH && term.len() <= LONGEST_SEARCH
+}
 
 impl Http {
     /// The packages that the AUR finds, in its order and without their relations.
@@ -61,7 +66,7 @@ impl Http {
     /// # Errors
     /// Any [`HttpError`]; the AUR refuses what is shorter than [`SHORTEST_SEARCH`] and what finds thousands.
     pub async fn search(&self, term: &str, by: SearchBy) -> Result<Vec<AurPackage>, HttpError> {
-        if term.chars().count() < SHORTEST_SEARCH || term.len() > LONGEST_SEARCH {
+        if !is_search(term) {
             let text = format!("the AUR searches for {SHORTEST_SEARCH} letters or more, {LONGEST_SEARCH} at most");
             return Err(HttpError::Refused(text));
         }

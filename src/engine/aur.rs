@@ -21,11 +21,12 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use super::{AurOptions, Engine, EngineError, Subject, blocking, facts, lock, unix_now};
 use crate::aur::{
-    AurPackage, Fetched, Http, HttpError, Moved, REPOSITORY, SHORTEST_SEARCH, SearchBy, Validators, is_package_name,
+    AurPackage, Fetched, Http, HttpError, Moved, REPOSITORY, SearchBy, Validators, is_package_name, is_search,
 };
 use crate::index::{Inputs, Snapshot};
 use crate::package::{Flags, PackageRow, SearchMode, SearchQuery};
 use crate::store::check_folder;
+use crate::transaction::{Failure, FailureKind};
 
 /// The archive is asked for no more often without being told to, and after a failure, in seconds.
 const INTERVAL: u64 = 3600;
@@ -73,7 +74,9 @@ pub(super) struct Aur {
     let_be_until: Mutex<Option<Instant>>,
     /// What its RPC found, by what was searched for.
     found: Cache<(String, SearchBy), Arc<[PackageRow]>>,
-    /// Where the repositories of sources stood, and when they were asked.
+    /// One at a time asks the repositories of sources.
+    pub(super) asking_sources: tokio::sync::Mutex<()>,
+    /// Where these stood, and when they were asked.
     moved: Mutex<Option<(Instant, Arc<Moved>)>>,
     /// How many builds have ended.
     builds: AtomicU64,
@@ -115,6 +118,7 @@ impl Aur {
             wanted: Mutex::default(),
             turn: tokio::sync::Mutex::new(None),
             let_be_until: Mutex::new(None),
+            asking_sources: tokio::sync::Mutex::new(()),
             moved: Mutex::new(None),
             builds: AtomicU64::new(0),
         }
@@ -459,7 +463,7 @@ impl Engine {
         let is_listed = || lock(&self.current).as_ref().is_some_and(|loaded| loaded.aur.is_some());
         // The AUR is asked for one term, which finds no less than all of them.
         let longest = query.terms.iter().max_by_key(|term| term.chars().count());
-        let Some(term) = longest.filter(|term| term.chars().count() >= SHORTEST_SEARCH && wanted) else {
+        let Some(term) = longest.filter(|term| is_search(term) && wanted) else {
             return nothing;
         };
         if is_listed() || self.ask(|_, loaded| Ok(loaded.aur.is_some())).await.unwrap_or(true) {
@@ -485,6 +489,26 @@ impl Engine {
             }
         };
         found.iter().filter(matches).cloned().collect()
+    }
+
+    /// Names of packages that the RPC knows to provide this, the most popular first. What it takes no search for nothing is
+    /// called.
+    pub(super) async fn rpc_providers(&self, name: &str) -> Result<Vec<String>, EngineError> {
+        let Some(aur) = self.aur.as_ref().filter(|_| is_search(name)) else {
+            return Ok(Vec::new());
+        };
+        let mut turn = aur.turn.lock().await;
+        if let Some(last) = *turn {
+            sleep_until(last + GAP).await;
+        }
+        *turn = Some(tokio::time::Instant::now());
+        self.metrics.aur_requests.fetch_add(1, Ordering::Relaxed);
+        let mut found = aur.http.search(name, SearchBy::Provides).await.map_err(|error| {
+            let text = format!("the AUR cannot be asked: {error}");
+            EngineError::Refused(Failure::new(FailureKind::Network, text))
+        })?;
+        found.sort_by(|one, other| other.popularity.total_cmp(&one.popularity).then_with(|| one.name.cmp(&other.name)));
+        Ok(found.into_iter().map(|package| package.name).collect())
     }
 
     /// Told, and let be for a while.

@@ -9,9 +9,7 @@ use std::time::Duration;
 use super::aur::{Aur, LASTING};
 use super::{Engine, EngineError, Loaded, Subject, blocking};
 use crate::aur::order::{Answer, LATEST, Obstacle, Order, Request};
-use crate::aur::{
-    AurError, Built, Http, HttpError, Listener, Moved, REPOSITORY, Review, SHORTEST_SEARCH, SearchBy, Workshop,
-};
+use crate::aur::{AurError, Built, Http, HttpError, Listener, Moved, REPOSITORY, Review, Workshop};
 use crate::index::View;
 use crate::package::{Flags, ListQuery, UpdateRow};
 use crate::security::audit::{AuditLog, Readers, Record};
@@ -93,6 +91,10 @@ impl Engine {
         let mut notes = Vec::new();
         let workshop = self.workshop()?;
         if devel.unwrap_or_else(|| self.is_devel()) {
+            let _turn = match &self.aur {
+                Some(aur) => Some(aur.asking_sources.lock().await),
+                None => None,
+            };
             let known = self.aur.as_ref().and_then(|aur| aur.moved(JUST_NOW));
             let moved = match known {
                 Some(moved) => moved,
@@ -130,7 +132,15 @@ impl Engine {
                     }
                     let mut providers = Vec::new();
                     for name in &names {
-                        providers.extend(self.aur_providers(name).await?);
+                        let (of_this, left_out) = self.aur_providers(name).await?;
+                        providers.extend(of_this);
+                        if left_out > 0 {
+                            let text = format!(
+                                "{name} is provided by {} packages of the AUR, of which {left_out} are not looked at",
+                                MAX_PROVIDERS + left_out
+                            );
+                            notes.push(text);
+                        }
                     }
                     providers.retain(|name| !request.asked.contains(name));
                     providers.sort_unstable();
@@ -178,8 +188,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Names of packages of the AUR that provide this: by its archive; where there is none, by its RPC.
-    async fn aur_providers(self: &Arc<Self>, name: &str) -> Result<Vec<String>, EngineError> {
+    /// Names of packages of the AUR that provide this, and how many more do: by its archive; where there is none, by its RPC,
+    /// the most popular ones.
+    async fn aur_providers(self: &Arc<Self>, name: &str) -> Result<(Vec<String>, usize), EngineError> {
         let wanted = name.to_owned();
         let listed = self.ask(move |_, loaded| {
             let aur = loaded.aur.as_ref();
@@ -187,15 +198,11 @@ impl Engine {
         });
         let mut names = match listed.await? {
             Some(names) => names,
-            // The RPC takes no shorter ones, and has nothing that is called so.
-            None if name.chars().count() < SHORTEST_SEARCH => Vec::new(),
-            None => {
-                let found = self.aur_http()?.search(name, SearchBy::Provides).await.map_err(|error| network(&error))?;
-                found.into_iter().map(|package| package.name).collect()
-            }
+            None => self.rpc_providers(name).await?,
         };
+        let left_out = names.len().saturating_sub(MAX_PROVIDERS);
         names.truncate(MAX_PROVIDERS);
-        Ok(names)
+        Ok((names, left_out))
     }
 
     /// Whether packages are upgraded to the newest commits of their repositories unless somebody says otherwise.
@@ -234,7 +241,11 @@ impl Engine {
         let Some(aur) = self.aur.as_ref().filter(|_| devel.unwrap_or_else(|| self.is_devel())) else {
             return Ok(Vec::new());
         };
-        let moved = match aur.moved(LASTING) {
+        // Who says so wants to know how it is now.
+        let lasting = if devel == Some(true) { JUST_NOW } else { LASTING };
+        // Whoever waits here finds answered what the one before asked.
+        let _turn = aur.asking_sources.lock().await;
+        let moved = match aur.moved(lasting) {
             Some(moved) => moved,
             None => match self.workshop() {
                 Ok(workshop) => self.aur_moved(&workshop, ASKING_FOR_LIST).await?,

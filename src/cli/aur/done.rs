@@ -129,8 +129,10 @@ impl Done {
                 (ended, _) => ended,
             };
         }
+        // That it was cancelled is how it ended, and no failure.
         if let Err(failure) = &ended
             && !matches!(failure, Failure::Concluded(..))
+            && failure.kind() != ErrorKind::Cancelled
         {
             self.failures
                 .push(crate::transaction::Failure::new(kind_of(failure.kind()), failure.text().unwrap_or_default()));
