@@ -216,8 +216,8 @@ fn every_human_verb_prints_what_it_was_told() {
     assert!(printed(&service, &["metrics"]).contains("search cache\t3 hits of 4 (75 %), 0 held\n"));
     assert_eq!(printed(&service, &["cache", "clear"]), "cached answers dropped\n");
     let outdated = on_terminal(omg(&service, &["outdated", "--color", "never"]), 80);
-    assert!(outdated.contains("openssl  1.0   → 1.1  sec         2.0 KiB  security\n"), "{outdated}");
-    assert!(outdated.ends_with("2 upgrades, 4.0 KiB to download, 1 with security fixes\n"), "{outdated}");
+    assert!(outdated.contains("openssl  !  1.0   → 1.1  sec         2.0 KiB  security\n"), "{outdated}");
+    assert!(outdated.ends_with("2 upgrades, 4.0 KiB to download, 1 with security fixes (!)\n"), "{outdated}");
 }
 
 #[test]
@@ -306,6 +306,42 @@ fn without_any_daemon_the_error_tells_what_was_tried() {
     for part in ["no way to omgd worked", "omg.sock", "session bus: there is none", "OMG_DAEMON"] {
         assert!(text.contains(part), "{text}");
     }
+}
+
+#[test]
+fn a_daemon_that_does_not_start_for_its_configuration_is_not_waited_for() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let config = folder.path().join("omg/config.toml");
+    std::fs::create_dir(folder.path().join("omg")).expect("folder");
+    std::fs::write(&config, "idle-timout = 5\n").expect("config.toml");
+    let output = Command::new(OMG)
+        .env_clear()
+        .env("HOME", folder.path())
+        .env("XDG_RUNTIME_DIR", folder.path())
+        .env("XDG_CONFIG_HOME", folder.path())
+        .args(["search", "x"])
+        .output()
+        .expect("omg runs");
+    let wrong = format!("{}:1:1: idle-timout: unknown key; did you mean `idle-timeout`?", config.display());
+    assert_eq!(stderr(&output), format!("omg: omgd does not start: {wrong}\n"));
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn wrong_arguments_are_told_in_json_to_who_asks_for_it() {
+    for (arguments, text) in [
+        (&["search", "--json", "--limit", "many", "x"][..], "invalid value 'many' for '--limit <N>'"),
+        (&["--json", "serach", "x"][..], "unrecognized subcommand 'serach'"),
+    ] {
+        let output = Command::new(OMG).env_clear().args(arguments).output().expect("omg runs");
+        assert_eq!(output.status.code(), Some(2));
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one object");
+        let message = told["error"]["message"].as_str().expect("a message");
+        assert!(message.starts_with(text), "{message}");
+        assert!(stderr(&output).contains(text));
+    }
+    let plain = Command::new(OMG).env_clear().args(["search", "--limit", "many", "x"]).output().expect("omg runs");
+    assert!(plain.stdout.is_empty());
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn without_a_terminal_nothing_is_asked_and_nothing_happens_unless_told_so() {
          number 7 in the history; `omg undo 7` takes it back\n"
     );
     assert_eq!(scene.told(&["install", "ripgrep", "-y"]), (0, expected, String::new()));
-    assert_eq!(scene.read("arguments").as_deref(), Some("commit\n"));
+    assert_eq!(scene.read("arguments").as_deref(), Some("commit --clean\n"));
     assert_eq!(
         scene.request(),
         json!({
@@ -556,5 +556,5 @@ fn the_lists_are_fetched_and_what_they_bring_is_told() {
     let (code, text, error) = scene.told(&["refresh"]);
     assert_eq!((code, error.as_str()), (0, ""));
     assert_eq!(text, "Fetching\n2 upgrades, 1 with security fixes (`omg upgrade`)\n");
-    assert_eq!(scene.read("arguments").as_deref(), Some("refresh\n"));
+    assert_eq!(scene.read("arguments").as_deref(), Some("refresh --clean\n"));
 }

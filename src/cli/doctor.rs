@@ -182,9 +182,16 @@ fn socket_file(path: &Path, metadata: &Metadata) -> Check {
 }
 
 fn helper() -> Check {
-    match find_program("omg-helper", None) {
-        Some(path) => Check::ok("helper", path.display().to_string()),
-        None => Check::fail(
+    let settings = config::load(Paths::from_process().config_file.as_deref()).ok();
+    let given = settings.and_then(|settings| settings.helper);
+    match (find_program("omg-helper", given.as_deref()), given) {
+        (Some(path), _) => Check::ok("helper", path.display().to_string()),
+        (None, Some(given)) => Check::fail(
+            "helper",
+            format!("{}, which config.toml names as helper, is no program", given.display()),
+            "take the line out: omg finds the helper that was installed with it",
+        ),
+        (None, None) => Check::fail(
             "helper",
             "omg-helper is neither beside omg, nor in PATH, nor in ../libexec",
             "install it: without it the package lists cannot be read",

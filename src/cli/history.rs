@@ -24,8 +24,10 @@ pub async fn run(client: &mut Client, history: History, out: &mut Output) -> Res
             show(entry, out);
         }
         None => {
-            let entries = client.history(history.limit).await?;
-            list(&taking_back(entries), out);
+            // Which one a transaction takes back must not depend on how many are shown.
+            let mut entries = taking_back(client.history(0).await?);
+            entries.truncate(if history.limit == 0 { usize::MAX } else { history.limit as usize });
+            list(&entries, out);
         }
     }
     Ok(())
@@ -85,12 +87,12 @@ impl Told {
 }
 
 /// Finds the transactions that take back an earlier one: the record has no word for them, but what they were asked to do is
-/// the earlier one's inverse. The newest one before is meant where several have the same.
+/// the earlier one's inverse. The newest one before is meant where several have the same, and none is taken back twice.
 fn taking_back(newest_first: Vec<HistoryEntry>) -> Vec<Told> {
     let mut inverses: HashMap<Vec<Action>, u64> = HashMap::new();
     let mut told: Vec<Told> = Vec::with_capacity(newest_first.len());
     for entry in newest_first.into_iter().rev() {
-        let takes_back = inverses.get(&entry.actions).copied();
+        let takes_back = inverses.remove(&entry.actions);
         if let Some(inverse) = undo::actions(&entry) {
             inverses.insert(inverse, entry.id);
         }

@@ -47,7 +47,10 @@ pub fn command() -> clap::Command {
 
 /// Runs the command that the process was started with and returns its exit code.
 pub fn main() -> ExitCode {
-    let Cli { global, verb } = Cli::parse();
+    let Cli { global, verb } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(misuse) => return misused(&misuse),
+    };
     let mut out = Output::new(global.json, global.quiet, global.color.into());
     let options = ConnectOptions::from_env(global.socket);
     let result = run(verb, &options, &mut out);
@@ -64,6 +67,22 @@ pub fn main() -> ExitCode {
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// Tells what is wrong with the arguments, or the help that they ask for. Whoever reads JSON is told in JSON too.
+fn misused(misuse: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().skip(1).take_while(|argument| argument != "--").any(|word| word == "--json");
+    if misuse.use_stderr() && wants_json {
+        let text = misuse.render().to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let failure =
+            Failure::Of(crate::dbus::client::ErrorKind::Invalid, first.trim_start_matches("error: ").to_owned());
+        let mut out = Output::new(true, false, anstream::ColorChoice::Never);
+        failure.print_json(&mut out);
+        // Nobody is left to tell when standard output is closed; the same is told below.
+        let _ = out.finish();
+    }
+    misuse.exit()
 }
 
 fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Failure> {

@@ -56,7 +56,8 @@ fn print_table(updates: &[UpdateRow], out: &mut Output) {
         out.newline();
         return;
     }
-    let mut table = Table::new(["NAME", "FROM", "TO", "REPOSITORY", "SIZE", ""]).keeping(&[1, 2]);
+    // The mark is there where there is no room for the words at the end.
+    let mut table = Table::new(["NAME", "", "FROM", "TO", "REPOSITORY", "SIZE", ""]).keeping(&[1, 2, 3]);
     let mut size = 0u64;
     for update in updates {
         let name = rows::display_name(&update.name, &update.arch, update.flags);
@@ -75,6 +76,7 @@ fn print_table(updates: &[UpdateRow], out: &mut Output) {
         size = size.saturating_add(update.size);
         table.push([
             Cell::from(name.into_owned()).styled(NAME),
+            Cell::new(if update.flags.contains(Flags::SECURITY) { "!" } else { "" }).styled(BAD),
             Cell::new(&update.from).styled(DIM),
             Cell::from(format!("→ {}", update.to)),
             Cell::new(&update.repository).styled(DIM),
@@ -87,7 +89,7 @@ fn print_table(updates: &[UpdateRow], out: &mut Output) {
     let mut total =
         format!("{}, {} to download", format::counted(updates.len() as u64, "upgrade"), format::bytes(size));
     if security > 0 {
-        total.push_str(&format!(", {security} with security fixes"));
+        total.push_str(&format!(", {security} with security fixes (!)"));
     }
     out.styled(DIM, &total);
     out.newline();

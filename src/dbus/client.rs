@@ -31,11 +31,10 @@ pub enum ClientError {
     #[error("cannot use the socket {}: {reason}", path.display())]
     Socket { path: PathBuf, reason: String },
     #[error("no way to omgd worked: {}; `omg doctor` tells more", tried.join("; "))]
-    NoDaemon {
-        tried: Vec<String>,
-        /// omgd does not run for something that the user has to mend, such as its configuration file.
-        invalid: bool,
-    },
+    NoDaemon { tried: Vec<String> },
+    /// omgd does not run for something that the user has to mend, such as its configuration file.
+    #[error("omgd does not start: {reason}")]
+    Invalid { reason: String },
     /// The daemon answered with an error.
     #[error("{message}")]
     Call {
@@ -133,7 +132,7 @@ impl ClientError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Call { kind, .. } => *kind,
-            Self::NoDaemon { invalid: true, .. } => ErrorKind::Invalid,
+            Self::Invalid { .. } => ErrorKind::Invalid,
             _ => ErrorKind::Failed,
         }
     }

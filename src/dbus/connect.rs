@@ -133,9 +133,9 @@ pub(super) struct Link {
 /// `skip_bus`), a private daemon.
 pub(super) async fn open(options: &ConnectOptions, skip_bus: bool) -> Result<Link, ClientError> {
     if options.user.is_some() {
-        return private(options).await.map_err(|failure| ClientError::NoDaemon {
-            tried: vec![format!("private omgd: {}", failure.reason)],
-            invalid: failure.invalid,
+        return private(options).await.map_err(|PrivateFailure { reason, invalid }| match invalid {
+            true => ClientError::Invalid { reason },
+            false => ClientError::NoDaemon { tried: vec![format!("private omgd: {reason}")] },
         });
     }
     if let Some(path) = &options.socket {
@@ -160,9 +160,10 @@ pub(super) async fn open(options: &ConnectOptions, skip_bus: bool) -> Result<Lin
     }
     match private(options).await {
         Ok(link) => Ok(link),
-        Err(failure) => {
-            tried.push(format!("private omgd: {}", failure.reason));
-            Err(ClientError::NoDaemon { tried, invalid: failure.invalid })
+        Err(PrivateFailure { reason, invalid: true }) => Err(ClientError::Invalid { reason }),
+        Err(PrivateFailure { reason, .. }) => {
+            tried.push(format!("private omgd: {reason}"));
+            Err(ClientError::NoDaemon { tried })
         }
     }
 }
@@ -252,20 +253,19 @@ async fn private(options: &ConnectOptions) -> Result<Link, PrivateFailure> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         command.uid(user.uid).gid(user.gid).env_clear().env("PATH", path).env("HOME", &user.home).current_dir("/");
     }
-    let child = command
-        .arg("--private")
-        .stdin(OwnedFd::from(theirs))
-        .stdout(Stdio::null())
-        .stderr(stderr)
-        .spawn()
-        .map_err(|error| format!("{}: {error}", program.display()))?;
-    let mut private = PrivateDaemon { child };
+    let child = command.arg("--private").stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(stderr).spawn();
+    // With it goes the daemon's end of the pair: one that ends at once is not waited for.
+    drop(command);
+    let mut private = PrivateDaemon { child: child.map_err(|error| format!("{}: {error}", program.display()))? };
     let reason = match greet(Builder::unix_stream(ours).p2p()).await {
         Ok(connection) => return Ok(Link { connection, route: Route::Private(program), private: Some(private) }),
         Err(reason) => reason,
     };
     let invalid = private.end().and_then(|status| status.code()) == Some(INVALID_EXIT);
     let said = log.map(|log| log_tail(&log)).unwrap_or_default();
+    if let Some(wrong) = said.strip_prefix("ERROR omgd: ").filter(|_| invalid) {
+        return Err(PrivateFailure { reason: wrong.to_owned(), invalid });
+    }
     let more = if said.is_empty() { "RUST_LOG=debug shows its log".to_owned() } else { format!("it said: {said}") };
     Err(PrivateFailure { reason: format!("{} --private: {reason}; {more}", program.display()), invalid })
 }

@@ -35,6 +35,13 @@ impl Engine {
                 "omg-helper is not installed: package questions cannot be answered without it".into(),
             ));
         };
+        if inputs.backend == "none" {
+            return Err(EngineError::BackendUnavailable(
+                "there is no package system that omg knows: config.toml says so with backend, or os-release(5) names \
+                 another distribution"
+                    .into(),
+            ));
+        }
         let mut command = Command::new(helper);
         command.args([verb, "--die-with-parent", "--backend", &inputs.backend]);
         if let Some(root) = &inputs.root {
