@@ -13,8 +13,6 @@ use random::Random;
 
 const PACKAGES: usize = 5000;
 const TERMS: usize = 150;
-/// So many that a fuzzy search uses more than one thread; in halves it does not.
-const MANY: usize = 90_000;
 
 /// Pieces of names and words of summaries: few, so that they meet often.
 const PIECES: [&str; 32] = [
@@ -39,9 +37,9 @@ fn joined(random: &mut Random, most: usize, between: &str) -> String {
     (0..count).map(|_| *random.pick(&PIECES)).collect::<Vec<_>>().join(between)
 }
 
-fn packages(random: &mut Random, folded: bool, count: usize) -> Vec<Made> {
+fn packages(random: &mut Random, folded: bool) -> Vec<Made> {
     let mut made: BTreeMap<String, Made> = BTreeMap::new();
-    while made.len() < count {
+    while made.len() < PACKAGES {
         let between = *random.pick(&["-", "", ".", "-"]);
         let name = joined(random, 4, between);
         let name = if folded { name.to_lowercase() } else { name };
@@ -99,7 +97,7 @@ impl World {
 
     fn new(test: &str, folded: bool) -> Self {
         let mut random = Random::of_test(test);
-        let packages = packages(&mut random, folded, PACKAGES);
+        let packages = packages(&mut random, folded);
         let folder = tempfile::tempdir().unwrap();
         let snapshot = index(&folder.path().join("index"), &packages.iter().collect::<Vec<_>>());
         let packages = packages.into_iter().map(|package| (package.name.clone(), package)).collect();
@@ -294,41 +292,6 @@ fn the_answer_depends_on_neither_the_searcher_s_past_nor_the_order_of_building()
             assert_eq!(again.iter().map(|id| other.name(*id)).collect::<Vec<_>>(), found, "{terms:?}");
         }
     }
-}
-
-#[test]
-fn what_several_threads_search_is_found_as_by_one() {
-    let mut random = Random::of_test("threads");
-    let all = packages(&mut random, true, MANY);
-    let folder = tempfile::tempdir().unwrap();
-    let open = |name: &str, packages: &[Made]| {
-        let packages: Vec<&Made> = packages.iter().collect();
-        index(&folder.path().join(name), &packages)
-    };
-    let (one, other) = all.split_at(MANY / 2);
-    let (both, one, other) = (open("both", &all), open("one", one), open("other", other));
-    let mut searcher = Searcher::default();
-    let mut find = |snapshot: &Snapshot, query: &SearchQuery| -> Vec<(u64, String)> {
-        let found = searcher.ranked(snapshot, query).unwrap();
-        found.into_iter().map(|found| (found.rank, snapshot.name(found.id))).collect()
-    };
-    let mut fuzzy = 0;
-    for _ in 0..TERMS / 5 {
-        let name = &random.pick(&all).name;
-        let letters: Vec<char> = name.chars().collect();
-        let from = random.below(letters.len());
-        let mut term: Vec<char> = letters[from..].iter().copied().take(3 + random.below(8)).collect();
-        if term.len() > 4 {
-            term.remove(2);
-        }
-        let query = query(&[&term.iter().collect::<String>()], SearchMode::Fuzzy);
-        let mut parts = [find(&one, &query), find(&other, &query)].concat();
-        parts.sort();
-        let whole = find(&both, &query);
-        assert_eq!(whole, parts, "{term:?}");
-        fuzzy += whole.len();
-    }
-    assert!(fuzzy > 1000, "{fuzzy} found");
 }
 
 trait Names {

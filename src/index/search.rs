@@ -7,8 +7,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::ops::{ControlFlow, Range};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use memchr::memchr_iter;
 use memchr::memmem::Finder;
@@ -43,11 +41,6 @@ const SHORTEST_FUZZY_TERM: usize = 3;
 /// may have one gap of a few letters, three letters none.
 const LOSS_PER_TWO_LETTERS: usize = 7;
 
-/// From so many names on a fuzzy search uses two threads, which take parts of so many names. Below, a second one would need
-/// more memory than it saves time.
-const TWO_THREADS_FROM: usize = 80_000;
-const PART: usize = 8192;
-
 /// A package that a search found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ranked {
@@ -60,8 +53,6 @@ pub struct Ranked {
 #[derive(Debug)]
 pub struct Searcher {
     matcher: Matcher,
-    /// Of a second thread, where there is much to look at.
-    second: Option<Matcher>,
     ranks: Ranks,
     /// Of one term: the class of every package, and the score of its fuzzy match.
     classes: Vec<u8>,
@@ -70,14 +61,10 @@ pub struct Searcher {
 
 impl Default for Searcher {
     fn default() -> Self {
-        Self { matcher: matcher(), second: None, ranks: Ranks::default(), classes: Vec::new(), scores: Vec::new() }
+        let mut config = Config::DEFAULT;
+        config.prefer_prefix = true;
+        Self { matcher: Matcher::new(config), ranks: Ranks::default(), classes: Vec::new(), scores: Vec::new() }
     }
-}
-
-fn matcher() -> Matcher {
-    let mut config = Config::DEFAULT;
-    config.prefer_prefix = true;
-    Matcher::new(config)
 }
 
 impl Searcher {
@@ -169,67 +156,29 @@ impl Searcher {
     fn fuzzy(&mut self, snapshot: &Snapshot, term: &str) {
         let (blob, offsets) = snapshot.folded_names();
         self.scores.resize(self.classes.len(), 0);
-        let mut buffer = Vec::new();
-        let needle = Utf32Str::new(term, &mut buffer);
+        let (mut term_buffer, mut name_buffer) = (Vec::new(), Vec::new());
+        let needle = Utf32Str::new(term, &mut term_buffer);
         let perfect = self.matcher.fuzzy_match(needle, needle).unwrap_or_default();
         let least = perfect.saturating_sub((needle.len() * LOSS_PER_TWO_LETTERS / 2) as u16);
-        let names = FuzzyNames { blob, offsets, letters: snapshot.letters(), needle, least, term: term.as_bytes() };
-        let parts = self.classes.chunks_mut(PART).zip(self.scores.chunks_mut(PART)).enumerate();
-        let parts = Mutex::new(parts);
-        // What one thread has not begun the other takes: also where there is no second one.
-        let work = |matcher: &mut Matcher| {
-            loop {
-                let next = parts.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some((number, (classes, scores))) = next else { break };
-                names.rate(matcher, number * PART, classes, scores);
-            }
-        };
-        thread::scope(|scope| {
-            if snapshot.len() >= TWO_THREADS_FROM {
-                let second = self.second.get_or_insert_with(matcher);
-                let helped = thread::Builder::new().name("search".to_owned()).spawn_scoped(scope, || work(second));
-                helped.inspect_err(|error| tracing::debug!("searching with one thread: {error}")).ok();
-            }
-            work(&mut self.matcher);
-        });
-    }
-}
-
-/// What a fuzzy search looks at.
-struct FuzzyNames<'a> {
-    blob: &'a [u8],
-    offsets: &'a [U32],
-    /// Of every name.
-    letters: &'a [U32],
-    needle: Utf32Str<'a>,
-    term: &'a [u8],
-    /// The least score that counts.
-    least: u16,
-}
-
-impl FuzzyNames<'_> {
-    /// Rates the names from number `first` on that have no better class yet.
-    fn rate(&self, matcher: &mut Matcher, first: usize, classes: &mut [u8], scores: &mut [u16]) {
-        let mut buffer = Vec::new();
-        let nearness = Nearness::new(self.term, self.least);
+        let nearness = Nearness::new(term.as_bytes(), least);
         // Most names lack a letter of the term, which costs far less to see than the matcher does.
-        let wanted = letters(self.term);
-        let letters = self.letters.get(first..).unwrap_or_default();
-        for (at, ((class, score), letters)) in (first..).zip(classes.iter_mut().zip(scores).zip(letters)) {
+        let wanted = letters(term.as_bytes());
+        let candidates = self.classes.iter_mut().zip(&mut self.scores).zip(snapshot.letters()).enumerate();
+        for (at, ((class, score), letters)) in candidates {
             if letters.get() & wanted != wanted || *class < class::FUZZY {
                 continue;
             }
-            let name = line(self.blob, self.offsets, at);
+            let name = line(blob, offsets, at);
             let haystack = if name.is_ascii() {
                 if nearness.is_some_and(|nearness| !nearness.may_match(name)) {
                     continue;
                 }
                 Utf32Str::Ascii(name)
             } else {
-                Utf32Str::new(str::from_utf8(name).unwrap_or_default(), &mut buffer)
+                Utf32Str::new(str::from_utf8(name).unwrap_or_default(), &mut name_buffer)
             };
-            if let Some(found) = matcher.fuzzy_match(haystack, self.needle)
-                && found >= self.least
+            if let Some(found) = self.matcher.fuzzy_match(haystack, needle)
+                && found >= least
             {
                 *class = class::FUZZY;
                 *score = found;
