@@ -19,7 +19,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub(super) const MAGIC: [u8; 8] = *b"OMGSNAP\n";
 
 /// Grows with every change of this layout, of [`crate::package::PackageDetails`] or of [`super::Meta`].
-pub(super) const VERSION: u32 = 5;
+pub(super) const VERSION: u32 = 6;
 
 /// The most packages a snapshot may hold.
 pub(super) const MAX_PACKAGES: usize = 4_000_000;
@@ -92,7 +92,7 @@ pub(super) enum Section {
     Descriptions = 19,
     /// [`BlockEntry`] per block of [`Section::Descriptions`].
     DescriptionBlocks = 20,
-    /// `u32` per package: which letters its folded name has, see [`super::text::letters`].
+    /// `u64` per package: which letters its folded name has, see [`super::text::letters`].
     Letters = 21,
     /// `u32` per package: package numbers by [`ranked_len`], those of one length in their own order, which is how a
     /// search ranks what it finds by summary: it can stop at its limit.

@@ -110,6 +110,7 @@ fn bonus_of(before: Option<u8>, letter: u8) -> u16 {
 mod tests {
     use nucleo_matcher::{Config, Matcher, Utf32Str};
 
+    use super::super::text::letters;
     use super::*;
 
     /// Knuth's MMIX generator; its high bits are the random ones.
@@ -136,6 +137,11 @@ mod tests {
         for round in 0..200_000 {
             let (term, name) = (text(&mut state, 16), text(&mut state, 40));
             let score = matcher.fuzzy_match(Utf32Str::Ascii(name.as_bytes()), Utf32Str::Ascii(term.as_bytes()));
+            let (of_term, of_name) = (letters(term.as_bytes()), letters(name.as_bytes()));
+            assert!(
+                score.is_none() || of_name & of_term == of_term,
+                "seed {seed:#x}, round {round}: {term:?} in {name:?}"
+            );
             let perfect = matcher.fuzzy_match(Utf32Str::Ascii(term.as_bytes()), Utf32Str::Ascii(term.as_bytes()));
             let least = perfect.unwrap().saturating_sub(below(&mut state, usize::from(BEST_FIRST)) as u16);
             let Some(nearness) = Nearness::new(term.as_bytes(), least) else { continue };

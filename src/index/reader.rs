@@ -14,7 +14,7 @@ use std::path::Path;
 use memmap2::Mmap;
 use thiserror::Error;
 use zerocopy::FromBytes;
-use zerocopy::little_endian::U32;
+use zerocopy::little_endian::{U32, U64};
 
 use super::blocks::read_block;
 use super::format::{
@@ -148,11 +148,12 @@ impl Snapshot {
     }
 
     /// As [`Snapshot::release_memory`], but keeps the names and what goes with each, which every question reads. Of the
-    /// rest some is looked up here and there, some read from end to end by searches of summaries: these map a few MiB of
-    /// cached pages again, 64 KiB at a time.
+    /// rest some is looked up here and there, some read from end to end by searches of letters and summaries: these map a
+    /// few MiB of cached pages again, 64 KiB at a time.
     pub fn release_all_but_names(&self) {
         for section in [
             Section::Rows,
+            Section::Letters,
             Section::FoldedSummaries,
             Section::SummaryOffsets,
             Section::SummaryOrder,
@@ -413,8 +414,8 @@ impl Snapshot {
     }
 
     /// Which letters every folded name has.
-    pub(super) fn letters(&self) -> &[U32] {
-        self.numbers(Section::Letters)
+    pub(super) fn letters(&self) -> &[U64] {
+        <[U64]>::ref_from_bytes(self.section(Section::Letters)).unwrap_or_default()
     }
 
     /// Folded names and their offsets.

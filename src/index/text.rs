@@ -35,17 +35,21 @@ fn single(mut characters: impl Iterator<Item = char>) -> Option<char> {
     characters.next().filter(|_| characters.next().is_none())
 }
 
-/// Which letters a folded text has: a bit each for `a` to `z`, one for all digits, one for everything else. A text can
-/// only hold the letters of another, in whatever order, if it has all of the other's bits.
-pub(super) fn letters(folded: &[u8]) -> u32 {
-    folded.iter().fold(0, |letters, byte| {
-        letters
-            | match byte {
-                b'a'..=b'z' => 1 << (byte - b'a'),
-                b'0'..=b'9' => 1 << 26,
-                _ => 1 << 27,
-            }
-    })
+/// Which letters a folded text has: a bit each for `a` to `z`, one for all digits, one for everything else; and 32 bits above
+/// these, which of them it has more than once. A text can only hold the letters of another, in whatever order, if it has all
+/// of the other's bits.
+pub(super) fn letters(folded: &[u8]) -> u64 {
+    let (mut once, mut again) = (0_u32, 0);
+    for byte in folded {
+        let letter = match byte {
+            b'a'..=b'z' => 1 << (byte - b'a'),
+            b'0'..=b'9' => 1 << 26,
+            _ => 1 << 27,
+        };
+        again |= once & letter;
+        once |= letter;
+    }
+    u64::from(again) << 32 | u64::from(once)
 }
 
 /// Whether a byte belongs to a word; everything beyond ASCII does.
