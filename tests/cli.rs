@@ -262,6 +262,23 @@ fn more_names_than_fit_one_batch_are_all_answered() {
 }
 
 #[test]
+fn a_repository_or_group_that_is_not_there_is_named() {
+    let service = Canned { rows: Vec::new(), ..Canned::default() }.start();
+    for (arguments, text) in [
+        (
+            ["list", "--repo", "nope"],
+            "no repository called “nope” has packages; `omg info NAME` names those that a package is in",
+        ),
+        (["list", "--group", "nope"], "there is no group “nope” with packages; `omg list --group` lists the groups"),
+    ] {
+        let output = omg(&service, &arguments).output().expect("omg runs");
+        assert_eq!((output.status.code(), stderr(&output)), (Some(1), format!("omg: {text}\n")));
+    }
+    let output = omg(&service, &["list", "--repo", "nope", "--installed"]).output().expect("omg runs");
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()), "an empty answer is one");
+}
+
+#[test]
 fn a_reader_that_leaves_early_is_no_error() {
     let rows = (0..50_000).map(|number| row(&format!("lib{number}"), "1", "a library")).collect();
     let service = Canned { rows, ..Canned::default() }.start();

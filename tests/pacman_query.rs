@@ -203,7 +203,10 @@ fn groups_have_the_members_that_pacman_tells() {
     let installed = json(&machine, &["list", "--group", "bunch", "--installed", "--json"]);
     assert_eq!(installed.len(), 1);
     assert_eq!(machine.run("pacman", &["-Qg", "bunch"]), format!("bunch {}\n", installed[0]["name"].as_str().unwrap()));
-    assert_eq!(omg(&machine, &["list", "--group", "none"]), "");
+    // As pacman, which prints nothing and fails.
+    let none = as_user(&machine, "omg", &["list", "--group", "none"]);
+    assert_eq!((none.status.code(), none.stdout.as_slice()), (Some(1), &b""[..]));
+    assert!(String::from_utf8_lossy(&none.stderr).contains("there is no group “none”"));
     assert_eq!(json(&machine, &["info", "member-b", "--json"])[0]["groups"], serde_json::json!(["bunch"]));
     // All members are what installing a group means; one is there already.
     let plan = &json(&machine, &["install", "bunch", "--dry-run", "--json"])[0]["plan"];

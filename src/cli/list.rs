@@ -73,7 +73,7 @@ async fn groups(client: &mut Client, limit: u32, out: &mut Output) -> Result<(),
     Ok(())
 }
 
-/// An empty list is an answer, not an error.
+/// An empty list is an answer, not an error, but for a repository or a group that is not there.
 async fn print(client: &mut Client, query: &ListQuery, limit: u32, out: &mut Output) -> Result<(), Failure> {
     // A whole repository is a stream of any length; what is installed fits into one message.
     let whole_repository = ListQuery { repository: None, ..query.clone() } == ListQuery::default();
@@ -87,5 +87,15 @@ async fn print(client: &mut Client, query: &ListQuery, limit: u32, out: &mut Out
     if cut {
         rows::note_cut(count, out);
     }
-    Ok(())
+    match (count, &query.repository, &query.group) {
+        (0, Some(repository), _) if whole_repository => Err(Failure::NotFound(format!(
+            "no repository called “{repository}” has packages; `omg info NAME` names those that a package is in"
+        ))),
+        (0, _, Some(group)) if *query == (ListQuery { group: query.group.clone(), ..ListQuery::default() }) => {
+            Err(Failure::NotFound(format!(
+                "there is no group “{group}” with packages; `omg list --group` lists the groups"
+            )))
+        }
+        _ => Ok(()),
+    }
 }
