@@ -155,8 +155,11 @@ fn packages(version: &str) -> Vec<Deb> {
                  timeout --foreground 20 cat </dev/tty >>/var/lib/omgt-input || echo waited >>/var/lib/omgt-input",
             ),
             deb("omgt-plugin", version).file("/usr/share/omgt-plugins/one", ""),
-            deb("omgt-babbles", version)
-                .script("postinst", "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo about to fail; exit 4"),
+            // apt copies nothing any more once dpkg has ended: what a script says last it says a moment before.
+            deb("omgt-babbles", version).script(
+                "postinst",
+                "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo about to fail; sleep 1; exit 4",
+            ),
             deb("omgt-slow", version)
                 .script("postinst", ": >/var/lib/omgt-started; while [ ! -e /var/lib/omgt-go ]; do sleep 0.05; done"),
             deb("omgt-wrong", version).file("/usr/share/omgt-wrong", "as said"),

@@ -73,9 +73,16 @@ impl Output {
             };
             let mut ended = false;
             lines.take(chunk.get(..length).unwrap_or_default(), |line| {
-                ended |= line.bytes.ends_with(END) && self.over.load(Ordering::Acquire);
-                if !ended {
-                    heard.take(line, caller);
+                let over = self.over.load(Ordering::Acquire);
+                match line.bytes.strip_suffix(END).filter(|_| over) {
+                    Some(unfinished) => {
+                        ended = true;
+                        // apt stops copying when dpkg has ended, in the middle of a line if need be.
+                        if !unfinished.is_empty() {
+                            heard.take(Line { bytes: unfinished, ..line }, caller);
+                        }
+                    }
+                    None => heard.take(line, caller),
                 }
             });
             if ended {
