@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 use tokio::time::{sleep, sleep_until, timeout};
 
+use super::builds::network;
 use super::{AurOptions, Engine, EngineError, Subject, blocking, facts, lock, unix_now};
 use crate::aur::{
     AurPackage, Fetched, Http, HttpError, Moved, REPOSITORY, SearchBy, Validators, is_package_name, is_search,
@@ -26,7 +27,6 @@ use crate::aur::{
 use crate::index::{Inputs, Snapshot};
 use crate::package::{Flags, PackageRow, SearchMode, SearchQuery};
 use crate::store::check_folder;
-use crate::transaction::{Failure, FailureKind};
 
 /// The archive is asked for no more often without being told to, and after a failure, in seconds.
 const INTERVAL: u64 = 3600;
@@ -419,6 +419,15 @@ impl Engine {
         names.into_iter().filter_map(|name| Some((name.clone(), aur.latest.get(name)?))).collect()
     }
 
+    /// Waits until a request to the RPC may begin, for whoever has the turn.
+    async fn begin_request(&self, turn: &mut Option<tokio::time::Instant>) {
+        if let Some(last) = *turn {
+            sleep_until(last + GAP).await;
+        }
+        *turn = Some(tokio::time::Instant::now());
+        self.metrics.aur_requests.fetch_add(1, Ordering::Relaxed);
+    }
+
     async fn ask_rpc(self: &Arc<Self>, missing: Vec<String>) {
         let Some(aur) = &self.aur else { return };
         lock(&aur.wanted).extend(missing);
@@ -428,12 +437,8 @@ impl Engine {
         if lock(&aur.wanted).is_empty() || aur.is_let_be() {
             return;
         }
-        if let Some(last) = *turn {
-            sleep_until(last + GAP).await;
-        }
-        *turn = Some(tokio::time::Instant::now());
+        self.begin_request(&mut turn).await;
         let names: Vec<String> = std::mem::take(&mut *lock(&aur.wanted)).into_iter().collect();
-        self.metrics.aur_requests.fetch_add(1, Ordering::Relaxed);
         match aur.http.info(&names).await {
             Ok(packages) => {
                 let mut known: HashMap<String, Arc<AurPackage>> =
@@ -498,15 +503,8 @@ impl Engine {
             return Ok(Vec::new());
         };
         let mut turn = aur.turn.lock().await;
-        if let Some(last) = *turn {
-            sleep_until(last + GAP).await;
-        }
-        *turn = Some(tokio::time::Instant::now());
-        self.metrics.aur_requests.fetch_add(1, Ordering::Relaxed);
-        let mut found = aur.http.search(name, SearchBy::Provides).await.map_err(|error| {
-            let text = format!("the AUR cannot be asked: {error}");
-            EngineError::Refused(Failure::new(FailureKind::Network, text))
-        })?;
+        self.begin_request(&mut turn).await;
+        let mut found = aur.http.search(name, SearchBy::Provides).await.map_err(|error| network(&error))?;
         found.sort_by(|one, other| other.popularity.total_cmp(&one.popularity).then_with(|| one.name.cmp(&other.name)));
         Ok(found.into_iter().map(|package| package.name).collect())
     }
@@ -524,11 +522,7 @@ impl Engine {
         if aur.found.get(&(term.clone(), by)).is_some() || aur.is_let_be() {
             return;
         }
-        if let Some(last) = *turn {
-            sleep_until(last + GAP).await;
-        }
-        *turn = Some(tokio::time::Instant::now());
-        self.metrics.aur_requests.fetch_add(1, Ordering::Relaxed);
+        self.begin_request(&mut turn).await;
         match aur.http.search(&term, by).await {
             Ok(mut packages) => {
                 packages.sort_by(|one, other| {

@@ -54,7 +54,7 @@ impl From<AurError> for EngineError {
     }
 }
 
-fn network(error: &HttpError) -> EngineError {
+pub(super) fn network(error: &HttpError) -> EngineError {
     EngineError::Refused(Failure::new(FailureKind::Network, format!("the AUR cannot be asked: {error}")))
 }
 
@@ -91,15 +91,7 @@ impl Engine {
         let mut notes = Vec::new();
         let workshop = self.workshop()?;
         if devel.unwrap_or_else(|| self.is_devel()) {
-            let _turn = match &self.aur {
-                Some(aur) => Some(aur.asking_sources.lock().await),
-                None => None,
-            };
-            let known = self.aur.as_ref().and_then(|aur| aur.moved(JUST_NOW));
-            let moved = match known {
-                Some(moved) => moved,
-                None => self.aur_moved(&workshop, ASKING).await?,
-            };
+            let moved = self.aur_moved(JUST_NOW, &workshop, ASKING).await?;
             request.again = moved.names.iter().cloned().collect();
             request.built = moved.built.iter().map(|built| (built.name.clone(), built.version.clone())).collect();
             notes.clone_from(&moved.unknown);
@@ -210,8 +202,22 @@ impl Engine {
         self.options.aur.as_ref().is_some_and(|aur| aur.devel)
     }
 
-    /// Asks the repositories that installed packages were built from where they stand.
-    async fn aur_moved(self: &Arc<Self>, workshop: &Workshop, within: Duration) -> Result<Arc<Moved>, EngineError> {
+    /// Where the repositories stand that installed packages were built from: as it was found out no longer than `ago` ago, or
+    /// as they say `within` this time.
+    async fn aur_moved(
+        self: &Arc<Self>,
+        ago: Duration,
+        workshop: &Workshop,
+        within: Duration,
+    ) -> Result<Arc<Moved>, EngineError> {
+        // Whoever waits here finds answered what the one before asked.
+        let _turn = match &self.aur {
+            Some(aur) => Some(aur.asking_sources.lock().await),
+            None => None,
+        };
+        if let Some(moved) = self.aur.as_ref().and_then(|aur| aur.moved(ago)) {
+            return Ok(moved);
+        }
         let foreign = ListQuery { foreign: Some(true), ..ListQuery::default() };
         let names = move |loaded: &Loaded| -> HashSet<String> {
             loaded.snapshot.list(&foreign).into_iter().map(|id| loaded.snapshot.bare_name(id).to_owned()).collect()
@@ -238,21 +244,14 @@ impl Engine {
     /// # Errors
     /// Those of [`Engine::ask`].
     pub async fn aur_moved_updates(self: &Arc<Self>, devel: Option<bool>) -> Result<Vec<UpdateRow>, EngineError> {
-        let Some(aur) = self.aur.as_ref().filter(|_| devel.unwrap_or_else(|| self.is_devel())) else {
+        if self.aur.is_none() || !devel.unwrap_or_else(|| self.is_devel()) {
             return Ok(Vec::new());
-        };
+        }
         // Who says so wants to know how it is now.
         let lasting = if devel == Some(true) { JUST_NOW } else { LASTING };
-        // Whoever waits here finds answered what the one before asked.
-        let _turn = aur.asking_sources.lock().await;
-        let moved = match aur.moved(lasting) {
-            Some(moved) => moved,
-            None => match self.workshop() {
-                Ok(workshop) => self.aur_moved(&workshop, ASKING_FOR_LIST).await?,
-                // Root builds nothing, so it has built nothing that could have moved.
-                Err(_) => return Ok(Vec::new()),
-            },
-        };
+        // Root builds nothing, so it has built nothing that could have moved.
+        let Ok(workshop) = self.workshop() else { return Ok(Vec::new()) };
+        let moved = self.aur_moved(lasting, &workshop, ASKING_FOR_LIST).await?;
         self.ask(move |_, loaded| {
             let row = |name: &String| {
                 let id = loaded.snapshot.find(name)?;

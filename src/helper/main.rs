@@ -26,6 +26,12 @@ use backend::{Backend, System};
 use commit::Mode;
 use index::Output;
 
+/// In the place of malloc(3) too, so that the package libraries have it: these make and free millions of small texts, here
+/// on one thread and there on another.
+#[cfg(any(feature = "arch", feature = "debian"))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit status when this program was built without the wanted backend: `EX_UNAVAILABLE` of sysexits.h.
 const UNAVAILABLE: u8 = 69;
 

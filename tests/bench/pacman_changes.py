@@ -1,5 +1,7 @@
-"""The rows about changes of packages: omg beside pacman, each on fresh copies of the same machine."""
+"""The rows about changes of packages: omg beside pacman, each on fresh copies of the same machine, which knows of the big
+repository as well, as machines do."""
 import io
+import shutil
 import tarfile
 import time
 
@@ -12,6 +14,8 @@ CONFIGURATION = """[options]
 Architecture = x86_64
 SigLevel = Never
 DisableSandbox
+[big]
+Server = file:///srv/big
 [bench]
 Server = file:///srv/bench
 """
@@ -61,7 +65,7 @@ def records(machine):
 class World:
     """The layers that the machines of the rows are laid over."""
 
-    def __init__(self, scratch, layers, prepare):
+    def __init__(self, scratch, layers, prepare, big):
         self.scratch = scratch / "changes"
         self.scratch.mkdir()
         self.layers = layers
@@ -69,13 +73,16 @@ class World:
             prepare(machine)
             machine.write("/etc/pacman.conf", CONFIGURATION)
             machine.path("/var/lib/pacman").mkdir(parents=True, exist_ok=True)
+            machine.path("/srv/big").mkdir(parents=True)
+            shutil.copy(big, machine.path("/srv/big/big.db"))
         self.programs = self.layers
 
     layer, machine = changes.World.layer, changes.World.machine
 
 
-def rows(scratch, layers, prepare, count, show):
-    world = World(scratch, layers, prepare)
+def rows(scratch, layers, prepare, big, count, show):
+    """`big` is the database of the repository that nothing is installed from."""
+    world = World(scratch, layers, prepare, big)
     names = [f"omgb-{number}" for number in range(UPGRADED)]
 
     def needs(name):

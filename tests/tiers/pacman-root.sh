@@ -2,12 +2,14 @@
 # Makes what the pacman tests run in: a Debian that ships Arch's libalpm, pacman and makepkg, and our programs built there
 # with both backends. Both are kept in ${OMG_TEST_CACHE:-/var/cache/omg-tests}.
 #
-# pacman-root.sh [release]: with `release` the programs are those that are measured, in a folder of their own.
+# pacman-root.sh [release]: with `release` the programs are those that are measured, with pacman's backend alone, in a folder of
+# their own.
 set -euo pipefail
 profile=${1:-dev}
 case $profile in
-dev) built=debug target=forky-target programs=forky-programs ;;
-release) built=release target=forky-release-target programs=forky-release-programs ;;
+dev) built=debug target=forky-target programs=forky-programs features=arch,debian ;;
+# What is measured is what packaging/PKGBUILD builds.
+release) built=release target=forky-release-target programs=forky-release-programs features=arch ;;
 *) echo "usage: $0 [release]" >&2; exit 2 ;;
 esac
 cd "$(dirname "$0")/../.."
@@ -37,7 +39,7 @@ cargo fetch --locked --quiet
 
 mkdir -p "$cache/$target" "$cache/$programs"
 unshare --mount --propagation=private --pid --fork --kill-child sh -s \
-    "$root" "$PWD" "$cargo_home" "$toolchain" "$cache/$target" "$profile" <<'IN'
+    "$root" "$PWD" "$cargo_home" "$toolchain" "$cache/$target" "$profile" "$features" <<'IN'
 set -eu
 base=/mnt
 mount -t tmpfs tmpfs "$base"
@@ -52,12 +54,12 @@ mount --rbind /dev "$base/root/dev"
 mount -t proc proc "$base/root/proc"
 exec chroot "$base/root" env -i HOME=/root CARGO_HOME=/cargo CARGO_TARGET_DIR=/target \
     CARGO_NET_OFFLINE=true PATH=/toolchain/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    CI="${CI:-}" PROFILE="$6" sh -euc '
+    CI="${CI:-}" PROFILE="$6" FEATURES="$7" sh -euc '
         cd /src
         # Nowhere else is this code compiled.
-        [ "$CI" != true ] || [ "$PROFILE" != dev ] || cargo clippy --locked --features arch,debian --bin omg-helper -- -D warnings
-        cargo build --locked --profile "$PROFILE" --features arch,debian --bin omg --bin omgd --bin omg-fast --bin omg-helper
-        # As the Makefile links what is measured.
-        [ "$PROFILE" = dev ] || cargo rustc --locked --profile "$PROFILE" --features arch,debian --bin omg -- -C target-feature=+crt-static'
+        [ "$CI" != true ] || [ "$PROFILE" != dev ] || cargo clippy --locked --features "$FEATURES" --bin omg-helper -- -D warnings
+        cargo build --locked --profile "$PROFILE" --features "$FEATURES" --bin omg --bin omgd --bin omg-fast --bin omg-helper
+        # As it is linked there.
+        [ "$PROFILE" = dev ] || cargo rustc --locked --profile "$PROFILE" --features "$FEATURES" --bin omg -- -C target-feature=+crt-static'
 IN
 cp "$cache/$target/$built/"{omg,omgd,omg-fast,omg-helper} "$cache/$programs/"

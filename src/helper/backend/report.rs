@@ -53,11 +53,13 @@ impl<'a> Report<'a> {
         Self { caller, names: Names::default(), part: (0.0, 1.0), told: None, items: Vec::new(), progress: None }
     }
 
+    #[cfg(feature = "debian")]
     pub fn caller(&self) -> &'a dyn Caller {
         self.caller
     }
 
     /// What the plan calls a package.
+    #[cfg(feature = "debian")]
     pub fn name(&self, called: &str) -> String {
         self.names.full(called)
     }

@@ -267,7 +267,7 @@ impl AuditLog {
         serde_json::from_str(&text).ok()
     }
 
-    /// The note is replaced as a whole.
+    /// The note is replaced as a whole. After a crash it may be the one before: the log tells what follows.
     fn write_head(&self, head: Head, mode: u32) -> Result<(), AuditError> {
         let path = self.folder.join(HEAD);
         let written = (|| {
@@ -276,8 +276,10 @@ impl AuditLog {
                 tempfile::Builder::new().prefix(".head-").permissions(permissions).tempfile_in(&self.folder)?;
             serde_json::to_writer(file.as_file_mut(), &head)?;
             file.as_file().sync_data()?;
+            let is_first = path.symlink_metadata().is_err();
             file.persist(&path).map_err(|error| error.error)?;
-            File::open(&self.folder)?.sync_all()
+            // The names of both files, once: replacing the note changes nothing that must not be lost.
+            if is_first { File::open(&self.folder)?.sync_all() } else { Ok(()) }
         })();
         written.map_err(|error| self.failed(&path, error))
     }

@@ -15,7 +15,7 @@ use omg::transaction::{Applied, Change, Digest, Event, FailureKind, Item, Level,
 use super::super::{Caller, Stop, System, restart};
 use super::resolve::{self, Lock, Resolved};
 use super::settings::Settings;
-use super::{cache, locks, repair, sound, sources};
+use super::{cache, left_to_the_end, locks, repair, sound, sources};
 use listener::Work;
 
 /// See [`super::super::Backend::commit`].
@@ -115,7 +115,9 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
         // What the running kernel has not loaded yet it cannot load any more.
         applied.restart.machine |= kernel.is_some_and(|modules| !modules.exists());
     }
-    let _ = handle.trans_release();
+    if handle.trans_release().is_ok() {
+        let _ = left_to_the_end(handle);
+    }
     match result {
         Ok(()) => Ok(()),
         Err(Undone::Stopped(stop)) => Err(stop),

@@ -23,8 +23,11 @@ mod xfer;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
 
 use alpm::{Alpm, AlpmList, Db, Package, PackageReason, Usage};
 use omg::aur::order as aur;
@@ -43,6 +46,11 @@ const LOCAL: &str = "local";
 /// What packages that are installed from the download cache are labelled with.
 const CACHE: &str = "cache";
 
+/// Packages that are handed to another thread at once: waking it takes as long as describing a few.
+const TOGETHER: usize = 128;
+/// How many times as many may wait there.
+const WAITING: usize = 8;
+
 /// The libalpm backend.
 #[derive(Debug)]
 pub struct Pacman;
@@ -58,8 +66,9 @@ impl Backend for Pacman {
         let fingerprint = sources::fingerprint(&settings, copy);
         let last_refresh = sources::last_refresh(&settings, Path::new(&settings.config.db_path));
         timings.phase("settings and fingerprint");
-        let handle = settings.handle()?;
+        let handle = left_to_the_end(settings.handle()?);
         let copy = copy.and_then(|folder| copy::newer_than(last_refresh, &settings, folder));
+        let copy = copy.map(|(handle, refreshed)| (left_to_the_end(handle), refreshed));
         let native = settings.config.architecture.first().map_or("", String::as_str);
         let mut warnings = Vec::new();
         let aur = system.aur.as_deref().filter(|path| path.exists()).and_then(|path| {
@@ -69,7 +78,7 @@ impl Backend for Pacman {
         });
         let mut reading = Reading {
             handle: &handle,
-            copy: copy.as_ref().map(|(handle, _)| handle),
+            copy: copy.as_ref().map(|(handle, _)| &**handle),
             settings: &settings,
             aur: aur.as_ref(),
             ahead: Ahead { refreshed: copy.as_ref().map_or(0, |(_, refreshed)| *refreshed), ..Ahead::default() },
@@ -123,6 +132,12 @@ impl Backend for Pacman {
     fn order(&self, system: &System, request: &aur::Request) -> aur::Answer {
         order::order(system, request)
     }
+}
+
+/// A handle that is freed with the process, which does not have long: package by package it takes a tenth of the time that
+/// reading them took. It must hold no lock.
+fn left_to_the_end(handle: Alpm) -> ManuallyDrop<Alpm> {
+    ManuallyDrop::new(handle)
 }
 
 /// What the bindings read, unless they meet text that is not UTF-8, which they panic at.
@@ -191,27 +206,38 @@ impl<'a> Reading<'a> {
             self.offers(database, &mut known);
         }
         timings.phase("sync databases");
-        let mut builder = Builder::new(native);
-        let mut ids: Vec<Option<EntryId>> = vec![None; installed.packages.len()];
         let syncdbs = self.handle.syncdbs();
-        for (name, known) in &known {
-            match sound(|| self.describe(name, known, &installed, syncdbs)) {
-                Some(described) => {
-                    let id = described.add(name, native, &mut builder)?;
-                    self.ahead.upgrades.extend(described.newer);
-                    if described.planned {
-                        self.ahead.planned.push((*name).to_owned());
-                    }
-                    for group in described.groups {
-                        self.groups.entry(group).or_default().insert((*name).to_owned());
-                    }
-                    if let Some(place) = known.installed.and_then(|position| ids.get_mut(position)) {
-                        *place = Some(id);
-                    }
+        // Only this thread may ask libalpm, which takes about as long as adding what it tells.
+        let (mut builder, ids) = thread::scope(|scope| {
+            let (adding, described) = sync_channel(WAITING);
+            let installed_packages = installed.packages.len();
+            let adder = scope.spawn(move || add(described, native, installed_packages));
+            let mut together = Vec::with_capacity(TOGETHER);
+            for (name, known) in &known {
+                let Some(mut described) = sound(|| self.describe(name, known, &installed, syncdbs)) else {
+                    self.unreadable += 1;
+                    continue;
+                };
+                self.ahead.upgrades.extend(described.newer.take());
+                if described.planned {
+                    self.ahead.planned.push((*name).to_owned());
                 }
-                None => self.unreadable += 1,
+                for group in std::mem::take(&mut described.groups) {
+                    self.groups.entry(group).or_default().insert((*name).to_owned());
+                }
+                together.push((*name, described, known.installed));
+                // Where it has ended early, it tells why.
+                if together.len() == TOGETHER && adding.send(std::mem::take(&mut together)).is_err() {
+                    break;
+                }
             }
-        }
+            let _ = adding.send(together);
+            drop(adding);
+            adder
+                .join()
+                .map_err(|_| "the thread that adds packages failed".into())
+                .and_then(|added| added.map_err(Error::from))
+        })?;
         for (from, kind, to) in installed.edges() {
             let id = |position: usize| ids.get(position).copied().flatten();
             if let (Some(from), Some(to)) = (id(from), id(to)) {
@@ -326,6 +352,26 @@ fn is_installed(version: &VersionDetails) -> bool {
 
 fn is_candidate(version: &VersionDetails) -> bool {
     version.candidate
+}
+
+/// A package's name, what the snapshot takes of it, and its position among the installed ones.
+type Named<'a> = (&'a str, Described, Option<usize>);
+
+/// Adds packages as they come; the builder, and the numbers of the `installed` packages there.
+fn add(
+    described: Receiver<Vec<Named<'_>>>,
+    native: &str,
+    installed: usize,
+) -> io::Result<(Builder, Vec<Option<EntryId>>)> {
+    let mut builder = Builder::new(native);
+    let mut ids = vec![None; installed];
+    for (name, described, position) in described.into_iter().flatten() {
+        let id = described.add(name, native, &mut builder)?;
+        if let Some(place) = position.and_then(|position| ids.get_mut(position)) {
+            *place = Some(id);
+        }
+    }
+    Ok((builder, ids))
 }
 
 /// What the snapshot takes of one package.

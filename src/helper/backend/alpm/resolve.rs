@@ -17,7 +17,7 @@ use super::file::Downloaded;
 use super::mark::{Marking, Target};
 use super::relations::{Installed, is_sound};
 use super::settings::Settings;
-use super::{CACHE, LOCAL, file, locks, repair, sound, sources};
+use super::{CACHE, LOCAL, file, left_to_the_end, locks, repair, sound, sources};
 
 /// A request, prepared as a transaction of libalpm's.
 pub struct Resolved {
@@ -44,10 +44,11 @@ pub enum Lock {
 /// When there is no such plan, in libalpm's own words, or its databases cannot be read.
 pub fn plan(system: &System, request: &Request) -> Result<Plan, Failure> {
     let settings = Settings::read(system).map_err(|error| unavailable(&error.to_string()))?;
-    resolved(system, settings, None, request, Lock::Leave, &|| false).map(|mut resolved| {
+    resolved(system, settings, None, request, Lock::Leave, &|| false).map(|Resolved { mut handle, plan, .. }| {
         // Nothing was locked: there is nothing that this could fail at.
-        let _ = resolved.handle.trans_release();
-        resolved.plan
+        let _ = handle.trans_release();
+        let _ = left_to_the_end(handle);
+        plan
     })
 }
 
