@@ -293,3 +293,24 @@ fn what_several_packages_provide_is_for_somebody_to_choose() {
     assert_eq!(world.installed("engine-one"), Some(("1-1".into(), false)));
     assert!(!world.aur.was_asked_for("/rpc/v5/search/warp"));
 }
+
+#[test]
+fn a_package_takes_the_place_of_an_installed_one_only_when_somebody_says_so() {
+    let world = World::new();
+    let replaces = pkgbuild("p2-git", "9", "x\n", "provides=('p2=9')\nconflicts=(p2)");
+    world.publish("p2-git", &replaces, &[("data", "x\n")]);
+    let refused = world.omg(&["install", "-y", "--no-review", "p2-git"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", told(&refused));
+    assert!(told(&refused).contains("--answer conflict:p2-git:p2=yes"), "{}", told(&refused));
+    assert!(!world.aur.was_asked_for("/p2-git.git/info/refs"), "it was fetched for nothing");
+    let mut asked = Terminal::start(world.command(&["install", "--no-review", "p2-git"]), 200);
+    asked.wait_for("p2-git conflicts with p2, which is installed; remove p2? [y/N]").enter("n");
+    let (status, text) = asked.end();
+    assert!(!status.success() && world.installed("p2").is_some(), "{text}");
+    // p5 needs p2, which the new one provides.
+    let said = world.succeeds(&["install", "-y", "--no-review", "p2-git", "--answer", "conflict:p2-git:p2=yes"]);
+    assert_eq!(world.installed("p2-git"), Some(("9-1".into(), true)), "{said}");
+    assert!(!world.machine.run("pacman", &["-Qq"]).lines().any(|name| name == "p2"), "{said}");
+    assert!(said.contains("p2-git takes the place of p2"), "{said}");
+    assert_eq!(world.machine.run("pacman", &["-Dk"]).trim(), "No database errors have been found!");
+}

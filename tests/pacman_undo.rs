@@ -1,4 +1,4 @@
-//! `omg undo` and `omg history` on pacman's machines: afterwards libalpm has on record what it had before.
+//! `omg undo`, `omg history` and `omg doctor --fix` on pacman's machines: afterwards libalpm has on record what it had before.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -152,4 +152,70 @@ fn what_cannot_be_had_any_more_is_told_before_anything_changes() {
     // The rest can still be had by name.
     succeeds(&machine, &["install", "-y", "--allow-downgrade", "--allow-untrusted", "vital=1-1"]);
     assert_eq!(newest(&machine), [is("downgrade", "vital", "2-1", "1-1")]);
+}
+
+#[test]
+fn what_an_undone_change_installed_may_be_gone() {
+    let machine = machine();
+    succeeds(&machine, &["install", "-y", "p8", "p11"]);
+    machine.run("pacman", &["-R", "--noconfirm", "p8"]);
+    let (code, _, errors) = omg(&machine, &["undo", "-y"]);
+    assert_eq!(code, 0, "{errors}");
+    assert!(errors.contains("p8 is not installed any more"), "{errors}");
+    assert_eq!(newest(&machine), [is("remove", "p11", "1-1", "")]);
+    let (code, _, errors) = omg(&machine, &["remove", "-y", "p11"]);
+    assert!(code == 1 && errors.contains("p11 is not installed, so it cannot be removed"), "{code}: {errors}");
+}
+
+#[test]
+fn a_lock_that_was_left_and_what_packages_lack_are_mended() {
+    let machine = machine();
+    machine.write("/var/lib/pacman/db.lck", "");
+    let (code, said, errors) = omg(&machine, &["install", "-y", "p8"]);
+    assert!(code == 3 && errors.contains("omg doctor --fix"), "{code}: {said}{errors}");
+    let (_, said, _) = omg(&machine, &["doctor"]);
+    assert!(said.contains("lock: it is there, and no process that can be seen from here holds it"), "{said}");
+    let (_, said, errors) = omg(&machine, &["doctor", "--fix"]);
+    assert!(said.contains("db.lck was left by an interrupted change"), "{said}{errors}");
+    assert!(!machine.exists("/var/lib/pacman/db.lck"), "{said}{errors}");
+
+    machine.run("pacman", &["-Rdd", "--noconfirm", "p2"]);
+    let (code, said, _) = omg(&machine, &["doctor"]);
+    assert!(code == 3 && said.contains("without what they need: 2 (p5, p7)"), "{code}: {said}");
+    let (_, said, errors) = omg(&machine, &["doctor", "--fix", "-y"]);
+    assert_eq!(machine.run("pacman", &["-Dk"]).trim(), "No database errors have been found!", "{said}{errors}");
+    assert!(machine.run("pacman", &["-Qqd"]).lines().any(|name| name == "p2"), "{said}{errors}");
+    let (_, said, _) = omg(&machine, &["doctor", "--fix"]);
+    assert!(said.contains("nothing to do") && said.contains("packages: none is broken"), "{said}");
+}
+
+#[test]
+fn a_damaged_database_is_told_and_fetched_anew() {
+    let machine = machine();
+    succeeds(&machine, &["refresh"]);
+    let path = machine.path("/var/lib/pacman/sync/extra.db");
+    let (whole, listed) = (fs::read(&path).unwrap(), machine.run("pacman", &["-Slq"]));
+    // Named as it is fetched: pacman asks the server for what is younger.
+    let modified = path.metadata().unwrap().modified().unwrap();
+    for damaged in [&whole[..whole.len() / 2], b"no archive at all"] {
+        fs::write(&path, damaged).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        let (_, said, errors) = omg(&machine, &["status"]);
+        assert!(said.contains("the database of extra cannot be used"), "{said}{errors}");
+        let (code, _, errors) = omg(&machine, &["install", "-y", "engine-b"]);
+        assert!(code == 3 && errors.contains("extra"), "{code}: {errors}");
+        succeeds(&machine, &["refresh"]);
+        assert_eq!(machine.run("pacman", &["-Slq"]), listed);
+        let (_, said, _) = omg(&machine, &["status"]);
+        assert!(!said.contains("cannot be used"), "{said}");
+    }
+}
+
+#[test]
+fn what_nothing_has_is_not_found_for_root_as_well() {
+    let machine = machine();
+    for arguments in [["install", "-y", "ripgerp"], ["upgrade", "-y", "ripgerp"], ["install", "-y", "core/ripgerp"]] {
+        let (code, _, errors) = omg(&machine, &arguments);
+        assert!(code == 1 && !errors.contains("AUR"), "{arguments:?}: {code}: {errors}");
+    }
 }

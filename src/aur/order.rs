@@ -29,6 +29,10 @@ pub struct Request {
     pub providers: BTreeMap<String, String>,
     /// Which one is to provide everything else.
     pub provider: Option<String>,
+    /// Whether an installed package may be removed for one that it is in conflict with, by `PACKAGE:INSTALLED`.
+    pub replace: BTreeMap<String, bool>,
+    /// Whether all others may.
+    pub replace_all: bool,
 }
 
 /// What `omg-helper aur` answers.
@@ -68,7 +72,7 @@ impl std::fmt::Display for Obstacle {
             }
             Self::Cycle(names) => write!(f, "none of these can be built first: {}", names.join(" needs ")),
             Self::NoChoice(text) => f.write_str(text),
-            Self::Conflict { one, other } => write!(f, "{one} and {other} conflict; remove {other} first"),
+            Self::Conflict { one, other } => write!(f, "{one} and {other} cannot be installed together"),
         }
     }
 }
@@ -81,17 +85,19 @@ pub struct Order {
     pub steps: Vec<Step>,
     /// For people.
     pub notes: Vec<String>,
-    /// What several packages of the AUR provide.
+    /// What is for the user to decide, with how it is decided so far.
     pub choices: Vec<Choice>,
 }
 
-/// Something that several packages of the AUR provide, of which one is built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Choice {
-    pub wanted: String,
-    /// Names, the one first that is taken where nobody says otherwise.
-    pub providers: Vec<String>,
-    pub chosen: String,
+#[serde(rename_all = "kebab-case")]
+pub enum Choice {
+    /// Something that several packages of the AUR provide, of which one is built. The first is taken where nobody says
+    /// otherwise.
+    Provider { wanted: String, providers: Vec<String>, chosen: String },
+    /// An installed package that one to be built is in conflict with, and whether it may be removed for that. Where it may not,
+    /// installing fails.
+    Conflict { package: String, installed: String, agreed: bool },
 }
 
 /// A package of a repository.

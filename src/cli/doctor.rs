@@ -9,14 +9,17 @@ use serde::Serialize;
 use super::Failure;
 use super::output::format::{age, ago, bytes, count, counted, duration};
 use super::output::{BAD, DIM, GOOD, NAME, Output, WARN};
-use super::status::last_known;
+use super::status::{held, last_known};
 use crate::config::{self, Paths};
 use crate::dbus::client::{Client, ConnectOptions, Route, find_program, is_listened_to};
 use crate::dbus::names::{BUS_NAME, SERVICE_UNIT};
-use crate::dbus::reply::{Status, StoreState};
+use crate::dbus::reply::{LockHolder, Status, StoreState};
+use crate::package::{Flags, ListQuery};
 
 /// Package lists older than this may hide upgrades.
 const LISTS_STALE_DAYS: u64 = 14;
+/// Broken packages that are named.
+const SHOWN: usize = 10;
 /// The timer renews the status file far more often.
 const STATUS_FILE_STALE_DAYS: u64 = 1;
 
@@ -55,10 +58,10 @@ impl Check {
 /// Prints every check; fails when one of them does.
 pub async fn run(options: &ConnectOptions, out: &mut Output) -> Result<(), Failure> {
     let mut checks = vec![configuration()];
-    let status = daemon(options, &mut checks).await;
+    let known = daemon(options, &mut checks).await;
     checks.push(socket(options));
     checks.push(helper());
-    checks.extend(status.iter().flat_map(from_status));
+    checks.extend(known.iter().flat_map(|(status, broken)| from_status(status, broken)));
     checks.push(status_file());
     checks.push(units());
     let failed = checks.iter().any(|check| check.state == State::Fail);
@@ -108,7 +111,8 @@ fn configuration() -> Check {
     }
 }
 
-async fn daemon(options: &ConnectOptions, checks: &mut Vec<Check>) -> Option<Status> {
+/// What the daemon says of itself, and the names of the packages that are broken.
+async fn daemon(options: &ConnectOptions, checks: &mut Vec<Check>) -> Option<(Status, Vec<String>)> {
     const ADVICE: &str = "install omgd beside omg, or start it: systemctl --user start omgd.socket";
     let mut client = match Client::connect(options).await {
         Ok(client) => client,
@@ -118,6 +122,10 @@ async fn daemon(options: &ConnectOptions, checks: &mut Vec<Check>) -> Option<Sta
         }
     };
     let status = client.status().await;
+    let broken = match &status {
+        Ok(Status { broken: Some(1..), .. }) => broken_packages(&mut client).await,
+        _ => Vec::new(),
+    };
     let route = client.route().clone();
     client.close().await;
     match status {
@@ -137,13 +145,21 @@ async fn daemon(options: &ConnectOptions, checks: &mut Vec<Check>) -> Option<Sta
                 let detail = format!("omgd is {}, omg is {own}", status.daemon_version);
                 checks.push(Check::warn("version", detail, "end the older daemon: omg daemon stop"));
             }
-            Some(status)
+            Some((status, broken))
         }
         Err(error) => {
             checks.push(Check::fail("daemon", format!("{route}: {error}"), "look at its log: omg daemon logs"));
             None
         }
     }
+}
+
+/// At most [`SHOWN`] of them; none where they cannot be had.
+async fn broken_packages(client: &mut Client) -> Vec<String> {
+    let installed = ListQuery { installed: Some(true), ..ListQuery::default() };
+    let rows = client.list(&installed).await.unwrap_or_default();
+    let broken = rows.into_iter().filter(|row| row.flags.contains(Flags::BROKEN));
+    broken.map(|row| row.name).take(SHOWN).collect()
 }
 
 fn socket(options: &ConnectOptions) -> Check {
@@ -199,7 +215,7 @@ fn helper() -> Check {
     }
 }
 
-fn from_status(status: &Status) -> Vec<Check> {
+fn from_status(status: &Status, broken_packages: &[String]) -> Vec<Check> {
     let mut checks = Vec::new();
     checks.push(match status.backend.as_str() {
         "" | "none" => Check::fail(
@@ -230,11 +246,12 @@ fn from_status(status: &Status) -> Vec<Check> {
     }
     checks.push(match &status.lock_holder {
         None => Check::ok("lock", "nobody holds it"),
-        Some(holder) => Check::warn(
+        Some(holder @ LockHolder { pid: 0, .. }) => Check::warn(
             "lock",
-            format!("held by {} (process {})", holder.command, holder.pid),
-            "packages cannot be changed until it ends",
+            held(holder),
+            "packages cannot be changed; where nobody changes any, an interrupted change left it: omg doctor --fix",
         ),
+        Some(holder) => Check::warn("lock", held(holder), "packages cannot be changed until it ends"),
     });
     checks.push(match status.store_state {
         Some(StoreState::Ok) => Check::ok("store", status.data_dir.clone()),
@@ -253,11 +270,13 @@ fn from_status(status: &Status) -> Vec<Check> {
     });
     checks.extend(status.broken.map(|broken| match broken {
         0 => Check::ok("packages", "none is broken"),
-        broken => Check::fail(
-            "packages",
-            format!("unpacked, half-installed or without what they need: {}", count(broken)),
-            "repair them: omg doctor --fix",
-        ),
+        broken => {
+            let more = if broken_packages.len() < broken as usize { ", …" } else { "" };
+            let names = broken_packages.join(", ");
+            let detail =
+                format!("unpacked, half-installed or without what they need: {} ({names}{more})", count(broken));
+            Check::fail("packages", detail, "repair them: omg doctor --fix")
+        }
     }));
     if status.restart_required {
         let packages = status.restart_packages.join(", ");
@@ -333,7 +352,7 @@ mod tests {
     use super::*;
 
     fn states(status: &Status) -> Vec<(&'static str, State)> {
-        from_status(status).iter().map(|check| (check.check, check.state)).collect()
+        from_status(status, &[]).iter().map(|check| (check.check, check.state)).collect()
     }
 
     #[test]
@@ -360,7 +379,7 @@ mod tests {
             errors: vec!["helper failed".into()],
             ..Status::default()
         };
-        let checks = from_status(&status);
+        let checks = from_status(&status, &[]);
         assert!(checks.iter().all(|check| check.state == State::Ok || check.advice.is_some()));
         assert_eq!(
             states(&status),

@@ -7,7 +7,7 @@ use super::Failure;
 use super::output::format::{ago, bytes, count, duration};
 use super::output::{BAD, GOOD, NAME, Output, WARN};
 use crate::dbus::client::Client;
-use crate::dbus::reply::{LastKnown, Status};
+use crate::dbus::reply::{LastKnown, LockHolder, Status};
 
 pub async fn run(client: &mut Client, out: &mut Output) -> Result<(), Failure> {
     let status = client.status().await?;
@@ -79,7 +79,7 @@ fn summary(status: &Status) -> Vec<(&'static str, String, Style)> {
         rows.push(("AUR", format!("{} packages, fetched {}", count(packages), ago(fetched)), plain));
     }
     if let Some(holder) = &status.lock_holder {
-        rows.push(("Lock", format!("held by {} (process {})", holder.command, holder.pid), WARN));
+        rows.push(("Lock", held(holder), WARN));
     }
     if status.restart_required {
         let packages = &status.restart_packages;
@@ -95,6 +95,14 @@ fn summary(status: &Status) -> Vec<(&'static str, String, Style)> {
     );
     rows.push(("Daemon", daemon, plain));
     rows
+}
+
+/// Who holds the package system's lock.
+pub fn held(holder: &LockHolder) -> String {
+    match holder.pid {
+        0 => "it is there, and no process that can be seen from here holds it".to_owned(),
+        pid => format!("held by {} (process {pid})", holder.command),
+    }
 }
 
 /// What was known of packages that cannot be read now, on a line.

@@ -11,15 +11,13 @@ use super::dictionaries::Dictionary;
 use super::error::Error;
 use super::refresh::{Refreshes, Work};
 use crate::engine::Engine;
+use crate::transaction::Decision;
 
 /// Version of the interface; it only ever gains members.
 pub const INTERFACE_VERSION: u32 = 1;
 
 /// Most targets of one order.
 const MAX_TARGETS: usize = 1000;
-
-/// The word of [`crate::transaction::Asks::Provider`].
-const PROVIDER: &str = "provider";
 
 /// name, whether it was asked for, whether it is needed for building only.
 pub type WireNeeded = (String, bool, bool);
@@ -66,7 +64,8 @@ impl Aur {
     /// Targets are NAME, or aur/NAME for what is to come from the AUR whatever repositories have. Options: upgrade b takes in
     /// what is installed and newer in the AUR; devel b also what was built from a repository that has moved since, whose
     /// version is told as latest-commit; when it is not given, the setting aur.devel; answers a{ss}
-    /// chooses which package provides something, under the key provider:WANTED.
+    /// chooses which package provides something, under the key provider:WANTED, and whether an installed package may be
+    /// removed, under conflict:PACKAGE:INSTALLED; where it may not, installing fails.
     #[zbus(out_args("repository", "steps", "notes", "decisions"))]
     async fn order(
         &self,
@@ -84,18 +83,18 @@ impl Aur {
         let upgrade = arguments::boolean(&options, "upgrade")?.unwrap_or(false);
         let devel = arguments::boolean(&options, "devel")?;
         let answers = arguments::answers(&options)?;
-        let order = self.engine.aur_order(targets, upgrade, devel, answers).await?;
+        let (order, decisions) = self.engine.aur_order(targets, upgrade, devel, answers).await?;
         let repository = order.repository.into_iter().map(|needed| (needed.name, needed.explicit, needed.make_only));
         let steps = order.steps.into_iter().map(|step| {
             let packages = step.packages.into_iter();
             let packages = packages.map(|package| (package.name, package.from, package.dependency, package.make_only));
             (step.base, step.version, packages.collect(), step.needs)
         });
-        let choices = order.choices.into_iter().map(|choice| {
-            let default = choice.providers.first().cloned().unwrap_or_default();
-            (PROVIDER.to_owned(), choice.wanted, choice.providers, default, choice.chosen)
+        let decisions = decisions.into_iter().map(|decision| {
+            let Decision { asks, about, choices, default, chosen } = decision;
+            (asks.as_str().to_owned(), about, choices, default, chosen)
         });
-        Ok((repository.collect(), steps.collect(), order.notes, choices.collect()))
+        Ok((repository.collect(), steps.collect(), order.notes, decisions.collect()))
     }
 
     /// Fetches a package base: Commit s, the newest one; Reviewed s, the one that was looked at before, empty when none was;

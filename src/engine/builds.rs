@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use super::aur::{Aur, LASTING};
 use super::{Engine, EngineError, Loaded, Subject, blocking};
-use crate::aur::order::{Answer, LATEST, Obstacle, Order, Request};
+use crate::aur::order::{Answer, Choice, LATEST, Obstacle, Order, Request};
 use crate::aur::{AurError, Built, Http, HttpError, Listener, Moved, REPOSITORY, Review, Workshop};
 use crate::index::View;
 use crate::package::{Flags, ListQuery, UpdateRow};
 use crate::security::audit::{AuditLog, Readers, Record};
-use crate::transaction::{Answers, Asks, Failure, FailureKind, read_line, write_line};
+use crate::transaction::{Answers, Asks, Decision, Failure, FailureKind, NO, YES, read_line, write_line};
 
 /// How often the AUR is asked for what was not known before: dependencies of dependencies.
 const MAX_ROUNDS: usize = 32;
@@ -58,6 +58,23 @@ pub(super) fn network(error: &HttpError) -> EngineError {
     EngineError::Refused(Failure::new(FailureKind::Network, format!("the AUR cannot be asked: {error}")))
 }
 
+/// What is for the user to decide about an order, as about a plan.
+fn decision(choice: Choice) -> Decision {
+    match choice {
+        Choice::Provider { wanted, providers, chosen } => {
+            let default = providers.first().cloned().unwrap_or_default();
+            Decision { asks: Asks::Provider, about: wanted, choices: providers, default, chosen }
+        }
+        Choice::Conflict { package, installed, agreed } => Decision {
+            asks: Asks::Conflict,
+            about: format!("{package}:{installed}"),
+            choices: [YES, NO].map(str::to_owned).into(),
+            default: NO.to_owned(),
+            chosen: if agreed { YES } else { NO }.to_owned(),
+        },
+    }
+}
+
 impl Engine {
     fn workshop(&self) -> Result<Workshop, EngineError> {
         let aur = self.options.aur.as_ref().ok_or_else(|| {
@@ -74,7 +91,7 @@ impl Engine {
 
     /// What is built, in which order, for these targets, and with `upgrade` for the installed packages that the AUR has
     /// newer versions of; with `devel`, which is the setting where it is `None`, also for those whose repositories have moved
-    /// since they were built. What several packages provide is provided by those that `answers` name.
+    /// since they were built. What several packages provide is provided by those that `answers` name. With what was decided.
     ///
     /// # Errors
     /// When something is missing, goes round in circles or conflicts; when the AUR or the databases cannot be read.
@@ -84,10 +101,13 @@ impl Engine {
         upgrade: bool,
         devel: Option<bool>,
         answers: Answers,
-    ) -> Result<Order, EngineError> {
+    ) -> Result<(Order, Vec<Decision>), EngineError> {
         let mut request = Request { targets, upgrade, ..Request::default() };
         request.provider = answers.of_all(Asks::Provider).map(str::to_owned);
         request.providers = answers.of_each(Asks::Provider);
+        let conflicts = answers.of_each(Asks::Conflict);
+        request.replace = conflicts.into_iter().map(|(about, choice)| (about, choice == YES)).collect();
+        request.replace_all = answers.of_all(Asks::Conflict) == Some(YES);
         let mut notes = Vec::new();
         let workshop = self.workshop()?;
         if devel.unwrap_or_else(|| self.is_devel()) {
@@ -111,7 +131,8 @@ impl Engine {
             match answer {
                 Some(Answer::Order(mut order)) => {
                     order.notes.append(&mut notes);
-                    return Ok(order);
+                    let decisions = std::mem::take(&mut order.choices).into_iter().map(decision).collect();
+                    return Ok((order, decisions));
                 }
                 Some(Answer::Ask(names)) => {
                     let names: Vec<String> = names.into_iter().filter(|name| !request.asked.contains(name)).collect();

@@ -308,8 +308,10 @@ impl Snapshot {
         ids.filter(|id| words.get(*id as usize).is_some_and(|word| holds(word.get())))
             .filter(|id| {
                 query.repository.as_deref().is_none_or(|wanted| {
-                    let label = self.repository(*id, view);
-                    label == wanted || label.split('/').any(|part| part == wanted)
+                    let is_it = |label: &str| label == wanted || label.split('/').any(|part| part == wanted);
+                    // What is installed is in a repository in whatever version it is installed.
+                    is_it(self.repository(*id, view))
+                        || view == View::Installed && is_it(self.repository(*id, View::Candidate))
                 })
             })
             .collect()

@@ -157,7 +157,9 @@ impl<'a> Building<'a> {
         let planned = steps::plan(self.client, &actions, &self.wish.how, files, interrupts).await?;
         let Some(planned) = planned else { return Ok(()) };
         // The package itself says what it is, and a package may take others along.
-        if let Some(other) = planned.names().find(|name| !names.contains(*name)) {
+        let replaced = self.wish.replaced.iter().filter(|(package, _)| names.contains(package));
+        let replaced: BTreeSet<&str> = replaced.map(|(_, installed)| installed.as_str()).collect();
+        if let Some(other) = planned.names().find(|name| !names.contains(*name) && !replaced.contains(name)) {
             let text =
                 format!("what was built would change {other} too, which was not asked for: nothing of it is installed");
             return Err(Failure::Of(ErrorKind::Invalid, text));

@@ -15,7 +15,8 @@ use super::output::{NAME, Output, WARN};
 use crate::config::{self, Backend, Paths};
 use crate::dbus::aur_client::AurOrder;
 use crate::dbus::client::{Client, ConnectOptions, ErrorKind, User};
-use crate::transaction::{Action, Answers, Verb};
+use crate::dbus::reply::Details;
+use crate::transaction::{Action, Answers, Asks, FailureKind, Verb, YES};
 use building::Building;
 use done::Done;
 use steps::Interrupts;
@@ -26,6 +27,9 @@ const LOCAL_DATABASE: &str = "/var/lib/pacman/local";
 /// What a target that is to come from the AUR starts with.
 const FORCED: &str = "aur/";
 
+/// What its packages are labelled with.
+const AUR: &str = "aur";
+
 /// What is asked for.
 #[derive(Clone)]
 struct Wish {
@@ -34,6 +38,8 @@ struct Wish {
     upgrade: Option<Verb>,
     how: Installing,
     aur: AurHow,
+    /// Packages to be built, and the installed ones that make place for them.
+    replaced: BTreeSet<(String, String)>,
 }
 
 /// Whether the machine's packages are pacman's and the AUR may be asked.
@@ -69,6 +75,28 @@ fn builder(options: &ConnectOptions) -> Result<ConnectOptions, Failure> {
     Ok(ConnectOptions { user: Some(User { uid, gid, home }), ..options.clone() })
 }
 
+/// Where nobody is there to build: whether the AUR has one of these, as far as is known here. Then that it is not built is what
+/// there is to say, otherwise that nothing has it.
+fn is_in_aur(options: &ConnectOptions, targets: &[String]) -> bool {
+    let names: Vec<String> =
+        targets.iter().map(|target| target.strip_prefix(FORCED).unwrap_or(target).to_owned()).collect();
+    let found = super::ask(options, async |client| Ok(client.details(&names, false).await?));
+    let has = |details: &Details| details.versions.iter().any(|version| version.repository == AUR);
+    found.is_ok_and(|found| found.iter().flatten().any(has))
+}
+
+/// Does what takes a build, for targets that the repositories do not have: `first` is what they say.
+fn build(options: &ConnectOptions, wish: &Wish, first: Failure, out: &mut Output) -> Result<(), Failure> {
+    if let Err(refused) = builder(options) {
+        return Err(if is_in_aur(options, &wish.targets) { refused } else { first });
+    }
+    match run(options, wish, out) {
+        // Nothing has it: what was said first has more to say.
+        Err(failure) if failure.is_not_found() => Err(first),
+        result => result,
+    }
+}
+
 /// Installs from the repositories, and from the AUR what they do not have.
 ///
 /// # Errors
@@ -77,18 +105,12 @@ pub fn install(options: &ConnectOptions, install: Install, out: &mut Output) -> 
     let is_forced = install.targets.iter().any(|target| target.starts_with(FORCED));
     let (targets, how, aur) = (install.targets.clone(), install.how.clone(), install.aur.clone());
     let may_be = is_there() && !how.download_only;
-    let first = if is_forced && may_be {
-        None
-    } else {
-        match super::alter(options, Change::install(install)?, out) {
-            Err(failure) if may_be && failure.is_not_found() => Some(failure),
-            result => return result,
-        }
-    };
-    let wish = Wish { targets, upgrade: None, how, aur };
-    match run(options, &wish, out) {
-        // Nothing has it: what was said first has more to say.
-        Err(failure) if failure.is_not_found() => Err(first.unwrap_or(failure)),
+    let wish = Wish { targets, upgrade: None, how, aur, replaced: BTreeSet::new() };
+    if is_forced && may_be {
+        return run(options, &wish, out);
+    }
+    match super::alter(options, Change::install(install)?, out) {
+        Err(failure) if may_be && failure.is_not_found() => build(options, &wish, failure, out),
         result => result,
     }
 }
@@ -104,12 +126,13 @@ pub fn upgrade(options: &ConnectOptions, upgrade: Upgrade, out: &mut Output) -> 
         return super::alter(options, Change::upgrade(upgrade)?, out);
     }
     if !targets.is_empty() {
+        let wish = Wish { targets, upgrade: None, how, aur, replaced: BTreeSet::new() };
         return match super::alter(options, Change::upgrade(upgrade)?, out) {
-            Err(failure) if failure.is_not_found() => run(options, &Wish { targets, upgrade: None, how, aur }, out),
+            Err(failure) if failure.is_not_found() => build(options, &wish, failure, out),
             result => result,
         };
     }
-    let wish = Wish { targets, upgrade: Some(verb), how, aur };
+    let wish = Wish { targets, upgrade: Some(verb), how, aur, replaced: BTreeSet::new() };
     let order = builder(options).and_then(|connect| {
         super::ask(&connect, async |client| {
             let order = client.aur_order(&[], true, wish.aur.devel, &Answers::default()).await?;
@@ -129,7 +152,11 @@ pub fn upgrade(options: &ConnectOptions, upgrade: Upgrade, out: &mut Output) -> 
             super::alter(options, Change::upgrade(upgrade)?, out)
         }
         Err(failure) => {
-            out.note(WARN, &format!("the AUR is left out: {}", failure.text().unwrap_or_default()));
+            // With nothing installed from there, nothing is left out.
+            let foreign = super::ask(options, async |client| Ok(client.status().await?.foreign));
+            if !foreign.is_ok_and(|foreign| foreign == Some(0)) {
+                out.note(WARN, &format!("the AUR is left out: {}", failure.text().unwrap_or_default()));
+            }
             super::alter(options, Change::upgrade(upgrade)?, out)
         }
     }
@@ -178,7 +205,13 @@ fn show(order: &AurOrder, out: &mut Output) {
         }
     }
     for decision in &order.decisions {
-        out.line(&format!("  {} is provided by {} ({})", decision.about, decision.choice, decision.choices.join(", ")));
+        match (decision.question == Asks::Conflict.as_str(), decision.about.split_once(':')) {
+            (true, Some((package, installed))) => out.line(&format!("  {package} takes the place of {installed}")),
+            _ => {
+                let choices = decision.choices.join(", ");
+                out.line(&format!("  {} is provided by {} ({choices})", decision.about, decision.choice));
+            }
+        }
     }
     for note in &order.notes {
         out.line(note);
@@ -201,10 +234,32 @@ async fn decided(
         let order = interrupts.unless(order).await??;
         let more = if asks { steps::choices(&order.decisions, &answers, interrupts, out).await? } else { Vec::new() };
         if more.is_empty() {
-            return Ok(order);
+            return agreed_to(order, wish);
         }
         answers = answers.with(more).map_err(|error| Failure::Of(ErrorKind::Invalid, error.to_string()))?;
     }
+}
+
+/// The order, unless it takes the place of something that is to stay. What may be removed is for those who install to know.
+fn agreed_to(order: AurOrder, wish: &mut Wish) -> Result<AurOrder, Failure> {
+    let conflicts = order.decisions.iter().filter(|decision| decision.question == Asks::Conflict.as_str());
+    let refused = conflicts.clone().find(|decision| decision.choice != YES);
+    if let Some(refused) = refused {
+        let (package, installed) = refused.about.split_once(':').unwrap_or((&refused.about, ""));
+        let text = format!(
+            "{package} conflicts with {installed}, which is installed; remove {installed}, or have it replaced: --answer {}=yes",
+            refused.key()
+        );
+        return Err(Failure::Of(ErrorKind::of(FailureKind::ResolutionFailed), text));
+    }
+    for conflict in conflicts {
+        if !wish.how.consent.answers.iter().any(|(given, _)| *given == conflict.key()) {
+            wish.how.consent.answers.push((conflict.key(), YES.to_owned()));
+        }
+        let pair = conflict.about.split_once(':');
+        wish.replaced.extend(pair.map(|(package, installed)| (package.to_owned(), installed.to_owned())));
+    }
+    Ok(order)
 }
 
 async fn carry_out(client: &mut Client, mut wish: Wish, out: &mut Output) -> Result<(), Failure> {

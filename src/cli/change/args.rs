@@ -202,8 +202,9 @@ pub struct Refresh {
     /// it. Where the package system's own cannot be had rights for, this is what is done.
     #[arg(long)]
     pub own: bool,
-    /// Fetch the repositories' lists of files too, which `omg owner --repo` and `omg files --repo` ask.
-    #[arg(long, requires = "own")]
+    /// Fetch the repositories' lists of files too, which `omg owner --repo` and `omg files --repo` ask: into your own copy,
+    /// so with `--own`.
+    #[arg(long)]
     pub files: bool,
 }
 

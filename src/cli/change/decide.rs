@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Seek;
 
 use super::super::Failure;
-use super::super::output::Output;
+use super::super::output::{Output, WARN};
 use super::ask::{self, Interrupts};
 use crate::dbus::client::{Client, ClientError, ErrorKind};
 use crate::dbus::planned::{DecisionItem, Planned};
@@ -70,10 +70,18 @@ pub async fn choices(
 ) -> Result<Vec<(String, String)>, Failure> {
     let mut given = Vec::new();
     for decision in open {
-        out.prompt(&words(decision));
-        let line = interrupts.unless(ask::read_line()).await?.ok().flatten();
-        let line = line.ok_or_else(ask::cancelled)?;
-        given.push((decision.key(), choice(decision, &line)));
+        let choice = loop {
+            out.prompt(&words(decision));
+            let line = interrupts.unless(ask::read_line()).await?.ok().flatten();
+            if let Some(choice) = choice(decision, &line.ok_or_else(ask::cancelled)?) {
+                break choice;
+            }
+            out.note(
+                WARN,
+                if is_yes_or_no(decision) { "answer with yes or no" } else { "answer with a number or a name" },
+            );
+        };
+        given.push((decision.key(), choice));
     }
     Ok(given)
 }
@@ -131,19 +139,22 @@ fn is_yes_or_no(decision: &DecisionItem) -> bool {
     decision.choices.iter().all(|choice| choice == YES || choice == NO)
 }
 
-/// What a line means: a choice, its number, or the start of yes or no; the default for an empty one and any other.
-fn choice(decision: &DecisionItem, line: &str) -> String {
+/// What a line means: a choice, its number, or the start of yes or no; the default for an empty one, nothing for any other.
+fn choice(decision: &DecisionItem, line: &str) -> Option<String> {
     let line = line.trim().to_lowercase();
+    if line.is_empty() {
+        return Some(decision.default.clone());
+    }
     let numbered = || {
         let number: usize = line.parse().ok()?;
         decision.choices.get(number.checked_sub(1)?)
     };
     let meant = if is_yes_or_no(decision) {
-        decision.choices.iter().find(|choice| !line.is_empty() && choice.starts_with(&line))
+        decision.choices.iter().find(|choice| choice.starts_with(&line))
     } else {
         decision.choices.iter().find(|choice| **choice == line).or_else(numbered)
     };
-    meant.unwrap_or(&decision.default).clone()
+    meant.cloned()
 }
 
 #[cfg(test)]
@@ -164,8 +175,15 @@ mod tests {
     fn a_conflict_is_no_unless_somebody_says_yes() {
         let conflict = decision("conflict", "rival:p2", &["yes", "no"], "no");
         assert_eq!(words(&conflict), "rival conflicts with p2, which is installed; remove p2? [y/N]");
-        for (line, meant) in [("", "no"), ("y", "yes"), ("YES", "yes"), ("n", "no"), ("maybe", "no"), ("yess", "no")] {
-            assert_eq!(choice(&conflict, line), meant, "{line}");
+        for (line, meant) in [
+            ("", Some("no")),
+            ("y", Some("yes")),
+            ("YES", Some("yes")),
+            ("n", Some("no")),
+            ("maybe", None),
+            ("yess", None),
+        ] {
+            assert_eq!(choice(&conflict, line).as_deref(), meant, "{line}");
         }
     }
 
@@ -174,9 +192,9 @@ mod tests {
         let provider = decision("provider", "engine", &["engine-a", "engine-b"], "engine-a");
         assert!(words(&provider).ends_with("1) engine-a, 2) engine-b. Which one? [1]"), "{}", words(&provider));
         for (line, meant) in
-            [("", "engine-a"), ("2", "engine-b"), ("engine-b", "engine-b"), ("0", "engine-a"), ("7", "engine-a")]
+            [("", Some("engine-a")), ("2", Some("engine-b")), ("engine-b", Some("engine-b")), ("0", None), ("7", None)]
         {
-            assert_eq!(choice(&provider, line), meant, "{line}");
+            assert_eq!(choice(&provider, line).as_deref(), meant, "{line}");
         }
     }
 

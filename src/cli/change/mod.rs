@@ -129,7 +129,9 @@ fn shown(planned: &Planned, actions: &[Action], consent: &Consent, out: &mut Out
     if out.is_json() {
         out.json(&PlanLine { plan: planned });
     }
-    if planned.items.is_empty() {
+    // What a repair has to say besides is of what it will do: take away a lock that was left.
+    let repairs = actions.iter().any(|action| action.verb() == Verb::Repair) && !planned.notes.is_empty();
+    if planned.items.is_empty() && !repairs {
         if out.is_json() {
             report::bare("nothing", out);
         } else {
@@ -235,7 +237,7 @@ pub async fn run(client: &mut Client, change: Change, out: &mut Output) -> Resul
 /// Fetches the package lists: the package system's or, where it is asked for or there are no rights, the user's own copy.
 pub async fn refresh(client: &mut Client, refresh: &Refresh, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    if refresh.own {
+    if refresh.own || refresh.files {
         let outcome = interrupts.unless(client.refresh_copy(refresh.files)).await??;
         return report::refreshed_copy(outcome, client, &mut interrupts, out).await;
     }

@@ -93,7 +93,10 @@ fn print_lines(planned: &Planned, out: &mut Output) {
 
 fn print_groups(planned: &Planned, actions: &[Action], out: &mut Output) {
     let asked_for: Vec<&str> = actions.iter().filter_map(target_name).collect();
-    let is_asked_for = |item: &PlannedItem| item.repository == "local" || asked_for.contains(&item.name.as_str());
+    // A group, or what is only provided, was asked for in the place of packages that this cannot tell from others.
+    let are_named = asked_for.iter().all(|name| planned.items.iter().any(|item| item.name == *name));
+    let is_asked_for =
+        |item: &PlannedItem| !are_named || item.repository == "local" || asked_for.contains(&item.name.as_str());
     for group in &GROUPS {
         let of_group = |item: &&PlannedItem| {
             item.change == group.change && group.asked_for.is_none_or(|asked_for| is_asked_for(item) == asked_for)

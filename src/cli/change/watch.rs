@@ -90,8 +90,13 @@ pub async fn to_the_end(
             }
             line = answer(&mut asked) => {
                 if let Some(Asked { question, .. }) = asked.take() {
-                    let choice = choice(&question, line.as_deref());
-                    job.reply(&Reply::Answer { id: question.id, choice }, out).await;
+                    match choice(&question, line.as_deref()) {
+                        Some(choice) => job.reply(&Reply::Answer { id: question.id, choice }, out).await,
+                        None => {
+                            out.note(WARN, &format!("answer with {}", question.choices.join(" or ")));
+                            waiting.push_front(question);
+                        }
+                    }
                 }
             }
             () = async { match due { Some(due) => sleep(due).await, None => pending().await } } => progress.draw(out),
@@ -117,7 +122,7 @@ pub async fn to_the_end(
                 out.prompt(&words(&question));
                 asked = Some(Asked { question, answer: ask::read_line() });
             } else {
-                let choice = choice(&question, None);
+                let choice = choice(&question, None).unwrap_or_default();
                 job.reply(&Reply::Answer { id: question.id, choice }, out).await;
             }
         }
@@ -146,11 +151,10 @@ fn words(question: &Question) -> String {
     format!("{about} {}? [{default}]", question.choices.join(" or "))
 }
 
-/// The choice that a line begins to spell; the first one for no line, an empty one, or any other.
-fn choice(question: &Question, line: Option<&str>) -> String {
-    let line = line.unwrap_or_default().to_lowercase();
-    let meant = question.choices.iter().find(|choice| !line.is_empty() && choice.starts_with(&line));
-    meant.or(question.choices.first()).cloned().unwrap_or_default()
+/// The choice that a line begins to spell, the first one for no line or an empty one; none for any other.
+fn choice(question: &Question, line: Option<&str>) -> Option<String> {
+    let line = line.unwrap_or_default().trim().to_lowercase();
+    question.choices.iter().find(|choice| choice.starts_with(&line)).cloned()
 }
 
 #[cfg(test)]
@@ -158,19 +162,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_choice_may_be_abbreviated_and_anything_else_keeps() {
+    fn a_choice_may_be_abbreviated_and_anything_else_is_asked_again() {
         let kind = QuestionKind::Conffile { package: "a".into(), path: "/etc/a".into() };
         let question = Question { id: 1, kind, choices: vec!["keep".into(), "replace".into()] };
         for (line, meant) in [
-            (None, "keep"),
-            (Some(""), "keep"),
-            (Some("k"), "keep"),
-            (Some("R"), "replace"),
-            (Some("replace"), "replace"),
-            (Some("replaced"), "keep"),
-            (Some("y"), "keep"),
+            (None, Some("keep")),
+            (Some(""), Some("keep")),
+            (Some("k"), Some("keep")),
+            (Some("R"), Some("replace")),
+            (Some(" replace "), Some("replace")),
+            (Some("replaced"), None),
+            (Some("n"), None),
         ] {
-            assert_eq!(choice(&question, line), meant, "{line:?}");
+            assert_eq!(choice(&question, line).as_deref(), meant, "{line:?}");
         }
     }
 }

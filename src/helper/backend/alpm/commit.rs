@@ -6,15 +6,17 @@
 pub mod listener;
 
 use std::collections::{BTreeMap, HashSet};
+use std::ffi::{CStr, c_char};
 use std::path::{Path, PathBuf};
 
-use alpm::{Alpm, CommitData, CommitError, Conflict, Error as AlpmError, FileConflict, PackageReason};
+use alpm::{Alpm, CommitData, CommitError, Conflict, Db, Error as AlpmError, PackageReason};
+use alpm_sys::alpm_fileconflict_t;
 use omg::index::Fingerprint;
 use omg::transaction::{Applied, Change, Digest, Event, FailureKind, Item, Level, Outcome, Phase, Plan, Request, Verb};
 
 use super::super::{Caller, Stop, System, restart};
 use super::resolve::{self, Lock, Resolved};
-use super::settings::Settings;
+use super::settings::{DATABASES, Settings};
 use super::{cache, left_to_the_end, locks, repair, sound, sources};
 use listener::Work;
 
@@ -40,9 +42,13 @@ fn databases(system: &System, caller: &dyn Caller) -> Result<(), Stop> {
 pub fn fetch(handle: Alpm, caller: &dyn Caller) -> Result<(), Stop> {
     locks::wait(&handle, false, caller)?;
     caller.tell(Event::Phase { phase: Phase::Fetching, cancellable: handle.sandbox_user().is_some() });
+    // A server that has nothing newer leaves a damaged one as it is.
+    let is_damaged =
+        |database: &Db| sources::usable(&handle, database).is_err_and(|error| error != AlpmError::DbNotFound);
+    let anew = handle.dbext() == DATABASES && handle.syncdbs().into_iter().any(is_damaged);
     let (handle, result, heard) = listener::listening(handle, caller, Work::Databases, |handle| {
         let databases = handle.syncdbs_mut();
-        if databases.is_empty() { Ok(false) } else { databases.update(false) }
+        if databases.is_empty() { Ok(false) } else { databases.update(anew) }
     });
     match result {
         Ok(_) => Ok(()),
@@ -314,15 +320,24 @@ pub fn failed(error: &CommitError) -> Failed {
 /// What is in the way of which package.
 fn file_conflict(conflict: &Conflict) -> String {
     #[expect(unsafe_code, reason = "the bindings hand out file conflicts as another type than theirs")]
-    // SAFETY: with this error libalpm's list holds `alpm_fileconflict_t`, which FileConflict is a view of; alpm_trans_commit
-    // is documented so, and the bindings free them as such.
-    let conflict = unsafe { &*std::ptr::from_ref(conflict).cast::<FileConflict>() };
-    match conflict.conflicting_target() {
-        Some(other) if !other.is_empty() => {
-            format!("{} of {} is in {other} as well", conflict.file(), conflict.target())
+    // SAFETY: with this error libalpm's list holds `alpm_fileconflict_t`; alpm_trans_commit is documented so, and the bindings
+    // free them as such.
+    let conflict = unsafe { &*std::ptr::from_ref(conflict).cast::<alpm_fileconflict_t>() };
+    let text = |text: *mut c_char| {
+        if text.is_null() {
+            return String::new();
         }
-        _ => format!("{} of {} is on the disk already", conflict.file(), conflict.target()),
+        #[expect(unsafe_code, reason = "the bindings give the package itself for the one that it is in conflict with")]
+        // SAFETY: libalpm's strings end, and live as long as the conflict.
+        let text = unsafe { CStr::from_ptr(text) };
+        text.to_string_lossy().into_owned()
+    };
+    let (file, package, other) = (text(conflict.file), text(conflict.target), text(conflict.ctarget));
+    if other.is_empty() {
+        return format!("{file} of {package} is on the disk already, and no package's");
     }
+    // Two packages that are both to be installed, or an installed one that keeps its file.
+    format!("{file} of {package} is in {other} as well")
 }
 
 pub fn kind_of(error: AlpmError) -> FailureKind {

@@ -103,6 +103,15 @@ pub fn refused(handle: &Alpm) -> Failure {
     }
 }
 
+/// What to say of a lock that a repair will remove, as far as can be seen from here: only root sees every process.
+pub fn left(handle: &Alpm) -> Option<String> {
+    let path = Path::new(handle.lockfile());
+    let is_left = matches!(Holder::of(path), Some(Holder::Nobody));
+    is_left.then(|| {
+        format!("{} was left by an interrupted change: it is removed unless a process holds it", path.display())
+    })
+}
+
 /// Removes a lock that nobody holds.
 ///
 /// # Errors

@@ -132,7 +132,7 @@ impl Marking<'_> {
                     Err(failure) if failure.kind == FailureKind::NotFound => missing.push(failure.message),
                     installed => installed?,
                 },
-                Verb::Remove | Verb::Purge => remove(handle, action, resolution)?,
+                Verb::Remove | Verb::Purge => remove(handle, action)?,
                 Verb::MarkExplicit | Verb::MarkDependency => reason(handle, action, resolution)?,
                 Verb::Hold | Verb::Unhold => {
                     let message = format!(
@@ -290,7 +290,7 @@ impl Marking<'_> {
     }
 }
 
-fn remove(handle: &Alpm, action: &Action, resolution: &mut Resolution) -> Result<(), Failure> {
+fn remove(handle: &Alpm, action: &Action) -> Result<(), Failure> {
     let target = Target::parse(action.target());
     let local = handle.localdb();
     if let Ok(package) = local.pkg(target.name)
@@ -301,7 +301,8 @@ fn remove(handle: &Alpm, action: &Action, resolution: &mut Resolution) -> Result
     }
     let members: Vec<&Package> = local.group(target.name).into_iter().flat_map(|group| group.packages()).collect();
     if members.is_empty() {
-        resolution.notes.push(format!("Package '{}' is not installed, so not removed", action.target()));
+        let message = format!("{} is not installed, so it cannot be removed", action.target());
+        return Err(Failure::new(FailureKind::NotFound, message));
     }
     members.into_iter().try_for_each(|package| add_removal(handle, package))
 }

@@ -279,7 +279,7 @@ impl<'a> Orderer<'a> {
             },
         };
         if providers.len() > 1 {
-            let choice = Choice {
+            let choice = Choice::Provider {
                 wanted: relation.name.to_owned(),
                 providers: providers.iter().map(|package| package.name.clone()).collect(),
                 chosen: chosen.name.clone(),
@@ -348,14 +348,16 @@ impl<'a> Orderer<'a> {
                 let others = self.handle.localdb().pkgs().into_iter();
                 // What is replaced by another version of itself is judged by that one.
                 let others = others.filter(|other| other.name() != package.name && !self.wanted.contains(other.name()));
-                let installed = others.filter(|other| relation.is_met_by_installed(other)).map(|other| other.name());
+                for installed in others.filter(|other| relation.is_met_by_installed(other)) {
+                    let (package, installed) = (package.name.clone(), installed.name().to_owned());
+                    let key = format!("{package}:{installed}");
+                    let agreed = self.request.replace.get(&key).copied().unwrap_or(self.request.replace_all);
+                    self.choices.insert(key, Choice::Conflict { package, installed, agreed });
+                }
                 let built = self.wanted.iter().filter_map(|name| self.known.get(name));
                 let built = built.filter(|other| other.name != package.name && relation.is_met_by_aur(other));
-                let found: Vec<&str> = installed.chain(built.map(|other| other.name.as_str())).collect();
                 self.obstacles.extend(
-                    found
-                        .into_iter()
-                        .map(|other| Obstacle::Conflict { one: package.name.clone(), other: other.to_owned() }),
+                    built.map(|other| Obstacle::Conflict { one: package.name.clone(), other: other.name.clone() }),
                 );
             }
         }

@@ -4,6 +4,7 @@
 //! killed in between leaves a package without a record, or a record without a description. What was to be done is in the
 //! audit log.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -24,15 +25,43 @@ const LOCAL_RECORDS: &str = "local";
 /// Entries of the log that are looked at: the last transaction's and those of refreshes behind it.
 const ENTRIES: usize = 64;
 
-/// Adds to the transaction what the last one did not come to, if it was interrupted.
+/// Adds to the transaction what the last one did not come to, if it was interrupted; otherwise what installed packages lack.
 ///
 /// # Errors
 /// When the log cannot be read, or something cannot be added.
 pub fn mark(handle: &Alpm, system: &System, wanted: &Wanted, resolution: &mut Resolution) -> Result<(), Failure> {
-    let Some(last) = last(system)? else { return Ok(()) };
-    if last.standing != Standing::Interrupted {
-        return Ok(());
+    match last(system)?.filter(|last| last.standing == Standing::Interrupted) {
+        Some(last) => finish(handle, &last, wanted, resolution),
+        None => supply(handle, wanted, resolution),
     }
+}
+
+/// Adds what installed packages depend on and is not there.
+fn supply(handle: &Alpm, wanted: &Wanted, resolution: &mut Resolution) -> Result<(), Failure> {
+    let installed = handle.localdb().pkgs();
+    let mut supplied: BTreeSet<&str> = BTreeSet::new();
+    for package in installed {
+        for dependency in package.depends() {
+            let dependency = dependency.to_string();
+            if installed.find_satisfier(dependency.as_str()).is_some() {
+                continue;
+            }
+            let Some(offered) = handle.syncdbs().find_satisfier(dependency.as_str()) else {
+                let name = package.name();
+                resolution.notes.push(format!("{name} needs {dependency}, which no repository has; omg remove {name}"));
+                continue;
+            };
+            if supplied.insert(offered.name()) {
+                wanted.dependencies.borrow_mut().push(offered.name().to_owned());
+                add_package(handle, offered)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds what an interrupted transaction did not come to.
+fn finish(handle: &Alpm, last: &HistoryEntry, wanted: &Wanted, resolution: &mut Resolution) -> Result<(), Failure> {
     for item in &last.items {
         let installed = handle.localdb().pkg(item.name.as_str()).ok();
         if item.to.is_empty() {
@@ -71,9 +100,13 @@ fn add(handle: &Alpm, item: &HistoryItem, wanted: &Wanted, resolution: &mut Reso
     };
     let reason = if item.explicit { &wanted.asked_for } else { &wanted.dependencies };
     reason.borrow_mut().push(item.name.clone());
-    handle
-        .trans_add_pkg(package)
-        .map_err(|error| Failure::new(FailureKind::Internal, format!("{} cannot be added: {}", item.name, error.error)))
+    add_package(handle, package)
+}
+
+fn add_package(handle: &Alpm, package: &Package) -> Result<(), Failure> {
+    handle.trans_add_pkg(package).map_err(|error| {
+        Failure::new(FailureKind::Internal, format!("{} cannot be added: {}", package.name(), error.error))
+    })
 }
 
 /// Whether a package's record was begun and not written.

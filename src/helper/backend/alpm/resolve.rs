@@ -107,11 +107,13 @@ pub fn resolved(
         if handle.trans_add().is_empty() && handle.trans_remove().is_empty() {
             return Ok(());
         }
+        let leaving: Vec<String> = handle.trans_remove().into_iter().map(|package| package.name().to_owned()).collect();
+        let leaves = |name: &str| leaving.iter().any(|leaving| leaving == name);
         let failure = match handle.trans_prepare() {
             Ok(()) => return Ok(()),
             // What comes with this one is not what the bindings take it for.
             Err(error) if error.error() == AlpmError::PkgInvalidArch => None,
-            Err(error) => Some(unresolved(&error, &answers)),
+            Err(error) => Some(unresolved(&error, &leaves, &answers)),
         };
         Err(failure.unwrap_or_else(|| of_other_architectures(&handle)))
     });
@@ -125,6 +127,9 @@ pub fn resolved(
         return Err(not_text());
     }
     resolution.decisions = answers.decisions();
+    if repairs && lock == Lock::Leave {
+        resolution.notes.extend(locks::left(&handle));
+    }
     // A plan for one system must not be taken for one of another that happens to come to the same.
     resolution.place = (system.root.is_some() || !system.options.is_empty()).then(|| format!("{system:?}"));
     let plan = Plan::new(request.actions.clone(), request.options.clone(), resolution);
@@ -329,14 +334,18 @@ fn behind(handle: &Alpm) -> Vec<HeldBack> {
     handle.localdb().pkgs().into_iter().filter_map(newer).collect()
 }
 
-/// Why libalpm finds no plan, in its terms.
-fn unresolved(error: &PrepareError<'_>, answers: &Answers) -> Failure {
+/// Why libalpm finds no plan, in its terms; of a package, whether it is to be removed.
+fn unresolved(error: &PrepareError<'_>, leaves: &dyn Fn(&str) -> bool, answers: &Answers) -> Failure {
     let mut lines = Vec::new();
     let told = sound(|| match error.data() {
         Some(PrepareData::UnsatisfiedDeps(missing)) => {
             for missing in missing {
-                let cause = missing.causing_pkg().map(|cause| format!(", which {cause} would break or take away"));
-                lines.push(format!("{} needs {}{}", missing.target(), missing.depend(), cause.unwrap_or_default()));
+                let (target, wanted) = (missing.target(), missing.depend());
+                lines.push(match missing.causing_pkg() {
+                    None => format!("{target} needs {wanted}"),
+                    Some(cause) if leaves(cause) => format!("{cause} cannot be removed: {target} needs {wanted}"),
+                    Some(cause) => format!("{cause} cannot be changed: {target} needs {wanted}"),
+                });
             }
         }
         Some(PrepareData::ConflictingDeps(conflicts)) => {

@@ -74,7 +74,14 @@ fn sync_file(database: &Path, repository: &str, ending: &str) -> PathBuf {
 pub fn usable(handle: &Alpm, database: &Db) -> Result<(), alpm::Error> {
     database.is_valid()?;
     let file = format!("{}{}", database.name(), handle.dbext());
-    if Path::new(handle.dbpath()).join("sync").join(file).exists() { Ok(()) } else { Err(alpm::Error::DbNotFound) }
+    if !Path::new(handle.dbpath()).join("sync").join(file).exists() {
+        return Err(alpm::Error::DbNotFound);
+    }
+    // What cannot be read to its end is taken for empty as well.
+    match (database.pkgs().is_empty(), handle.last_error()) {
+        (true, error) if error != alpm::Error::Ok => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// When a sync database in the folder `database` was last fetched or found to be current, since 1970; 0 when there is none.
