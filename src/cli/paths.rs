@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::Failure;
 use super::args::{Files, Owner};
-use super::output::{NAME, Output};
+use super::output::{BAD, NAME, Output};
+use super::{Failure, failure};
 use crate::dbus::client::{Client, ErrorKind};
 
 /// What `omg owner --json` prints of each.
@@ -71,8 +71,21 @@ fn located(path: &str) -> Result<String, Failure> {
 }
 
 pub async fn files(client: &mut Client, files: &Files, out: &mut Output) -> Result<(), Failure> {
+    let mut code = 0;
     for name in &files.names {
-        let listed = client.files(name, files.repo).await?;
+        let listed = match client.files(name, files.repo).await {
+            Ok(listed) => listed,
+            // The others have files all the same.
+            Err(error) if error.kind() == ErrorKind::NotFound && files.names.len() > 1 => {
+                if out.is_json() {
+                    failure::print_json(&error.name(), &error.to_string(), out);
+                }
+                out.note(BAD, &error.to_string());
+                code = code.max(error.exit_code());
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         if out.is_json() {
             out.json(&Listed { package: name, files: &listed });
             continue;
@@ -84,5 +97,5 @@ pub async fn files(client: &mut Client, files: &Files, out: &mut Output) -> Resu
             out.line(path);
         }
     }
-    Ok(())
+    if code == 0 { Ok(()) } else { Err(Failure::Reported(code)) }
 }

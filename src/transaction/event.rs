@@ -15,6 +15,8 @@ pub enum Phase {
     Locking,
     Resolving,
     Fetching,
+    /// Making packages from their sources.
+    Building,
     /// Unpacking, configuring, removing.
     Applying,
     /// Writing down what was done.
@@ -207,6 +209,7 @@ impl Phase {
             Self::Locking => "locking",
             Self::Resolving => "resolving",
             Self::Fetching => "fetching",
+            Self::Building => "building",
             Self::Applying => "applying",
             Self::Finishing => "finishing",
         }

@@ -274,6 +274,7 @@ fn phase_words(phase: Phase) -> &'static str {
         Phase::Locking => "Waiting for the package system",
         Phase::Resolving => "Checking the plan",
         Phase::Fetching => "Fetching",
+        Phase::Building => "Building",
         Phase::Applying => "Applying",
         Phase::Finishing => "Finishing",
     }

@@ -134,7 +134,7 @@ impl Job1 {
         Ok(self.job.facts().state.as_str().to_owned())
     }
 
-    /// Locking, resolving, fetching, applying or finishing, in lower case; empty before.
+    /// Locking, resolving, fetching, building, applying or finishing, in lower case; empty before.
     #[zbus(property)]
     async fn phase(&self, #[zbus(header)] header: Option<Header<'_>>) -> Result<String, Error> {
         self.reveal(header).await?;

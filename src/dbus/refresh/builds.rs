@@ -100,7 +100,7 @@ async fn tell(relay: &mut Relay, base: &str, stage: Stage, log: &Path) {
             format!("fetching and checking the sources of {base} (log: {log})")
         }
         Stage::Building => {
-            relay.phase(Phase::Applying, true).await;
+            relay.phase(Phase::Building, true).await;
             format!("building {base} (log: {log})")
         }
         Stage::Reused => format!("{base} is built already"),
