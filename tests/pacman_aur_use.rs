@@ -307,10 +307,25 @@ fn a_package_takes_the_place_of_an_installed_one_only_when_somebody_says_so() {
     asked.wait_for("p2-git conflicts with p2, which is installed; remove p2? [y/N]").enter("n");
     let (status, text) = asked.end();
     assert!(!status.success() && world.installed("p2").is_some(), "{text}");
+    // What the system lives by is asked for by its own option.
+    let answered = ["install", "-y", "--no-review", "p2-git", "--answer", "conflict:p2-git:p2=yes"];
+    world.machine.run("sed", &["-i", "s/^HoldPkg.*/HoldPkg = p2/", "/etc/pacman.conf"]);
+    let refused = world.omg(&answered);
+    assert_eq!(refused.status.code(), Some(2), "{}", told(&refused));
+    assert!(told(&refused).contains("removes-essential: p2; --allow-essential allows it"), "{}", told(&refused));
+    world.machine.run("sed", &["-i", "s/^HoldPkg.*/HoldPkg = vital/", "/etc/pacman.conf"]);
     // p5 needs p2, which the new one provides.
-    let said = world.succeeds(&["install", "-y", "--no-review", "p2-git", "--answer", "conflict:p2-git:p2=yes"]);
+    let said = world.succeeds(&answered);
     assert_eq!(world.installed("p2-git"), Some(("9-1".into(), true)), "{said}");
     assert!(!world.machine.run("pacman", &["-Qq"]).lines().any(|name| name == "p2"), "{said}");
     assert!(said.contains("p2-git takes the place of p2"), "{said}");
     assert_eq!(world.machine.run("pacman", &["-Dk"]).trim(), "No database errors have been found!");
+    // One that is in conflict with something else by now holds up none of the repositories' upgrades.
+    let replaces = pkgbuild("p2-git", "10", "x\n", "provides=('p2=10')\nconflicts=(p2 conf)");
+    world.publish("p2-git", &replaces, &[("data", "x\n")]);
+    world.machine.run("pacman", &["-Sy", "--noconfirm"]);
+    let said = world.succeeds(&["upgrade", "-y", "--no-review"]);
+    assert!(said.contains("the AUR is left out: p2-git conflicts with conf"), "{said}");
+    assert_eq!(world.installed("p5").map(|(version, _)| version).as_deref(), Some("2-1"), "{said}");
+    assert_eq!(world.installed("p2-git").map(|(version, _)| version).as_deref(), Some("9-1"), "{said}");
 }

@@ -179,9 +179,28 @@ fn a_lock_that_was_left_and_what_packages_lack_are_mended() {
     assert!(said.contains("db.lck was left by an interrupted change"), "{said}{errors}");
     assert!(!machine.exists("/var/lib/pacman/db.lck"), "{said}{errors}");
 
+    // As a killed pacman leaves it: no log of ours tells what it was at.
+    machine.write("/var/lib/pacman/db.lck", "");
+    fs::create_dir(machine.path("/var/lib/pacman/local/leaf-1-1")).unwrap();
+    for asks in [&["doctor", "--fix", "-y"][..], &["install", "-y", "p8"]] {
+        let (_, said, errors) = omg(&machine, asks);
+        assert!(!machine.exists("/var/lib/pacman/db.lck"), "{said}{errors}");
+        assert!(!machine.exists("/var/lib/pacman/local/leaf-1-1"), "{said}{errors}");
+    }
+    assert!(machine.run("pacman", &["-Qq"]).lines().any(|name| name == "p8"));
+
     machine.run("pacman", &["-Rdd", "--noconfirm", "p2"]);
     let (code, said, _) = omg(&machine, &["doctor"]);
     assert!(code == 3 && said.contains("without what they need: 2 (p5, p7)"), "{code}: {said}");
+    // What is in the way belongs to somebody.
+    machine.write("/usr/share/p2/version", "the administrator's\n");
+    let (code, said, errors) = omg(&machine, &["doctor", "--fix", "-y"]);
+    assert!(
+        code == 2 && errors.contains("/usr/share/p2/version of p2 is on the disk already"),
+        "{code}: {said}{errors}"
+    );
+    assert_eq!(machine.read("/usr/share/p2/version"), "the administrator's\n");
+    machine.run("rm", &["/usr/share/p2/version"]);
     let (_, said, errors) = omg(&machine, &["doctor", "--fix", "-y"]);
     assert_eq!(machine.run("pacman", &["-Dk"]).trim(), "No database errors have been found!", "{said}{errors}");
     assert!(machine.run("pacman", &["-Qqd"]).lines().any(|name| name == "p2"), "{said}{errors}");

@@ -30,8 +30,10 @@ pub struct Request {
     /// Which one is to provide everything else.
     pub provider: Option<String>,
     /// Whether an installed package may be removed for one that it is in conflict with, by `PACKAGE:INSTALLED`.
+    #[serde(default)]
     pub replace: BTreeMap<String, bool>,
     /// Whether all others may.
+    #[serde(default)]
     pub replace_all: bool,
 }
 

@@ -7,7 +7,7 @@ use super::change::{self, Change, is_native};
 use super::output::{Output, WARN};
 use super::{Failure, history};
 use crate::dbus::client::{Client, ErrorKind};
-use crate::package::ListQuery;
+use crate::package::{ListQuery, PackageRow};
 use crate::transaction::{Action, HistoryEntry, HistoryItem, Standing, Verb};
 
 pub async fn run(client: &mut Client, undo: Undo, out: &mut Output) -> Result<(), Failure> {
@@ -20,7 +20,8 @@ pub async fn run(client: &mut Client, undo: Undo, out: &mut Output) -> Result<()
     let mut inverse = inverse(&entry).map_err(refused)?;
     if inverse.actions.iter().any(is_removal) {
         let wanted = ListQuery { installed: Some(true), ..ListQuery::default() };
-        let installed: HashSet<String> = client.list(&wanted).await?.into_iter().map(|row| row.name).collect();
+        let names = |row: PackageRow| [format!("{}:{}", row.name, row.arch), row.name];
+        let installed: HashSet<String> = client.list(&wanted).await?.into_iter().flat_map(names).collect();
         let is_gone = |action: &Action| is_removal(action) && !installed.contains(action.target());
         let gone: Vec<Action> = inverse.actions.extract_if(.., |action| is_gone(action)).collect();
         let remarks = gone.iter().map(|action| format!("{} is not installed any more", action.target()));

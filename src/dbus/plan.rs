@@ -274,6 +274,12 @@ impl ServedPlan {
         self.plan.notes.clone()
     }
 
+    /// What a repair does besides the items: a lock or a torn record that it takes away.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn mends(&self) -> Vec<String> {
+        self.plan.mends.clone()
+    }
+
     /// What the package system asked while it resolved, and how it was decided: (question, about, choices, default, choice).
     /// Another choice is made by a plan of the same actions with the option answers, under the key QUESTION:ABOUT. Questions:
     /// conflict (about WANTED:INSTALLED, whether the installed one is removed), replace (INSTALLED:REPOSITORY/NEW), ignored

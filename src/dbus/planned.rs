@@ -87,6 +87,8 @@ pub struct Planned {
     pub notes: Vec<String>,
     /// What it asked, and how that was decided.
     pub decisions: Vec<DecisionItem>,
+    /// What a repair does besides the items.
+    pub mends: Vec<String>,
 }
 
 impl From<Plan> for Planned {
@@ -116,6 +118,7 @@ impl From<Plan> for Planned {
             risks: plan.risks.iter().map(ToString::to_string).collect(),
             notes: plan.notes,
             decisions: decisions.collect(),
+            mends: plan.mends,
         }
     }
 }

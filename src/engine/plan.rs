@@ -52,7 +52,7 @@ impl Engine {
             }
         };
         match read_line::<Answer>(&mut answer.as_slice()) {
-            Ok(Some(Answer::Plan(plan))) => Ok(plan),
+            Ok(Some(Answer::Plan(plan))) => Ok(*plan),
             Ok(Some(Answer::Failed(failure))) => Err(EngineError::Refused(failure)),
             Ok(None) => Err(EngineError::Internal("omg-helper gave no plan".into())),
             Err(error) => Err(EngineError::Internal(format!(

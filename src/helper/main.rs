@@ -26,9 +26,9 @@ use backend::{Backend, System};
 use commit::Mode;
 use index::Output;
 
-/// In the place of malloc(3) too, so that the package libraries have it: these make and free millions of small texts, here
-/// on one thread and there on another.
-#[cfg(any(feature = "arch", feature = "debian"))]
+/// In the place of malloc(3) too, so that libalpm has it: what reads the databases makes and frees millions of small texts,
+/// on one thread and on another. libapt-pkg keeps its texts in one file.
+#[cfg(feature = "arch")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -13,7 +13,7 @@ use crate::backend::{Backend, Error, System};
 pub fn run(backend: &dyn Backend, system: &System) -> Result<(), Error> {
     let answer = match read_line::<Request>(&mut io::stdin().lock()) {
         Ok(Some(request)) => match backend.plan(system, &request) {
-            Ok(plan) => Answer::Plan(plan),
+            Ok(plan) => Answer::Plan(Box::new(plan)),
             Err(failure) => Answer::Failed(failure),
         },
         Ok(None) => Answer::Failed(Failure::new(FailureKind::InvalidArgument, "the request is empty")),

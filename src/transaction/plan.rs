@@ -106,6 +106,10 @@ pub struct Plan {
     /// What it asked, in the order in which it did.
     #[serde(default)]
     pub decisions: Vec<Decision>,
+    /// What a repair does besides the items, for people: a lock or a torn record that it takes away. No part of the digest:
+    /// when the items are resolved again it is done already.
+    #[serde(default)]
+    pub mends: Vec<String>,
     pub digest: Digest,
 }
 
@@ -183,12 +187,14 @@ pub struct Resolution {
     pub risks: Vec<Risk>,
     pub notes: Vec<String>,
     pub decisions: Vec<Decision>,
+    pub mends: Vec<String>,
 }
 
 impl Plan {
     /// The plan for `actions` as it was resolved: put in order, its evident risks added, and named by its digest.
     pub fn new(actions: Vec<Action>, options: Options, resolution: Resolution) -> Self {
-        let Resolution { place, mut items, mut held_back, mut unneeded, mut risks, notes, decisions } = resolution;
+        let Resolution { place, mut items, mut held_back, mut unneeded, mut risks, notes, decisions, mends } =
+            resolution;
         items.sort_unstable();
         held_back.sort_unstable();
         unneeded.sort_unstable();
@@ -206,7 +212,7 @@ impl Plan {
         risks.sort_unstable();
         risks.dedup();
         let digest = Digest::default();
-        let mut plan = Self { actions, options, items, held_back, unneeded, risks, notes, decisions, digest };
+        let mut plan = Self { actions, options, items, held_back, unneeded, risks, notes, decisions, mends, digest };
         plan.digest = plan.digest_at(place.as_deref());
         plan
     }
@@ -223,7 +229,7 @@ impl Plan {
 
     /// Whether a commit would do nothing.
     pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
+        self.items.is_empty() && self.mends.is_empty()
     }
 
     /// Bytes still to download.

@@ -34,7 +34,7 @@ pub struct Request {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
-    Plan(Plan),
+    Plan(Box<Plan>),
     Failed(Failure),
 }
 

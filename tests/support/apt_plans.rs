@@ -24,7 +24,7 @@ pub fn answer(command: &mut Command, request: &Request) -> Result<Plan, Failure>
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{request:?}: {}\n{errors}", output.status);
     match serde_json::from_slice(&output.stdout).unwrap() {
-        Answer::Plan(plan) => Ok(plan),
+        Answer::Plan(plan) => Ok(*plan),
         Answer::Failed(failure) => Err(failure),
     }
 }

@@ -30,7 +30,7 @@ pub fn plan(machine: &Machine, request: &Request) -> Result<Plan, Failure> {
     let answer = read_line::<Answer>(&mut BufReader::new(child.stdout.take().unwrap())).unwrap().unwrap();
     assert!(child.wait().unwrap().success());
     match answer {
-        Answer::Plan(plan) => Ok(plan),
+        Answer::Plan(plan) => Ok(*plan),
         Answer::Failed(failure) => Err(failure),
     }
 }

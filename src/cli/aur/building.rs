@@ -164,6 +164,10 @@ impl<'a> Building<'a> {
                 format!("what was built would change {other} too, which was not asked for: nothing of it is installed");
             return Err(Failure::Of(ErrorKind::Invalid, text));
         }
+        // What was agreed to is that something is replaced, not that the system loses what it lives by.
+        if let Some(refused) = planned.refused(&self.wish.how.consent) {
+            return Err(Failure::Of(ErrorKind::Invalid, format!("nothing of what was built is installed: {refused}")));
+        }
         if out.is_json() {
             planned.show(out);
         }

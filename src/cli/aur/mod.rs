@@ -16,7 +16,7 @@ use crate::config::{self, Backend, Paths};
 use crate::dbus::aur_client::AurOrder;
 use crate::dbus::client::{Client, ConnectOptions, ErrorKind, User};
 use crate::dbus::reply::Details;
-use crate::transaction::{Action, Answers, Asks, FailureKind, Verb, YES};
+use crate::transaction::{Action, Answers, Asks, FailureKind, NO, Verb, YES};
 use building::Building;
 use done::Done;
 use steps::Interrupts;
@@ -233,15 +233,15 @@ async fn decided(
         let order = client.aur_order(&wish.targets, wish.upgrade.is_some(), wish.aur.devel, &answers);
         let order = interrupts.unless(order).await??;
         let more = if asks { steps::choices(&order.decisions, &answers, interrupts, out).await? } else { Vec::new() };
-        if more.is_empty() {
-            return agreed_to(order, wish);
+        if more.is_empty() || more.iter().any(|(_, choice)| choice == NO) {
+            return agreed_to(order, wish, out);
         }
         answers = answers.with(more).map_err(|error| Failure::Of(ErrorKind::Invalid, error.to_string()))?;
     }
 }
 
 /// The order, unless it takes the place of something that is to stay. What may be removed is for those who install to know.
-fn agreed_to(order: AurOrder, wish: &mut Wish) -> Result<AurOrder, Failure> {
+fn agreed_to(mut order: AurOrder, wish: &mut Wish, out: &mut Output) -> Result<AurOrder, Failure> {
     let conflicts = order.decisions.iter().filter(|decision| decision.question == Asks::Conflict.as_str());
     let refused = conflicts.clone().find(|decision| decision.choice != YES);
     if let Some(refused) = refused {
@@ -250,7 +250,13 @@ fn agreed_to(order: AurOrder, wish: &mut Wish) -> Result<AurOrder, Failure> {
             "{package} conflicts with {installed}, which is installed; remove {installed}, or have it replaced: --answer {}=yes",
             refused.key()
         );
-        return Err(Failure::Of(ErrorKind::of(FailureKind::ResolutionFailed), text));
+        if wish.upgrade.is_none() {
+            return Err(Failure::Of(ErrorKind::of(FailureKind::ResolutionFailed), text));
+        }
+        // What a package of the AUR is in conflict with holds up no upgrade of the repositories'.
+        out.note(WARN, &format!("the AUR is left out: {text}"));
+        (order.steps, order.repository, order.decisions) = Default::default();
+        return Ok(order);
     }
     for conflict in conflicts {
         if !wish.how.consent.answers.iter().any(|(given, _)| *given == conflict.key()) {

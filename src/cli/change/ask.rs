@@ -93,6 +93,18 @@ fn allowance(code: &str, consent: &Consent) -> Option<(bool, &'static str)> {
     }
 }
 
+/// What of a plan about installed packages the options do not allow, in words: for plans that nobody is asked about. That what
+/// is built is signed by nobody is known.
+pub fn refused(planned: &Planned, consent: &Consent) -> Option<String> {
+    const ABOUT_INSTALLED: [&str; 2] = ["removes-essential", "changes-held"];
+    risks(planned).into_iter().filter(|(code, _)| ABOUT_INSTALLED.contains(code)).find_map(|(code, about)| {
+        match allowance(code, consent)? {
+            (true, _) => None,
+            (false, option) => Some(format!("{code}: {}; {option} allows it", about.join(", "))),
+        }
+    })
+}
+
 /// Whether somebody is asked before the plan goes on.
 pub fn is_asked(planned: &Planned, consent: &Consent, out: &Output) -> bool {
     !consent.yes && !out.is_json() && is_interactive() && !is_harmless(planned)

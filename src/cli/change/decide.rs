@@ -152,7 +152,7 @@ fn choice(decision: &DecisionItem, line: &str) -> Option<String> {
     let meant = if is_yes_or_no(decision) {
         decision.choices.iter().find(|choice| choice.starts_with(&line))
     } else {
-        decision.choices.iter().find(|choice| **choice == line).or_else(numbered)
+        decision.choices.iter().find(|choice| choice.eq_ignore_ascii_case(&line)).or_else(numbered)
     };
     meant.cloned()
 }

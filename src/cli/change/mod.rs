@@ -129,9 +129,7 @@ fn shown(planned: &Planned, actions: &[Action], consent: &Consent, out: &mut Out
     if out.is_json() {
         out.json(&PlanLine { plan: planned });
     }
-    // What a repair has to say besides is of what it will do: take away a lock that was left.
-    let repairs = actions.iter().any(|action| action.verb() == Verb::Repair) && !planned.notes.is_empty();
-    if planned.items.is_empty() && !repairs {
+    if planned.items.is_empty() && planned.mends.is_empty() {
         if out.is_json() {
             report::bare("nothing", out);
         } else {

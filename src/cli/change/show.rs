@@ -82,6 +82,9 @@ fn print_lines(planned: &Planned, out: &mut Output) {
         let (code, about) = risk.split_once(':').unwrap_or((risk, ""));
         out.columns(&["risk", code, about]);
     }
+    for mend in &planned.mends {
+        out.columns(&["mend", mend]);
+    }
     for note in &planned.notes {
         out.columns(&["note", note]);
     }
@@ -94,9 +97,12 @@ fn print_lines(planned: &Planned, out: &mut Output) {
 fn print_groups(planned: &Planned, actions: &[Action], out: &mut Output) {
     let asked_for: Vec<&str> = actions.iter().filter_map(target_name).collect();
     // A group, or what is only provided, was asked for in the place of packages that this cannot tell from others.
-    let are_named = asked_for.iter().all(|name| planned.items.iter().any(|item| item.name == *name));
+    let installs: Vec<&str> =
+        actions.iter().filter(|action| action.verb() == Verb::Install).filter_map(target_name).collect();
+    let is_there = |name: &&str| planned.items.iter().any(|item| item.name == **name);
+    let are_others = !installs.is_empty() && !installs.iter().any(is_there);
     let is_asked_for =
-        |item: &PlannedItem| !are_named || item.repository == "local" || asked_for.contains(&item.name.as_str());
+        |item: &PlannedItem| are_others || item.repository == "local" || asked_for.contains(&item.name.as_str());
     for group in &GROUPS {
         let of_group = |item: &&PlannedItem| {
             item.change == group.change && group.asked_for.is_none_or(|asked_for| is_asked_for(item) == asked_for)
@@ -120,6 +126,9 @@ fn print_groups(planned: &Planned, actions: &[Action], out: &mut Output) {
             ]);
         }
         table.print_indented(2, out);
+    }
+    for mend in &planned.mends {
+        out.line(mend);
     }
     for note in &planned.notes {
         out.styled(DIM, note);

@@ -12,7 +12,7 @@ use super::{PlanLine, ask, decide, show, watch};
 use crate::dbus::client::{Client, ErrorKind};
 use crate::dbus::planned::{DecisionItem, Planned};
 use crate::dbus::transaction::Job as BusJob;
-use crate::transaction::{Action, Answers, Applied, Outcome, Request};
+use crate::transaction::{Action, Answers, Applied, Asks, NO, Outcome, Request};
 
 /// A plan, with what it takes to carry it out.
 #[derive(Debug)]
@@ -33,6 +33,11 @@ impl Step {
         } else {
             show::print(&self.planned, &self.actions, out);
         }
+    }
+
+    /// Why these removals and changes are not covered by the consent; `None` where they are, or where there are none.
+    pub fn refused(&self, consent: &Consent) -> Option<String> {
+        ask::refused(&self.planned, consent)
     }
 
     /// Names of the packages that it changes.
@@ -102,8 +107,15 @@ pub async fn choices(
     interrupts: &mut Interrupts,
     out: &mut Output,
 ) -> Result<Vec<(String, String)>, Failure> {
-    let open: Vec<&DecisionItem> = decisions.iter().filter(|decision| !answers.has(&decision.key())).collect();
-    decide::choices(&open, interrupts, out).await
+    let mut given = Vec::new();
+    for decision in decisions.iter().filter(|decision| !answers.has(&decision.key())) {
+        given.extend(decide::choices(&[decision], interrupts, out).await?);
+        // Nothing comes of it then, whatever else is answered.
+        if decision.question == Asks::Conflict.as_str() && given.last().is_some_and(|(_, choice)| choice == NO) {
+            break;
+        }
+    }
+    Ok(given)
 }
 
 /// Carries a step out, which was agreed to; how it ended, for the caller to tell.

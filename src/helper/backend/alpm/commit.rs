@@ -16,7 +16,7 @@ use omg::transaction::{Applied, Change, Digest, Event, FailureKind, Item, Level,
 
 use super::super::{Caller, Stop, System, restart};
 use super::resolve::{self, Lock, Resolved};
-use super::settings::{DATABASES, Settings};
+use super::settings::Settings;
 use super::{cache, left_to_the_end, locks, repair, sound, sources};
 use listener::Work;
 
@@ -45,7 +45,7 @@ pub fn fetch(handle: Alpm, caller: &dyn Caller) -> Result<(), Stop> {
     // A server that has nothing newer leaves a damaged one as it is.
     let is_damaged =
         |database: &Db| sources::usable(&handle, database).is_err_and(|error| error != AlpmError::DbNotFound);
-    let anew = handle.dbext() == DATABASES && handle.syncdbs().into_iter().any(is_damaged);
+    let anew = handle.syncdbs().into_iter().any(is_damaged);
     let (handle, result, heard) = listener::listening(handle, caller, Work::Databases, |handle| {
         let databases = handle.syncdbs_mut();
         if databases.is_empty() { Ok(false) } else { databases.update(anew) }
@@ -77,13 +77,19 @@ fn locked(system: &System, request: &Request, caller: &dyn Caller, applied: &mut
     } else {
         (Opened::new(settings(system)?)?, request.digest)
     };
-    if asks(request, Verb::Repair) {
-        locks::repair(&known.handle, caller)?;
+    let known = if asks(request, Verb::Repair) {
+        locks::repair(&known.settings, caller)?;
         repair::remove_torn(&known.settings)?;
-    }
+        if digest == Some(resolve::of_nothing(system, request).digest) {
+            return Ok(());
+        }
+        // It was resolved from a copy where records were torn.
+        Opened::new(known.settings)?
+    } else {
+        known
+    };
     locks::wait(&known.handle, request.options.wait, caller)?;
-    // A repair works on what it has left.
-    let known = if asks(request, Verb::Repair) { Opened::new(known.settings)? } else { known.current(system)? };
+    let known = known.current(system)?;
     let sources = known.sources.clone();
     let mut resolved = same_plan(system, known, request, digest, Lock::Take, caller)?;
     if !sources::same_but_for_the_lock(&resolved.settings, &sources) {

@@ -81,11 +81,13 @@ fn offered(settings: &Settings, copy: Option<&Path>) -> Result<Alpm, Failure> {
     let whole = |folder: &Path| {
         let handle = settings.handle_with(folder, EXTENSION).ok()?;
         let usable = handle.syncdbs().into_iter().all(|database| sources::usable(&handle, database).is_ok());
-        usable.then_some((sources::fetched(settings, folder, "files"), handle))
+        usable.then_some(handle)
     };
-    let copy = copy.filter(|folder| folder.join("local").exists()).and_then(whole);
-    let newest = [copy, whole(system)].into_iter().flatten().max_by_key(|(fetched, _)| *fetched);
-    newest.map(|(_, handle)| handle).ok_or_else(|| {
+    let copy = copy.filter(|folder| folder.join("local").exists());
+    let mut folders: Vec<&Path> = [Some(system), copy].into_iter().flatten().collect();
+    // The newest is read, and another one only where that cannot be.
+    folders.sort_by_key(|folder| std::cmp::Reverse(sources::fetched(settings, folder, "files")));
+    folders.into_iter().find_map(whole).ok_or_else(|| {
         unavailable(
             "the repositories' lists of files are not here; `omg refresh --own --files` fetches them".to_owned(),
         )

@@ -2,7 +2,7 @@
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use alpm::Alpm;
 use omg::transaction::{Event, Failure, FailureKind, Level, Phase};
 
 use super::super::{Caller, Stop};
+use super::settings::Settings;
 
 /// How long between two looks at a lock that another program holds.
 const POLL: Duration = Duration::from_millis(100);
@@ -103,10 +104,15 @@ pub fn refused(handle: &Alpm) -> Failure {
     }
 }
 
+/// The lock of the database itself, also where a handle works on a copy.
+fn of_database(settings: &Settings) -> PathBuf {
+    Path::new(&settings.config.db_path).join("db.lck")
+}
+
 /// What to say of a lock that a repair will remove, as far as can be seen from here: only root sees every process.
-pub fn left(handle: &Alpm) -> Option<String> {
-    let path = Path::new(handle.lockfile());
-    let is_left = matches!(Holder::of(path), Some(Holder::Nobody));
+pub fn left(settings: &Settings) -> Option<String> {
+    let path = of_database(settings);
+    let is_left = matches!(Holder::of(&path), Some(Holder::Nobody));
     is_left.then(|| {
         format!("{} was left by an interrupted change: it is removed unless a process holds it", path.display())
     })
@@ -116,13 +122,13 @@ pub fn left(handle: &Alpm) -> Option<String> {
 ///
 /// # Errors
 /// [`FailureKind::Locked`] when somebody does; when it cannot be removed.
-pub fn repair(handle: &Alpm, caller: &dyn Caller) -> Result<(), Stop> {
-    let path = Path::new(handle.lockfile());
-    match Holder::of(path) {
+pub fn repair(settings: &Settings, caller: &dyn Caller) -> Result<(), Stop> {
+    let path = of_database(settings);
+    match Holder::of(&path) {
         None => Ok(()),
-        Some(holder @ Holder::Process { .. }) => Err(told(&holder, path).into()),
+        Some(holder @ Holder::Process { .. }) => Err(told(&holder, &path).into()),
         Some(Holder::Nobody) => {
-            fs::remove_file(path)?;
+            fs::remove_file(&path)?;
             let text = format!("{} was left by an interrupted change and is removed", path.display());
             caller.tell(Event::Message { level: Level::Info, text });
             Ok(())

@@ -124,7 +124,7 @@ impl Marking<'_> {
     pub fn all(&self, request: &Request, files: &PackageFiles, resolution: &mut Resolution) -> Result<(), Failure> {
         let handle = self.handle;
         let mut files = files.files.iter();
-        let mut missing = Vec::new();
+        let (mut missing, mut absent) = (Vec::new(), Vec::new());
         for action in &request.actions {
             match action.verb() {
                 Verb::Install | Verb::Reinstall | Verb::Upgrade => match self.install(action, resolution) {
@@ -132,7 +132,8 @@ impl Marking<'_> {
                     Err(failure) if failure.kind == FailureKind::NotFound => missing.push(failure.message),
                     installed => installed?,
                 },
-                Verb::Remove | Verb::Purge => remove(handle, action)?,
+                Verb::Remove | Verb::Purge if remove(handle, action)? => {}
+                Verb::Remove | Verb::Purge => absent.push(action.target()),
                 Verb::MarkExplicit | Verb::MarkDependency => reason(handle, action, resolution)?,
                 Verb::Hold | Verb::Unhold => {
                     let message = format!(
@@ -149,10 +150,17 @@ impl Marking<'_> {
                     }
                 }
                 Verb::Clean => resolution.items.extend(cache::items(self.settings)),
-                Verb::Repair => repair::mark(handle, self.system, self.wanted, resolution)?,
+                Verb::Repair => repair::mark(handle, self.system, self.settings, self.wanted, resolution)?,
                 Verb::UpgradeAll | Verb::FullUpgrade | Verb::Autoremove => {}
             }
         }
+        // Where there is something else to do, what is gone already holds it up no more.
+        if absent.len() == request.actions.len() && !absent.is_empty() {
+            let message = format!("{} is not installed, so it cannot be removed", absent.join(", "));
+            return Err(Failure::new(FailureKind::NotFound, message));
+        }
+        let absent = absent.iter().map(|target| format!("{target} is not installed, so not removed"));
+        resolution.notes.extend(absent);
         if !missing.is_empty() {
             return Err(Failure::new(FailureKind::NotFound, missing.join("; ")));
         }
@@ -290,21 +298,19 @@ impl Marking<'_> {
     }
 }
 
-fn remove(handle: &Alpm, action: &Action) -> Result<(), Failure> {
+/// Whether there is what is to be removed.
+fn remove(handle: &Alpm, action: &Action) -> Result<bool, Failure> {
     let target = Target::parse(action.target());
     let local = handle.localdb();
     if let Ok(package) = local.pkg(target.name)
         && target.repository.is_none()
         && target.fits(package)
     {
-        return add_removal(handle, package);
+        return add_removal(handle, package).map(|()| true);
     }
     let members: Vec<&Package> = local.group(target.name).into_iter().flat_map(|group| group.packages()).collect();
-    if members.is_empty() {
-        let message = format!("{} is not installed, so it cannot be removed", action.target());
-        return Err(Failure::new(FailureKind::NotFound, message));
-    }
-    members.into_iter().try_for_each(|package| add_removal(handle, package))
+    let is_there = !members.is_empty();
+    members.into_iter().try_for_each(|package| add_removal(handle, package)).map(|()| is_there)
 }
 
 pub fn add_removal(handle: &Alpm, package: &Package) -> Result<(), Failure> {

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::super::System;
 use super::mark::add_removal;
-use super::resolve::Wanted;
+use super::resolve::{Wanted, usable};
 use super::settings::Settings;
 
 /// Folder of the records of installed packages, below the database's.
@@ -29,22 +29,45 @@ const ENTRIES: usize = 64;
 ///
 /// # Errors
 /// When the log cannot be read, or something cannot be added.
-pub fn mark(handle: &Alpm, system: &System, wanted: &Wanted, resolution: &mut Resolution) -> Result<(), Failure> {
-    match last(system)?.filter(|last| last.standing == Standing::Interrupted) {
+pub fn mark(
+    handle: &Alpm,
+    system: &System,
+    settings: &Settings,
+    wanted: &Wanted,
+    resolution: &mut Resolution,
+) -> Result<(), Failure> {
+    match interrupted(system)? {
         Some(last) => finish(handle, &last, wanted, resolution),
-        None => supply(handle, wanted, resolution),
+        // First what keeps everything else from being done.
+        None if mends(settings).is_empty() => supply(handle, wanted, resolution),
+        None => Ok(()),
     }
+}
+
+/// What a repair does besides changing packages: in words, while it is still to be done.
+pub fn mends(settings: &Settings) -> Vec<String> {
+    let torn = torn(Path::new(&settings.config.db_path)).into_iter().filter_map(|folder| {
+        let record = folder.file_name()?.to_string_lossy().into_owned();
+        Some(format!("the record of {record} was begun and not written: it is removed; install the package anew"))
+    });
+    super::locks::left(settings).into_iter().chain(torn).collect()
 }
 
 /// Adds what installed packages depend on and is not there.
 fn supply(handle: &Alpm, wanted: &Wanted, resolution: &mut Resolution) -> Result<(), Failure> {
     let installed = handle.localdb().pkgs();
     let mut supplied: BTreeSet<&str> = BTreeSet::new();
+    let mut are_usable = false;
     for package in installed {
         for dependency in package.depends() {
             let dependency = dependency.to_string();
             if installed.find_satisfier(dependency.as_str()).is_some() {
                 continue;
+            }
+            if !are_usable {
+                // What is not in a database that cannot be read may be there all the same.
+                usable(handle)?;
+                are_usable = true;
             }
             let Some(offered) = handle.syncdbs().find_satisfier(dependency.as_str()) else {
                 let name = package.name();
@@ -78,13 +101,17 @@ fn finish(handle: &Alpm, last: &HistoryEntry, wanted: &Wanted, resolution: &mut 
     Ok(())
 }
 
-fn last(system: &System) -> Result<Option<HistoryEntry>, Failure> {
+/// The last transaction, if it was interrupted.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn interrupted(system: &System) -> Result<Option<HistoryEntry>, Failure> {
     let folder = system.root.as_deref().unwrap_or(Path::new("/")).join(SYSTEM_FOLDER);
     let log = AuditLog::new(&folder, Readers::Everyone);
     let entries = log
         .read(ENTRIES)
         .map_err(|error| Failure::new(FailureKind::Internal, format!("what was interrupted is not known: {error}")))?;
-    Ok(history(&entries).into_iter().next())
+    Ok(history(&entries).into_iter().next().filter(|last| last.standing == Standing::Interrupted))
 }
 
 fn add(handle: &Alpm, item: &HistoryItem, wanted: &Wanted, resolution: &mut Resolution) -> Result<(), Failure> {

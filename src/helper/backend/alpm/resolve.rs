@@ -79,8 +79,8 @@ pub fn resolved(
         let message = "a repair finishes what was interrupted and does nothing else; ask for the rest afterwards";
         return Err(Failure::new(FailureKind::InvalidArgument, message));
     }
-    if repairs {
-        // What an interrupted change unpacked belongs to nobody yet.
+    if repairs && repair::interrupted(system)?.is_some() {
+        // What the interrupted change unpacked belongs to nobody yet.
         handle.add_overwrite_file("*").map_err(|error| internal("a repair cannot be prepared", error))?;
     }
     let mut resolution = Resolution::default();
@@ -128,12 +128,22 @@ pub fn resolved(
     }
     resolution.decisions = answers.decisions();
     if repairs && lock == Lock::Leave {
-        resolution.notes.extend(locks::left(&handle));
+        resolution.mends = repair::mends(&settings);
     }
-    // A plan for one system must not be taken for one of another that happens to come to the same.
-    resolution.place = (system.root.is_some() || !system.options.is_empty()).then(|| format!("{system:?}"));
+    resolution.place = place(system);
     let plan = Plan::new(request.actions.clone(), request.options.clone(), resolution);
     Ok(Resolved { settings, handle, plan, files, _database: database })
+}
+
+/// A plan for one system must not be taken for one of another that happens to come to the same.
+fn place(system: &System) -> Option<String> {
+    (system.root.is_some() || !system.options.is_empty()).then(|| format!("{system:?}"))
+}
+
+/// The plan of a request that comes to nothing.
+pub fn of_nothing(system: &System, request: &Request) -> Plan {
+    let resolution = Resolution { place: place(system), ..Resolution::default() };
+    Plan::new(request.actions.clone(), request.options.clone(), resolution)
 }
 
 pub fn not_text() -> Failure {
