@@ -198,7 +198,7 @@ fn json_is_the_plan_what_happens_and_the_result() {
             "items": [{"change": "install", "name": "ripgrep", "arch": "all", "from": "", "to": "13.0",
                        "repository": "bookworm/main", "download": 2048, "delta": 8192}],
             "held_back": [], "unneeded": [], "download_size": 2048, "installed_size_delta": 8192, "risks": [],
-            "notes": [], "decisions": [],
+            "notes": [], "decisions": [], "mends": [],
         }})
     );
     assert_eq!(lines[1], json!({"event": "phase", "phase": "fetching", "cancellable": true}));
@@ -378,14 +378,24 @@ succeed
 
 #[test]
 fn questions_are_asked_on_the_terminal() {
-    for (answer, choice) in [("", "keep"), ("replace", "replace"), ("r", "replace"), ("what?", "keep")] {
+    for (answers, choice) in [
+        (&[""][..], "keep"),
+        (&["replace"], "replace"),
+        (&["r"], "replace"),
+        // What is none of the choices is asked again.
+        (&["what?", "n", "k"], "keep"),
+    ] {
         let scene = Scene::new(installs("vim"), QUESTION);
         let mut terminal = scene.on_terminal(&["install", "vim", "-y"]);
         terminal.wait_for("/etc/vim\\u{1b}/rc was changed here and in the new vim. keep or replace? [keep] ");
-        terminal.enter(answer);
+        let (last, before) = answers.split_last().expect("an answer");
+        for answer in before {
+            terminal.enter(answer).wait_for("answer with keep or replace").wait_for("[keep] ");
+        }
+        terminal.enter(last);
         assert_eq!(terminal.end().0.code(), Some(0));
         let reply: Value = serde_json::from_str(&scene.read("reply").expect("answered")).expect("JSON");
-        assert_eq!(reply, json!({"reply": "answer", "id": 3, "choice": choice}), "{answer:?}");
+        assert_eq!(reply, json!({"reply": "answer", "id": 3, "choice": choice}), "{answers:?}");
     }
 }
 
