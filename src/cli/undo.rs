@@ -1,13 +1,10 @@
 //! `omg undo`
 
-use std::collections::HashSet;
-
 use super::change::args::Undo;
 use super::change::{self, Change, is_native};
 use super::output::{Output, WARN};
 use super::{Failure, history};
 use crate::dbus::client::{Client, ErrorKind};
-use crate::package::{ListQuery, PackageRow};
 use crate::transaction::{Action, HistoryEntry, HistoryItem, Standing, Verb};
 
 pub async fn run(client: &mut Client, undo: Undo, out: &mut Output) -> Result<(), Failure> {
@@ -15,29 +12,13 @@ pub async fn run(client: &mut Client, undo: Undo, out: &mut Output) -> Result<()
         Some(number) => history::find(client, number).await?,
         None => history::newest(client).await?,
     };
-    let refused =
-        |why: String| Failure::Of(ErrorKind::Invalid, format!("transaction {} cannot be taken back: {why}", entry.id));
-    let mut inverse = inverse(&entry).map_err(refused)?;
-    if inverse.actions.iter().any(is_removal) {
-        let wanted = ListQuery { installed: Some(true), ..ListQuery::default() };
-        let names = |row: PackageRow| [format!("{}:{}", row.name, row.arch), row.name];
-        let installed: HashSet<String> = client.list(&wanted).await?.into_iter().flat_map(names).collect();
-        let is_gone = |action: &Action| is_removal(action) && !installed.contains(action.target());
-        let gone: Vec<Action> = inverse.actions.extract_if(.., |action| is_gone(action)).collect();
-        let remarks = gone.iter().map(|action| format!("{} is not installed any more", action.target()));
-        inverse.remarks.extend(remarks);
-        if inverse.actions.is_empty() {
-            return Err(refused("what it installed is not there any more".into()));
-        }
-    }
+    let inverse = inverse(&entry).map_err(|why| {
+        Failure::Of(ErrorKind::Invalid, format!("transaction {} cannot be taken back: {why}", entry.id))
+    })?;
     for remark in &inverse.remarks {
         out.note(WARN, remark);
     }
     change::run(client, Change::undo(inverse.actions, undo.how), out).await
-}
-
-fn is_removal(action: &Action) -> bool {
-    action.verb() == Verb::Remove
 }
 
 /// What takes a transaction back.
