@@ -8,6 +8,7 @@
 //! - [`aur`]: the AUR's packages
 //! - [`security`]: the audit log
 //! - [`transaction`]: actions, plans, progress and outcomes, and the helper's wire format
+//! - [`runtime`]: language runtimes: versions, version files, fetching, checking, switching
 //! - [`engine`]: the daemon's state: snapshot holder, caches, refresh worker, helper processes
 //! - [`dbus`]: the D-Bus interfaces, proxies, names and errors
 //! - [`daemon`]: activation, idle exit, signals: puts the rest together
@@ -21,6 +22,7 @@ pub mod dbus;
 pub mod engine;
 pub mod index;
 pub mod package;
+pub mod runtime;
 pub mod security;
 pub mod status;
 pub mod store;

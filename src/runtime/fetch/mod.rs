@@ -1,0 +1,1 @@
+//! Fetching over HTTP: indexes, with validators, and archives, resumed and retried.

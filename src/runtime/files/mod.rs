@@ -1,0 +1,1 @@
+//! Which versions the files of a folder ask for.

@@ -1,0 +1,26 @@
+//! Language runtimes: which versions there are, which a folder wants, getting, checking and switching them.
+//!
+//! - [`Runtime`], [`Version`], [`Request`]: what is asked for, by each ecosystem's own rules
+//! - [`files`]: what the files of a folder ask for
+//! - [`Layout`]: `versions/<runtime>/<version>` and `versions/<runtime>/current`
+//! - [`fetch`], [`verify`], [`unpack`]: an archive comes, is checked, and is laid out
+//! - [`sources`]: where each upstream has what, and how it vouches for it
+//! - [`RuntimeManager`]: what can be done with a runtime, whoever manages it
+
+pub mod fetch;
+pub mod files;
+mod host;
+mod name;
+mod range;
+mod release;
+mod request;
+pub mod sources;
+pub mod unpack;
+pub mod verify;
+mod version;
+
+pub use host::{Arch, Host, Libc};
+pub use name::{BadName, Native, Runtime};
+pub use release::Release;
+pub use request::Request;
+pub use version::{Version, VersionError};

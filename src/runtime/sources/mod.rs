@@ -1,0 +1,1 @@
+//! Where each upstream has its releases, and how it vouches for them.

@@ -1,0 +1,1 @@
+//! Laying out archives below a folder, whatever they hold.

@@ -1,0 +1,1 @@
+//! Whether what was fetched is what its maker published: checksums and OpenPGP signatures.

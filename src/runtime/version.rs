@@ -1,0 +1,1 @@
+//! Versions, ordered as each ecosystem orders its own.
