@@ -2,11 +2,10 @@
 //!
 //! - [`Runtime`], [`Version`], [`Request`]: what is asked for, by each ecosystem's own rules
 //! - [`files`]: what the files of a folder ask for
-//! - [`Layout`]: `versions/<runtime>/<version>` and `versions/<runtime>/current`
 //! - [`fetch`], [`verify`], [`unpack`]: an archive comes, is checked, and is laid out
 //! - [`sources`]: where each upstream has what, and how it vouches for it
-//! - [`RuntimeManager`]: what can be done with a runtime, whoever manages it
 
+mod extras;
 pub mod fetch;
 pub mod files;
 mod host;
@@ -19,6 +18,7 @@ pub mod unpack;
 pub mod verify;
 mod version;
 
+pub use extras::Extras;
 pub use host::{Arch, Host, Libc};
 pub use name::{BadName, Native, Runtime};
 pub use release::Release;

@@ -18,8 +18,7 @@ pub enum Native {
 
 impl Native {
     /// In the order in which they are listed.
-    pub const ALL: [Self; 7] =
-        [Self::Node, Self::Python, Self::Go, Self::Rust, Self::Ruby, Self::Java, Self::Bun];
+    pub const ALL: [Self; 7] = [Self::Node, Self::Python, Self::Go, Self::Rust, Self::Ruby, Self::Java, Self::Bun];
 
     /// The name of its folder, and what it is called in commands.
     pub const fn as_str(self) -> &'static str {

@@ -1,1 +1,109 @@
 //! Where each upstream has its releases, and how it vouches for them.
+
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use super::fetch::{Download, FetchError, Http};
+use super::unpack::Format;
+use super::verify::{Keyring, VerifyError};
+use super::{Extras, Host, Native, Release, Version};
+
+/// An upstream of a runtime.
+#[async_trait]
+pub trait Source: Send + Sync + Debug {
+    fn native(&self) -> Native;
+
+    /// Everything that there is for the host, in any order.
+    ///
+    /// # Errors
+    /// When the index cannot be fetched or read.
+    async fn releases(&self, at: &At<'_>) -> Result<Vec<Release>, SourceError>;
+
+    /// What is fetched for a release, and how each part is checked.
+    ///
+    /// # Errors
+    /// As above; [`SourceError::Unverifiable`] when there is nothing to check a part by and the user has not said that this
+    /// will do; [`SourceError::NotOffered`].
+    async fn parts(&self, at: &At<'_>, release: &Release, extras: &Extras) -> Result<Vec<Part>, SourceError>;
+
+    /// Puts right what was unpacked, before it is called installed: links such as `python` → `python3`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    fn arrange(&self, _root: &Path, _version: &Version) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// What is put on `PATH`, below the installation.
+    fn program_folders(&self) -> &'static [&'static str] {
+        &["bin"]
+    }
+}
+
+/// Where and how an upstream is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct At<'a> {
+    pub http: &'a Http,
+    /// `http` or `https` address, without a slash at its end.
+    pub base: &'a str,
+    pub host: Host,
+    /// Whose signatures count.
+    pub keys: &'a Keyring,
+    /// The user takes what cannot be checked.
+    pub unverified: bool,
+}
+
+/// An archive of a release.
+#[derive(Debug, Clone)]
+pub struct Part {
+    pub download: Download,
+    pub format: Format,
+    pub place: Placing,
+    /// How it is checked, besides the checksum of the download: nothing is unpacked before all of them hold.
+    pub checks: Vec<Check>,
+}
+
+/// Where the entries of an archive go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placing {
+    /// So many leading folders are left out.
+    Strip(usize),
+    /// Below `<first folder>/<component>/` only, as Rust's installers have them.
+    Component(String),
+}
+
+/// How an archive is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// A checksum, in a listing that is said here.
+    Checksum { listed_in: String },
+    /// The listing that the checksum is from has a signature that holds.
+    SignedListing { listing: String, fingerprint: String, owner: String },
+    /// By a signature of the archive itself, which is still to be checked against the keys.
+    Detached { signature: Vec<u8>, from: String },
+    /// Not at all, as the user wants it.
+    Unverified { reason: String },
+}
+
+/// Why an upstream has not told what was asked.
+#[derive(Debug, Error)]
+pub enum SourceError {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// The upstream's answer is not of the shape that it publishes.
+    #[error("{url} is not readable: {reason}")]
+    Unreadable { url: String, reason: String },
+    #[error("{runtime} {version} is not offered for {host}")]
+    NotOffered { runtime: Native, version: String, host: Host },
+    #[error("{what} cannot be verified: {reason}; --allow-unverified installs it all the same")]
+    Unverifiable { what: String, reason: String },
+    /// Of what is wanted besides the version.
+    #[error("{0}")]
+    NoSuchExtra(String),
+}
