@@ -3,14 +3,21 @@
 //! - [`Runtime`], [`Version`], [`Request`]: what is asked for, by each ecosystem's own rules
 //! - [`files`]: what the files of a folder ask for
 //! - [`fetch`], [`verify`], [`unpack`]: an archive comes, is checked, and is laid out
+//! - [`Layout`]: `versions/<runtime>/<version>` and `versions/<runtime>/current`
 //! - [`sources`]: where each upstream has what, and how it vouches for it
+//! - [`RuntimeManager`]: what can be done with a runtime, whoever manages it
 
+mod error;
 mod extras;
 pub mod fetch;
 pub mod files;
 mod host;
+mod layout;
+mod manager;
 mod name;
+mod native;
 mod range;
+pub mod record;
 mod release;
 mod request;
 pub mod sources;
@@ -18,9 +25,16 @@ pub mod unpack;
 pub mod verify;
 mod version;
 
+pub use error::RuntimeError;
 pub use extras::Extras;
 pub use host::{Arch, Host, Libc};
+pub use layout::{Held, Layout, LayoutError};
+pub use manager::{Asking, Installed, Listener, RuntimeManager, Stage, Wanted};
 pub use name::{BadName, Native, Runtime};
+pub use native::NativeManager;
 pub use release::Release;
 pub use request::Request;
 pub use version::{Version, VersionError};
+
+/// An index of versions is not asked for again within this time, unless somebody wants to know how it is now.
+const FRESH: std::time::Duration = std::time::Duration::from_secs(3600);

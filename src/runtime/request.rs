@@ -23,4 +23,15 @@ impl Request {
     pub fn best<'a>(&self, installed: &'a [Version]) -> Option<&'a Version> {
         installed.first()
     }
+
+    /// What it means changes when something comes out.
+    pub fn is_moving(&self) -> bool {
+        true
+    }
+}
+
+impl std::fmt::Display for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("latest")
+    }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -55,6 +56,8 @@ pub struct At<'a> {
     pub keys: &'a Keyring,
     /// The user takes what cannot be checked.
     pub unverified: bool,
+    /// An index that was fetched within this time is not asked for again.
+    pub fresh: Duration,
 }
 
 /// An archive of a release.
