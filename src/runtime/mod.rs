@@ -14,6 +14,7 @@ pub mod files;
 mod host;
 mod layout;
 mod manager;
+pub mod mise;
 mod name;
 mod native;
 mod range;

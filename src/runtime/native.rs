@@ -21,7 +21,7 @@ use super::verify::Keyring;
 use super::{Host, Release, Request, Runtime, RuntimeError, Version};
 
 /// How often a lock that another holds is tried again.
-const LOCK_POLL: Duration = Duration::from_millis(100);
+pub(super) const LOCK_POLL: Duration = Duration::from_millis(100);
 
 /// Where a runtime is fetched from and how it is kept.
 #[derive(Debug)]
