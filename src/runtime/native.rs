@@ -209,7 +209,7 @@ impl NativeManager {
 
     async fn make(
         &self,
-        held: &Held,
+        held: &Arc<Held>,
         release: &Release,
         wanted: &Wanted,
         listener: &Arc<dyn Listener>,
@@ -253,7 +253,10 @@ impl NativeManager {
         let _stop = Stop(Arc::clone(&stopped));
         let (source, version, into) = (Arc::clone(&self.source), release.version.clone(), staged.clone());
         let parts: Vec<(Part, Downloaded)> = parts.into_iter().zip(files).collect();
+        // Nobody else may have the folder before this thread has let go of it, also when nobody waits for it any more.
+        let kept = Arc::clone(held);
         apart(move || {
+            let _kept = kept;
             Self::lay_out(source.as_ref(), &version, parts, &into, &stopped)?;
             record.write(&into).map_err(RuntimeError::io(&into))?;
             // Everything that was written has to be there before it has its name.
@@ -333,7 +336,7 @@ impl RuntimeManager for NativeManager {
                 _ => Release::of(version),
             },
         };
-        let held = self.hold(&release.version, Some(listener.as_ref())).await?;
+        let held = Arc::new(self.hold(&release.version, Some(listener.as_ref())).await?);
         // Whoever held it may have installed it.
         if let Some(installed) = self.have(&release.version).filter(|_| wanted.extras.is_empty()) {
             return Ok(installed);
