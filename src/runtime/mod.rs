@@ -33,9 +33,10 @@ pub use layout::{Held, Layout, LayoutError};
 pub use manager::{Asking, Installed, Listener, RuntimeManager, Stage, Wanted};
 pub use name::{BadName, Native, Runtime};
 pub use native::NativeManager;
+pub use range::Range;
 pub use release::Release;
-pub use request::Request;
-pub use version::{Version, VersionError};
+pub use request::{Channel, Request};
+pub use version::{Numbers, Version, VersionError};
 
 /// An index of versions is not asked for again within this time, unless somebody wants to know how it is now.
 const FRESH: std::time::Duration = std::time::Duration::from_secs(3600);
