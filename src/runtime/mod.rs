@@ -9,6 +9,7 @@ mod extras;
 pub mod fetch;
 pub mod files;
 mod host;
+mod layout;
 mod name;
 mod range;
 mod release;
@@ -20,6 +21,7 @@ mod version;
 
 pub use extras::Extras;
 pub use host::{Arch, Host, Libc};
+pub use layout::Layout;
 pub use name::{BadName, Native, Runtime};
 pub use release::Release;
 pub use request::Request;
