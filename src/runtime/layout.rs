@@ -48,7 +48,8 @@ impl Layout {
 fn names(folder: &Path) -> io::Result<Vec<String>> {
     match std::fs::read_dir(folder) {
         Ok(entries) => {
-            let mut names: Vec<_> = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+            let mut names: Vec<_> =
+                entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
             names.sort();
             Ok(names)
         }

@@ -4,7 +4,10 @@
 //! - [`files`]: what the files of a folder ask for
 //! - [`fetch`], [`verify`], [`unpack`]: an archive comes, is checked, and is laid out
 //! - [`sources`]: where each upstream has what, and how it vouches for it
+//! - [`environment`]: which folders go on PATH, and which variables are set
+//! - [`trust`]: the files that may be handed to mise
 
+pub mod environment;
 mod extras;
 pub mod fetch;
 pub mod files;
@@ -15,6 +18,7 @@ mod range;
 mod release;
 mod request;
 pub mod sources;
+pub mod trust;
 pub mod unpack;
 pub mod verify;
 mod version;
