@@ -1,5 +1,5 @@
 //! The command line client.
 
 fn main() -> std::process::ExitCode {
-    omg::cli::main()
+    omg::cli::shim().unwrap_or_else(omg::cli::main)
 }

@@ -10,6 +10,7 @@ use super::change::args::{
     AuditAction, CHANGE_JSON, Consent, DOWNLOAD_JSON, Doctor, Download, HISTORY_JSON, History, Install, MarkAs, Named,
     REFRESH_JSON, Refresh, Reinstall, Remove, Undo, Upgrade,
 };
+use super::runtimes::{env::Env, exec::Exec, hook::Hook, shims::Shims};
 use crate::package::SearchMode;
 
 /// Below every verb's help: what `--json` prints and how omg ends.
@@ -106,6 +107,23 @@ max}}, search_cache_hits, search_cache_misses (both of searches and listings), d
 details_cache_misses, running_calls, cached_searches, cached_details, snapshot_bytes,
 resident_bytes, last_rebuild_millis, rebuilds, fingerprint_checks, worker_runs, aur_archives
 (fetched), aur_requests (to its RPC), last_worker_run (Unix seconds, absent: never).";
+
+const ENV_JSON: &str = "\
+A version that is asked for and not installed makes the exit code 1; the others are printed.
+
+--json prints one object: path (folders), variables {name: value}, runtimes [{runtime, version,
+root, why (manual, file or default), file, line}], missing and others (mise's) [{runtime, request,
+why, file, line}], problems [{file, line, message}], changes {path, set {name: value}, unset} (what
+makes the caller's environment this one; path null: it stays).
+
+OMG_USE has versions that go before those of files, as node=20;python=3.12.";
+
+const EXEC_CODES: &str = "\
+The exit code is the command's; 127 when there is no such command, 126 when it cannot be run, 1 when
+a version is not installed.";
+
+const SHIMS_JSON: &str = "\
+--json prints one object: folder, shims, removed, refused (names that something else has).";
 
 const COMPLETIONS_JSON: &str = "--json prints one object: shell, script.";
 
@@ -233,6 +251,21 @@ pub enum Verb {
     /// Check that everything omg needs works, and say what to do where it does not.
     #[command(after_long_help = DOCTOR_JSON)]
     Doctor(Doctor),
+    /// Print what puts the versions that this folder asks for on PATH.
+    #[command(after_long_help = ENV_JSON)]
+    Env(Env),
+    /// Run a command with the versions that this folder asks for, or with those that are named.
+    #[command(after_long_help = EXEC_CODES)]
+    Exec(Exec),
+    /// Print the script that makes a shell use each folder's versions.
+    ///
+    /// bash: eval "$(omg hook bash)" in ~/.bashrc; zsh: eval "$(omg hook zsh)" in ~/.zshrc; fish: omg hook fish | source
+    /// in ~/.config/fish/config.fish; PowerShell: omg hook powershell | Out-String | Invoke-Expression in $PROFILE;
+    /// nushell: omg hook nushell into a file of its folder vendor/autoload.
+    Hook(Hook),
+    /// Write programs that run the version which their working directory asks for, for editors and cron.
+    #[command(after_long_help = SHIMS_JSON)]
+    Shims(Shims),
     /// Look at the daemon, or stop it.
     Daemon {
         #[command(subcommand)]

@@ -22,6 +22,7 @@ mod near;
 pub mod output;
 mod paths;
 mod rows;
+pub mod runtimes;
 mod search;
 mod status;
 mod undo;
@@ -43,6 +44,13 @@ use output::{BAD, Output};
 /// The grammar of the command line, for completions and manual pages.
 pub fn command() -> clap::Command {
     Cli::command()
+}
+
+/// Becomes the program whose shim this process was started as; `None` when it was started as itself.
+pub fn shim() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os();
+    let name = runtimes::shims::called_as(&arguments.next()?)?;
+    Some(runtimes::shims::run_as(&name, arguments))
 }
 
 /// Runs the command that the process was started with and returns its exit code.
@@ -124,6 +132,10 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
             }
             runtime()?.block_on(doctor::run(options, out))
         }
+        Verb::Env(env) => runtimes::env::run(&env, out),
+        Verb::Exec(exec) => runtimes::exec::run(&exec, out),
+        Verb::Hook(hook) => runtimes::hook::run(&hook, out),
+        Verb::Shims(shims) => runtimes::shims::run(&shims, out),
         Verb::Daemon { action: DaemonAction::Status } => runtime()?.block_on(daemon::status(options, out)),
         Verb::Daemon { action: DaemonAction::Stop } => runtime()?.block_on(daemon::stop(options, out)),
         Verb::Daemon { action: DaemonAction::Logs } => daemon::logs(out),

@@ -3,10 +3,15 @@
 //! - [`Runtime`], [`Version`], [`Request`]: what is asked for, by each ecosystem's own rules
 //! - [`files`]: what the files of a folder ask for
 //! - [`fetch`], [`verify`], [`unpack`]: an archive comes, is checked, and is laid out
+//! - [`Runtimes`]: who manages which
 //! - [`Layout`]: `versions/<runtime>/<version>` and `versions/<runtime>/current`
 //! - [`sources`]: where each upstream has what, and how it vouches for it
 //! - [`RuntimeManager`]: what can be done with a runtime, whoever manages it
+//! - [`environment`]: which folders go on PATH, and which variables are set
+//! - [`trust`]: the files that may be handed to mise
 
+mod all;
+pub mod environment;
 mod error;
 mod extras;
 pub mod fetch;
@@ -22,10 +27,12 @@ pub mod record;
 mod release;
 mod request;
 pub mod sources;
+pub mod trust;
 pub mod unpack;
 pub mod verify;
 mod version;
 
+pub use all::Runtimes;
 pub use error::RuntimeError;
 pub use extras::Extras;
 pub use host::{Arch, Host, Libc};

@@ -1,0 +1,92 @@
+//! What the working directory, the configuration and the variables of this process make of the versions.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
+
+use super::super::Failure;
+use super::super::output::escape::escape;
+use super::super::output::{Output, WARN};
+use crate::config::{self, Paths};
+use crate::dbus::client::ErrorKind;
+use crate::runtime::environment::{self, Environment, MANUAL, Manual, Missing, Why, parse_manual};
+use crate::runtime::{Layout, Request, Runtime};
+
+/// The environment of the working directory.
+#[derive(Debug)]
+pub(super) struct Here {
+    pub paths: Paths,
+    /// Where every version lies.
+    pub versions: PathBuf,
+    pub layout: Layout,
+    pub folder: PathBuf,
+    pub manual: Manual,
+    pub environment: Environment,
+    /// What is wrong with the variable [`MANUAL`].
+    wrong: Vec<String>,
+}
+
+/// The paths of this process, as the configuration changes them.
+pub(super) fn paths() -> Paths {
+    let paths = Paths::from_process();
+    // Whoever changes folders is not told about the configuration each time: `omg doctor` does that.
+    let settings = config::load(paths.config_file.as_deref()).unwrap_or_default();
+    paths.with_settings(&settings)
+}
+
+impl Here {
+    /// Looks at the working directory; `wanted` goes before everything else.
+    pub fn look(wanted: Manual) -> Self {
+        let paths = paths();
+        let layout = Layout::new(&paths.data_dir);
+        // One that is gone has no files, and neither has the root ordinarily.
+        let folder = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+        let (mut manual, wrong) = std::env::var_os(MANUAL).map(|text| parse_manual(&text)).unwrap_or_default();
+        manual.extend(wanted);
+        let environment = environment::resolve(&folder, &layout, &manual);
+        Self { versions: paths.data_dir.join("versions"), paths, layout, folder, manual, environment, wrong }
+    }
+
+    /// What somebody who enters the folder should know, a line each.
+    pub fn messages(&self) -> Vec<String> {
+        let problems = self.environment.problems.iter().map(|problem| {
+            let (file, message) = (problem.file.display().to_string(), &problem.message);
+            let line = if problem.line == 0 { String::new() } else { format!(":{}", problem.line) };
+            format!("{}{line}: {}", escape(&file), escape(message))
+        });
+        let wrong = self.wrong.iter().map(|text| escape(text).into_owned());
+        let missing = self.environment.missing.iter().map(not_installed);
+        wrong.chain(problems).chain(missing).collect()
+    }
+}
+
+/// That a version is missing, and what installs it.
+pub(super) fn not_installed(missing: &Missing) -> String {
+    let Missing { runtime, request, why } = missing;
+    match why {
+        Why::File { .. } => format!("{runtime} {request} ({}) is not installed: omg install", escape(&why.place())),
+        _ => format!("{runtime} {request} is not installed: omg use {runtime} '{request}'"),
+    }
+}
+
+pub(super) fn tell(messages: &[String], out: &mut Output) {
+    for message in messages {
+        out.note(WARN, message);
+    }
+}
+
+/// Stands for the messages: the same ones are not told twice.
+pub(super) fn sum(messages: &[String]) -> String {
+    let mut hasher = DefaultHasher::new();
+    messages.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// `node@20`; without a version the newest.
+pub(super) fn parse_named(text: &str) -> Result<(Runtime, Request), Failure> {
+    let (name, request) = text.split_once('@').unwrap_or((text, "latest"));
+    let invalid = |error: String| Failure::Of(ErrorKind::Invalid, error);
+    let runtime = Runtime::parse(name).map_err(|error| invalid(error.to_string()))?;
+    let request = Request::parse(&runtime, request).map_err(|error| invalid(error.to_string()))?;
+    Ok((runtime, request))
+}

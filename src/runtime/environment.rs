@@ -1,0 +1,445 @@
+//! Which folders go on PATH, and which variables are set.
+//!
+//! What a version file says becomes a [`Request`] or a problem, and only versions that are installed get here: every
+//! folder lies below the data folder and ends in names that [`Version`] and [`Runtime`] allow.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use super::files::{self, Found, Problem};
+use super::{Layout, Native, Request, Runtime, Version};
+
+/// The variable with the versions that are wanted whatever the files say: `node=20;python=3.12`.
+pub const MANUAL: &str = "OMG_USE";
+
+/// Keeps the user's own `JAVA_HOME` while ours is set.
+pub const OLD_JAVA_HOME: &str = "OMG_OLD_JAVA_HOME";
+
+const JAVA_HOME: &str = "JAVA_HOME";
+
+/// Longest value of [`MANUAL`], bytes.
+const MAX_MANUAL: usize = 4096;
+
+/// Versions by runtime that somebody asked for by hand.
+pub type Manual = BTreeMap<Runtime, Request>;
+
+/// What the folder, the defaults and the user make of it.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// In the order in which they go on PATH.
+    pub entries: Vec<Entry>,
+    pub missing: Vec<Missing>,
+    /// Runtimes that are mise's, where something asks for them.
+    pub others: Vec<Missing>,
+    pub problems: Vec<Problem>,
+    /// The files that were read, nearest first.
+    pub files: Vec<PathBuf>,
+}
+
+/// A version that is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub runtime: Runtime,
+    pub version: Version,
+    /// `versions/<runtime>/<version>`; of a default `versions/<runtime>/current`, so that another default is used at
+    /// once in every shell.
+    pub root: PathBuf,
+    pub why: Why,
+}
+
+/// A version that is asked for and not installed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    pub runtime: Runtime,
+    pub request: Request,
+    pub why: Why,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    Manual,
+    File { file: PathBuf, line: u32 },
+    Default,
+}
+
+/// Where new folders go among those of PATH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In front of everything, except a Python virtual environment that is active.
+    Front,
+    /// Where ours are already: what was put in front of them since stays there. In front when none is there.
+    Kept,
+}
+
+/// What has to change in a process's environment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// PATH; `None`: it stays.
+    pub path: Option<OsString>,
+    /// Other variables; `None`: it is unset.
+    pub variables: Vec<(&'static str, Option<OsString>)>,
+}
+
+/// Folders of a version that go on PATH.
+pub fn bin_folders(_runtime: Native) -> &'static [&'static str] {
+    &["bin"]
+}
+
+/// Looks at the folder, its parents, and what is installed. What cannot be read is a problem.
+pub fn resolve(folder: &Path, layout: &Layout, manual: &Manual) -> Environment {
+    decide(files::read(folder), layout, manual)
+}
+
+fn decide(found: Found, layout: &Layout, manual: &Manual) -> Environment {
+    let mut environment = Environment::default();
+    let files = found.wishes.iter().map(|wish| &wish.file).chain(found.problems.iter().map(|problem| &problem.file));
+    for file in files {
+        if !environment.files.contains(file) {
+            environment.files.push(file.clone());
+        }
+    }
+    let wished = found.wishes.iter().map(|wish| wish.runtime.clone());
+    let mut runtimes: Vec<_> = manual.keys().cloned().chain(wished).collect();
+    match layout.runtimes() {
+        Ok(installed) => runtimes.extend(installed),
+        Err(error) => environment.trouble(PathBuf::from("versions"), &error),
+    }
+    runtimes.sort();
+    runtimes.dedup();
+    for runtime in runtimes {
+        let (request, why) = if let Some(request) = manual.get(&runtime) {
+            (Some(request), Why::Manual)
+        } else if let Some(wish) = files::winner(&found, &runtime) {
+            (Some(&wish.request), Why::File { file: wish.file.clone(), line: wish.line })
+        } else {
+            (None, Why::Default)
+        };
+        environment.add(layout, runtime, request, why);
+    }
+    environment.problems.splice(0..0, found.problems);
+    environment
+}
+
+impl Environment {
+    fn add(&mut self, layout: &Layout, runtime: Runtime, request: Option<&Request>, why: Why) {
+        if request == Some(&Request::System) {
+            return;
+        }
+        let Some(native) = runtime.native() else {
+            if let Some(request) = request {
+                self.others.push(Missing { runtime, request: request.clone(), why });
+            }
+            return;
+        };
+        let chosen = match request {
+            Some(request) => layout.installed(&runtime).map(|installed| request.best(&installed).cloned()),
+            None => layout.current(&runtime),
+        };
+        let version = match (chosen, request) {
+            (Ok(Some(version)), _) => version,
+            (Ok(None), Some(request)) => {
+                self.missing.push(Missing { runtime, request: request.clone(), why });
+                return;
+            }
+            (Ok(None), None) => return,
+            (Err(error), _) => {
+                self.trouble(Path::new("versions").join(runtime.as_str()), &error);
+                return;
+            }
+        };
+        let mut root = layout.folder(&runtime, &version);
+        if why == Why::Default {
+            root.set_file_name("current");
+        }
+        // PATH has no way to say a colon; a line break could end a line of the files that take folders line by line.
+        if root.as_os_str().as_bytes().iter().any(|byte| *byte == b':' || byte.is_ascii_control()) {
+            let message =
+                format!("{native} is not used: a folder with a colon or a control character cannot be on PATH");
+            self.problems.push(Problem { file: root, line: 0, message });
+            return;
+        }
+        self.entries.push(Entry { runtime, version, root, why });
+    }
+
+    fn trouble(&mut self, file: PathBuf, error: &io::Error) {
+        self.problems.push(Problem { file, line: 0, message: format!("cannot be read: {error}") });
+    }
+
+    /// Absolute folders of programs, in the order of PATH.
+    pub fn folders(&self) -> Vec<PathBuf> {
+        self.entries.iter().flat_map(Entry::folders).collect()
+    }
+
+    /// Variables besides PATH.
+    pub fn variables(&self) -> Vec<(&'static str, &Path)> {
+        let java = self.entries.iter().filter(|entry| entry.runtime.native() == Some(Native::Java));
+        java.map(|entry| (JAVA_HOME, entry.root.as_path())).collect()
+    }
+
+    /// What makes an environment with the given variables this one. What an earlier one put there is recognised by
+    /// lying below `versions`, and is taken away.
+    pub fn changes(&self, versions: &Path, place: Place, variable: impl Fn(&str) -> Option<OsString>) -> Changes {
+        let old = variable("PATH");
+        let venv = variable("VIRTUAL_ENV").filter(|venv| !venv.is_empty()).map(|venv| Path::new(&venv).join("bin"));
+        let path = path(old.as_deref(), &self.folders(), versions, place, venv.as_deref());
+        let mut changes = Changes { path: path.filter(|path| Some(path) != old.as_ref()), variables: Vec::new() };
+        let wanted = self.variables().first().map(|(_, root)| root.as_os_str().to_owned());
+        let (set, saved) = (variable(JAVA_HOME), variable(OLD_JAVA_HOME));
+        let is_ours = set.as_ref().is_some_and(|home| is_below(home.as_bytes(), versions));
+        let (home, keep) = match (wanted, is_ours) {
+            (Some(root), true) => (Some(root), saved.clone()),
+            (Some(root), false) => (Some(root), set.clone()),
+            (None, true) => (saved.clone(), None),
+            (None, false) => (set.clone(), None),
+        };
+        for (name, new, old) in [(JAVA_HOME, home, set), (OLD_JAVA_HOME, keep, saved)] {
+            if new != old {
+                changes.variables.push((name, new));
+            }
+        }
+        changes
+    }
+}
+
+impl Entry {
+    /// Its folders of programs.
+    pub fn folders(&self) -> impl Iterator<Item = PathBuf> {
+        let native = self.runtime.native();
+        native.into_iter().flat_map(bin_folders).map(|folder| self.root.join(folder))
+    }
+}
+
+impl Why {
+    /// Where it is said: a file's name, or what it is called.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Manual => MANUAL.to_owned(),
+            Self::File { file, .. } => file.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Self::Default => "default".to_owned(),
+        }
+    }
+}
+
+/// Whether an entry of PATH, or a value, lies below the folder.
+fn is_below(entry: &[u8], folder: &Path) -> bool {
+    entry.strip_prefix(folder.as_os_str().as_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
+}
+
+/// PATH without our folders as it was before, and with these `folders` instead. `None`: there is none, and none is
+/// needed.
+pub fn path(
+    old: Option<&OsStr>,
+    folders: &[PathBuf],
+    versions: &Path,
+    place: Place,
+    venv: Option<&Path>,
+) -> Option<OsString> {
+    let old = old.map(OsStr::as_bytes);
+    // An empty PATH has no entries; otherwise an empty entry is the working directory, and must not come to be.
+    let entries: Vec<&[u8]> =
+        old.filter(|old| !old.is_empty()).map_or_else(Vec::new, |old| old.split(|b| *b == b':').collect());
+    let first = entries.iter().position(|entry| is_below(entry, versions));
+    let mut rest: Vec<&[u8]> = entries.into_iter().filter(|entry| !is_below(entry, versions)).collect();
+    if old.is_none() && folders.is_empty() {
+        return None;
+    }
+    let at = match (place, first) {
+        (Place::Kept, Some(first)) => first,
+        _ => usize::from(
+            rest.first().is_some_and(|entry| venv.is_some_and(|venv| venv.as_os_str().as_bytes() == *entry)),
+        ),
+    };
+    rest.splice(at..at, folders.iter().map(|folder| folder.as_os_str().as_bytes()));
+    Some(OsString::from_vec(rest.join(&b':')))
+}
+
+/// What [`MANUAL`] says, and what is wrong with it; what is wrong is left out.
+pub fn parse_manual(text: &OsStr) -> (Manual, Vec<String>) {
+    let (mut manual, mut wrong) = (Manual::new(), Vec::new());
+    let Some(text) = text.to_str().filter(|text| text.len() <= MAX_MANUAL) else {
+        return (manual, vec![format!("{MANUAL} is not UTF-8, or longer than {MAX_MANUAL} bytes: it is ignored")]);
+    };
+    for part in text.split(';').filter(|part| !part.is_empty()) {
+        let shown: String = part.chars().take(64).collect();
+        let Some((name, request)) = part.split_once('=') else {
+            wrong.push(format!("{MANUAL} has {shown:?}, which is not of the form node=20: it is ignored"));
+            continue;
+        };
+        let runtime = Runtime::parse(name).map_err(|error| error.to_string());
+        let parsed = runtime.and_then(|runtime| {
+            let request = Request::parse(&runtime, request).map_err(|error| error.to_string())?;
+            Ok((runtime, request))
+        });
+        match parsed {
+            Ok((runtime, request)) => {
+                manual.insert(runtime, request);
+            }
+            Err(error) => wrong.push(format!("{MANUAL} has {shown:?}, which is ignored: {error}")),
+        }
+    }
+    (manual, wrong)
+}
+
+/// The value of [`MANUAL`] that says this.
+pub fn manual_text(manual: &Manual) -> String {
+    let parts: Vec<_> = manual.iter().map(|(runtime, request)| format!("{runtime}={request}")).collect();
+    parts.join(";")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VERSIONS: &str = "/d/versions";
+
+    fn after(old: Option<&str>, folders: &[&str], place: Place) -> Option<String> {
+        let folders: Vec<_> = folders.iter().map(PathBuf::from).collect();
+        let venv = Some(Path::new("/venv/bin"));
+        path(old.map(OsStr::new), &folders, Path::new(VERSIONS), place, venv).map(|path| path.into_string().unwrap())
+    }
+
+    #[test]
+    fn path_is_the_same_again_once_ours_are_gone() {
+        let ours = "/d/versions/node/20.1.0/bin";
+        for old in
+            ["/usr/bin", "/usr/bin:/bin", ":/bin", "/bin:", ":", "", "/bin::/usr/bin", "/d/versionsx:/d/versions"]
+        {
+            for place in [Place::Front, Place::Kept] {
+                let entered = after(Some(old), &[ours], place).unwrap();
+                assert!(entered.starts_with(ours), "{entered}");
+                assert_eq!(entered.split(':').filter(|entry| *entry == ours).count(), 1);
+                assert_eq!(after(Some(&entered), &[ours], place).as_deref(), Some(entered.as_str()));
+                assert_eq!(after(Some(&entered), &[], place).as_deref(), Some(old));
+            }
+        }
+    }
+
+    #[test]
+    fn no_path_and_an_empty_one_get_no_empty_entry() {
+        assert_eq!(after(None, &[], Place::Front), None);
+        assert_eq!(after(None, &["/d/versions/go/1/bin"], Place::Front).as_deref(), Some("/d/versions/go/1/bin"));
+        assert_eq!(after(Some(""), &["/d/versions/go/1/bin"], Place::Front).as_deref(), Some("/d/versions/go/1/bin"));
+    }
+
+    #[test]
+    fn what_was_put_in_front_of_ours_since_stays_in_front() {
+        let old = "/mine:/d/versions/node/20/bin:/d/versions/go/1/bin:/bin";
+        let new = ["/d/versions/node/22/bin"];
+        assert_eq!(after(Some(old), &new, Place::Kept).as_deref(), Some("/mine:/d/versions/node/22/bin:/bin"));
+        assert_eq!(after(Some(old), &new, Place::Front).as_deref(), Some("/d/versions/node/22/bin:/mine:/bin"));
+        let active = after(Some("/venv/bin:/bin"), &new, Place::Front);
+        assert_eq!(active.as_deref(), Some("/venv/bin:/d/versions/node/22/bin:/bin"));
+    }
+
+    fn java(root: &str) -> Environment {
+        let runtime = Runtime::from(Native::Java);
+        let version = Version::parse(&runtime, "21.0.1").unwrap();
+        let entry = Entry { runtime, version, root: root.into(), why: Why::Manual };
+        Environment { entries: vec![entry], ..Environment::default() }
+    }
+
+    /// Applies the changes of `environment` to the variables.
+    fn apply(variables: &mut BTreeMap<String, OsString>, environment: &Environment) {
+        let changes = environment.changes(Path::new(VERSIONS), Place::Kept, |name| variables.get(name).cloned());
+        if let Some(path) = changes.path {
+            variables.insert("PATH".into(), path);
+        }
+        for (name, value) in changes.variables {
+            match value {
+                Some(value) => variables.insert(name.into(), value),
+                None => variables.remove(name),
+            };
+        }
+    }
+
+    #[test]
+    fn java_home_is_the_users_own_again_on_leaving() {
+        for own in [None, Some(""), Some("/usr/lib/jvm/x")] {
+            let mut variables = BTreeMap::from([("PATH".to_owned(), OsString::from("/bin"))]);
+            variables.extend(own.map(|own| ("JAVA_HOME".to_owned(), OsString::from(own))));
+            let before = variables.clone();
+            for root in ["/d/versions/java/21", "/d/versions/java/21", "/d/versions/java/17"] {
+                apply(&mut variables, &java(root));
+                assert_eq!(variables["JAVA_HOME"], root);
+                assert_eq!(variables.get(OLD_JAVA_HOME).map(|old| old.to_str().unwrap()), own);
+                assert_eq!(variables["PATH"], OsString::from(format!("{root}/bin:/bin")));
+            }
+            apply(&mut variables, &Environment::default());
+            assert_eq!(variables, before);
+        }
+    }
+
+    #[test]
+    fn nothing_changes_where_nothing_is_used() {
+        let changes = Environment::default().changes(Path::new(VERSIONS), Place::Front, |name| {
+            matches!(name, "PATH" | "JAVA_HOME").then(|| "/usr/bin".into())
+        });
+        assert_eq!(changes, Changes::default());
+    }
+
+    #[test]
+    fn a_manual_choice_is_read_strictly_and_round_trips() {
+        let (manual, wrong) = parse_manual(OsStr::new("node=20;python=3.12"));
+        assert!(wrong.is_empty(), "{wrong:?}");
+        assert_eq!(manual_text(&manual), "node=20;python=3.12");
+        for bad in ["node", "No de=20", "../x=20", "node=$(touch pwned)", "=", "node=\u{1b}[2J", "node=20\nexport X=1"]
+        {
+            let (manual, wrong) = parse_manual(OsStr::new(bad));
+            assert!(manual.is_empty() && wrong.len() == 1, "{bad:?} {manual:?}");
+            assert!(!wrong.iter().any(|line| line.contains(char::is_control)), "{wrong:?}");
+        }
+        let (manual, wrong) = parse_manual(OsStr::new("node=20;$(touch pwned)=1"));
+        assert_eq!((manual_text(&manual).as_str(), wrong.len()), ("node=20", 1));
+        assert!(parse_manual(OsStr::from_bytes(b"node=20\xff")).0.is_empty());
+        assert!(parse_manual(OsStr::new(&format!("node=2{}", " ".repeat(5000)))).0.is_empty());
+    }
+
+    fn install(data: &Path, runtime: &str, version: &str) {
+        std::fs::create_dir_all(data.join("versions").join(runtime).join(version).join("bin")).unwrap();
+    }
+
+    fn rooted(environment: &Environment, data: &Path) -> Vec<(String, Why)> {
+        let versions = data.join("versions");
+        let shown = |entry: &Entry| entry.root.strip_prefix(&versions).unwrap().display().to_string();
+        environment.entries.iter().map(|entry| (shown(entry), entry.why.clone())).collect()
+    }
+
+    #[test]
+    fn the_hand_goes_before_the_file_and_the_file_before_the_default() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, project) = (folder.path().join("data"), folder.path().join("project"));
+        for version in ["18.1.0", "20.2.0", "22.3.0"] {
+            install(&data, "node", version);
+        }
+        std::os::unix::fs::symlink("18.1.0", data.join("versions/node/current")).unwrap();
+        std::fs::create_dir(&project).unwrap();
+        let layout = Layout::new(&data);
+        let of = |manual: &str| rooted(&resolve(&project, &layout, &parse_manual(OsStr::new(manual)).0), &data);
+        assert_eq!(of(""), [("node/current".to_owned(), Why::Default)]);
+        std::fs::write(project.join(".nvmrc"), "20\n").unwrap();
+        let file = Why::File { file: project.join(".nvmrc"), line: 1 };
+        assert_eq!(of(""), [("node/20.2.0".to_owned(), file)]);
+        assert_eq!(of("node=22"), [("node/22.3.0".to_owned(), Why::Manual)]);
+        assert_eq!(of("node=system"), []);
+        let environment = resolve(&project, &layout, &parse_manual(OsStr::new("node=24;python=3")).0);
+        assert_eq!(environment.entries, []);
+        let missing: Vec<_> = environment.missing.iter().map(|missing| missing.runtime.as_str()).collect();
+        assert_eq!(missing, ["node", "python"]);
+        assert_eq!(environment.files, [project.join(".nvmrc")]);
+    }
+
+    #[test]
+    fn a_data_folder_that_path_cannot_name_is_a_problem() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a:b", "a\nb"] {
+            let data = folder.path().join(name);
+            install(&data, "node", "20.2.0");
+            let manual = parse_manual(OsStr::new("node=20")).0;
+            let environment = resolve(folder.path(), &Layout::new(&data), &manual);
+            assert_eq!((environment.entries.len(), environment.problems.len()), (0, 1), "{name:?}");
+        }
+    }
+}
