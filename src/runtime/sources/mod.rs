@@ -1,8 +1,13 @@
 //! Where each upstream has its releases, and how it vouches for them.
 
+pub mod python;
+pub mod ruby;
+pub mod rust;
+
 use std::fmt::Debug;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,6 +42,14 @@ pub trait Source: Send + Sync + Debug {
     /// When it cannot be written.
     fn arrange(&self, _root: &Path, _version: &Version) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Puts everything in its place that the parts were unpacked to: they say what else is to be written.
+    ///
+    /// # Errors
+    /// When it cannot be written, or is not laid out as the upstream does it.
+    fn assemble(&self, root: &Path, version: &Version, _parts: &[Part]) -> io::Result<()> {
+        self.arrange(root, version)
     }
 
     /// What is put on `PATH`, below the installation.
@@ -75,8 +88,21 @@ pub struct Part {
 pub enum Placing {
     /// So many leading folders are left out.
     Strip(usize),
-    /// Below `<first folder>/<component>/` only, as Rust's installers have them.
-    Component(String),
+    /// A component of Rust, by its name: kept apart until [`Source::assemble`] puts it in place.
+    Component { name: String, record: Arc<rust::installed::Record> },
+}
+
+impl Placing {
+    /// Where an entry goes, from its path in the archive to the one below the installation; `None`: it is left out.
+    pub fn of(&self, entry: &Path) -> Option<PathBuf> {
+        match self {
+            Self::Strip(folders) => {
+                let rest: PathBuf = entry.components().skip(*folders).collect();
+                (!rest.as_os_str().is_empty()).then_some(rest)
+            }
+            Self::Component { name, .. } => rust::layout::staged(name, entry),
+        }
+    }
 }
 
 /// How an archive is checked.
