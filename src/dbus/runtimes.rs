@@ -47,12 +47,12 @@ pub struct Runtimes {
     jobs: Refreshes,
 }
 
-fn runtime(name: &str) -> Result<Runtime, Error> {
+fn named(name: &str) -> Result<Runtime, Error> {
     arguments::text("runtime", name)?;
     Runtime::parse(name).map_err(|error| Error::InvalidArgument(format!("runtime: {error}")))
 }
 
-fn request(runtime: &Runtime, text: &str) -> Result<Request, Error> {
+fn asked(runtime: &Runtime, text: &str) -> Result<Request, Error> {
     arguments::text("version", text)?;
     Request::parse(runtime, text).map_err(|error| Error::InvalidArgument(format!("version: {error}")))
 }
@@ -95,10 +95,10 @@ impl Runtimes {
     async fn list_installed(
         &self,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(name = "runtime")] name: String,
+        runtime: String,
     ) -> Result<Vec<WireInstalled>, Error> {
         let _call = self.begin(&header)?;
-        let wanted = if name.is_empty() { None } else { Some(runtime(&name)?) };
+        let wanted = if runtime.is_empty() { None } else { Some(named(&runtime)?) };
         let rows = self.engine.runtime_installed(wanted).await?.into_iter().map(|row| {
             let record = row.record.unwrap_or_default();
             let from = record.parts.first().map(|part| part.url.clone()).unwrap_or_default();
@@ -121,11 +121,11 @@ impl Runtimes {
     async fn list_available(
         &self,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(name = "runtime")] name: String,
+        runtime: String,
         #[expect(unused_variables, reason = "reserved by the contract; unknown options are ignored")] options: Options,
     ) -> Result<Vec<WireAvailable>, Error> {
         let _call = self.begin(&header)?;
-        let rows = self.engine.runtime_available(&runtime(&name)?).await?.into_iter().map(|row| {
+        let rows = self.engine.runtime_available(&named(&runtime)?).await?.into_iter().map(|row| {
             let release = row.release;
             (
                 release.version.as_str().to_owned(),
@@ -141,11 +141,7 @@ impl Runtimes {
     /// What is used in a folder, by its files, those above it, and the current versions: runtime, what is asked for,
     /// version, empty where none is installed that will do, its folder, why (file or default), the file, its line.
     #[zbus(out_args("versions"))]
-    async fn resolve(
-        &self,
-        #[zbus(header)] header: Header<'_>,
-        folder: String,
-    ) -> Result<Vec<WireResolved>, Error> {
+    async fn resolve(&self, #[zbus(header)] header: Header<'_>, folder: String) -> Result<Vec<WireResolved>, Error> {
         let _call = self.begin(&header)?;
         let environment = self.engine.runtime_environment(absolute(&folder)?).await?;
         let mut rows = Vec::new();
@@ -173,8 +169,11 @@ impl Runtimes {
     ) -> Result<(Vec<String>, std::collections::HashMap<String, String>), Error> {
         let _call = self.begin(&header)?;
         let environment = self.engine.runtime_environment(absolute(&folder)?).await?;
+        let variables = environment.variables().into_iter();
+        let variables =
+            variables.map(|(name, value)| (name.to_owned(), value.to_string_lossy().into_owned())).collect();
         let path = environment.folders().into_iter().map(|folder| folder.to_string_lossy().into_owned());
-        Ok((path.collect(), environment.variables().into_iter().collect()))
+        Ok((path.collect(), variables))
     }
 
     /// A job that installs versions, (runtime, what is asked for) each, several at once; what is installed already stays as
@@ -202,15 +201,12 @@ impl Runtimes {
             targets: strings("targets")?,
         };
         let flag = |key: &str| Ok::<_, Error>(arguments::boolean(&options, key)?.unwrap_or(false));
-        let how = RuntimeHow {
-            unverified: flag("allow-unverified")?,
-            newest: flag("newest")?,
-            make_current: flag("use")?,
-        };
+        let how =
+            RuntimeHow { unverified: flag("allow-unverified")?, newest: flag("newest")?, make_current: flag("use")? };
         let mut orders = Vec::new();
         for (name, wanted) in &versions {
-            let runtime = runtime(name)?;
-            let request = request(&runtime, wanted)?;
+            let runtime = named(name)?;
+            let request = asked(&runtime, wanted)?;
             let is_rust = runtime.native() == Some(Native::Rust);
             let extras = if is_rust { extras.clone() } else { Extras::default() };
             orders.push(RuntimeOrder { runtime, request, extras });
@@ -230,7 +226,7 @@ impl Runtimes {
     ) -> Result<OwnedObjectPath, Error> {
         let _call = self.begin(&header)?;
         few("runtimes", runtimes.len(), MAX_RUNTIMES)?;
-        let runtimes = runtimes.iter().map(|name| runtime(name)).collect::<Result<Vec<_>, _>>()?;
+        let runtimes = runtimes.iter().map(|name| named(name)).collect::<Result<Vec<_>, _>>()?;
         let work = Work::Versions(runtimes);
         self.jobs.serve(connection, &header, Arc::clone(&self.engine), self.activity.keep(), false, work).await
     }
@@ -239,12 +235,12 @@ impl Runtimes {
     async fn uninstall(
         &self,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(name = "runtime")] name: String,
+        runtime: String,
         version: String,
         options: Options,
     ) -> Result<(), Error> {
         let _call = self.begin(&header)?;
-        let runtime = runtime(&name)?;
+        let runtime = named(&runtime)?;
         arguments::text("version", &version)?;
         let force = arguments::boolean(&options, "force")?.unwrap_or(false);
         Ok(self.engine.runtime_uninstall(runtime, &version, force).await?)
@@ -255,12 +251,12 @@ impl Runtimes {
     async fn r#use(
         &self,
         #[zbus(header)] header: Header<'_>,
-        #[zbus(name = "runtime")] name: String,
+        runtime: String,
         version: String,
     ) -> Result<String, Error> {
         let _call = self.begin(&header)?;
-        let runtime = runtime(&name)?;
-        let request = request(&runtime, &version)?;
+        let runtime = named(&runtime)?;
+        let request = asked(&runtime, &version)?;
         Ok(self.engine.runtime_use(runtime, request).await?.as_str().to_owned())
     }
 

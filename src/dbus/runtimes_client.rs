@@ -86,9 +86,7 @@ impl Client {
         let versions: Vec<(&str, &str)> =
             versions.iter().map(|(runtime, request)| (runtime.as_str(), request.as_str())).collect();
         let mut options = Options::new();
-        for (key, value) in
-            [("use", how.make_current), ("newest", how.newest), ("allow-unverified", how.unverified)]
-        {
+        for (key, value) in [("use", how.make_current), ("newest", how.newest), ("allow-unverified", how.unverified)] {
             if value {
                 options.insert(key, true.into());
             }

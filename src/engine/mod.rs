@@ -31,8 +31,8 @@ pub use error::EngineError;
 pub use facts::LockHolder;
 pub use loaded::Loaded;
 pub use metrics::{Latency, Metrics};
-pub use runtimes::{AvailableRow, InstalledRow, RuntimeHow, RuntimeOrder, RuntimeRow};
 pub use report::{AheadReport, LastKnown, MetricsReport, PackagesReport, StatusReport, StoreUnavailable};
+pub use runtimes::{AvailableRow, InstalledRow, RuntimeHow, RuntimeOrder, RuntimeRow};
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -42,8 +42,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
 use self::problems::{Problems, Subject};
-use crate::index::{Inputs, Meta};
 use crate::config::RuntimeSettings;
+use crate::index::{Inputs, Meta};
 use crate::package::Counts;
 use crate::runtime::Runtimes;
 use crate::store::Store;

@@ -240,8 +240,8 @@ impl Engine {
         let RuntimeOrder { runtime, request, extras } = order;
         let manager = self.runtimes.manager(&runtime)?;
         if how.unverified {
-            let what = format!("{runtime} {request}");
-            let record = Record::Unverified { uid: rustix::process::geteuid().as_raw(), what };
+            let asked = format!("{runtime} {request}");
+            let record = Record::Unverified { uid: rustix::process::geteuid().as_raw(), runtime: asked };
             let folder = self.options.data_dir.join(USER_LOG);
             let logged = blocking(move || AuditLog::new(&folder, Readers::Owner).append(&record)).await?;
             logged.map_err(|error| EngineError::Internal(format!("what is not verified must be logged: {error}")))?;

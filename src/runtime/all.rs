@@ -33,11 +33,8 @@ pub struct Runtimes {
 impl Runtimes {
     /// Below these folders of the user's; nothing is read or made yet.
     pub fn new(data_dir: &Path, cache_dir: &Path, settings: RuntimeSettings) -> Self {
-        let options = |offline| Options {
-            offline,
-            cache_bytes: settings.cache_bytes,
-            ..Options::new(cache_dir.join("runtimes"))
-        };
+        let options =
+            |offline| Options { offline, cache: cache_dir.join("runtimes"), cache_bytes: settings.cache_bytes };
         Self {
             layout: Layout::new(data_dir),
             host: Host::here(),
@@ -92,7 +89,8 @@ impl Runtimes {
     /// # Errors
     /// When the configured ones cannot be read.
     pub fn keys(&self, name: &str) -> Result<Keyring, RuntimeError> {
-        let mut keys = Keyring::shipped(name);
+        let native = Native::ALL.into_iter().find(|native| native.as_str() == name);
+        let mut keys = native.map_or_else(Keyring::mise, Keyring::shipped);
         if let Some(path) = self.upstream(name).and_then(|upstream| upstream.keys.as_deref()) {
             let refused =
                 |reason: String| RuntimeError::Keys { name: name.to_owned(), path: path.display().to_string(), reason };
@@ -101,7 +99,7 @@ impl Runtimes {
                 return Err(refused(format!("it is no file of at most {MAX_KEYS} bytes")));
             }
             let bytes = fs::read(path).map_err(|error| refused(error.to_string()))?;
-            keys.extend(Keyring::from_bytes(&bytes).map_err(|error| refused(error.to_string()))?);
+            keys = keys.with(Keyring::from_bytes(&bytes).map_err(|error| refused(error.to_string()))?);
         }
         Ok(keys)
     }

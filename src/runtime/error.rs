@@ -10,7 +10,7 @@ use super::layout::LayoutError;
 use super::sources::SourceError;
 use super::unpack::UnpackError;
 use super::verify::VerifyError;
-use super::{BadName, Native, Runtime, VersionError};
+use super::{BadName, Runtime, VersionError};
 
 #[derive(Debug, Error)]
 pub enum RuntimeError {
@@ -43,8 +43,8 @@ pub enum RuntimeError {
     NotInstalled { runtime: Runtime, request: String },
     #[error("nothing is fetched for this kind of machine ({})", std::env::consts::ARCH)]
     Machine,
-    #[error("the keys for {runtime} in {path} cannot be used: {reason}")]
-    Keys { runtime: Native, path: String, reason: String },
+    #[error("the keys for {name} in {path} cannot be used: {reason}")]
+    Keys { name: String, path: String, reason: String },
     #[error("{path}: {source}")]
     Io {
         path: String,

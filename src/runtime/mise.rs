@@ -25,7 +25,7 @@ use super::native::apart;
 use super::record::Record;
 use super::{Release, Request, Runtime, RuntimeError, Version};
 use crate::unit;
-pub use program::MiseProgram;
+pub use program::{DEFAULT_BASE, MiseProgram};
 
 /// Longest answer of mise that is read, bytes.
 const MAX_ANSWER: u64 = 16 << 20;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,7 +15,7 @@ use super::fetch::{Downloaded, Http, Progress};
 use super::layout::{Held, Layout};
 use super::manager::{Asking, Installed, Listener, RuntimeManager, Stage, Wanted};
 use super::record::{Record, RecordedPart};
-use super::sources::{At, Check, Part, Placing, Source};
+use super::sources::{At, Check, Part, Source};
 use super::unpack::{self, Limits, UnpackError};
 use super::verify::Keyring;
 use super::{Host, Release, Request, Runtime, RuntimeError, Version};
@@ -179,22 +179,21 @@ impl NativeManager {
         Ok(told)
     }
 
-    /// Lays the parts out in `staged` and puts them right.
-    fn lay_out(
-        source: &dyn Source,
-        version: &Version,
-        parts: Vec<(Part, Downloaded)>,
+    /// Unpacks the parts below `staged`.
+    fn unpack(
+        parts: &[Part],
+        files: &mut [Downloaded],
         staged: &Path,
         stopped: &AtomicBool,
     ) -> Result<(), RuntimeError> {
         let alone = parts.len() == 1;
-        for (index, (part, mut file)) in parts.into_iter().enumerate() {
+        for (index, (part, file)) in parts.iter().zip(files).enumerate() {
             // Nothing that one archive has laid out is in the way of the next one.
             let into = if alone { staged.to_owned() } else { staged.join(format!(".part-{index}")) };
             if !alone {
                 fs::create_dir(&into).map_err(RuntimeError::io(&into))?;
             }
-            let place = |path: &Path| place(&part.place, path);
+            let place = |path: &Path| part.place.of(path);
             let unpacked = unpack::unpack(&mut file.file, part.format, &into, &place, &Limits::default(), stopped);
             unpacked.map_err(|source| match source {
                 UnpackError::Stopped => RuntimeError::Cancelled,
@@ -204,19 +203,16 @@ impl NativeManager {
                 merge(&into, staged)?;
             }
         }
-        source.arrange(staged, version).map_err(RuntimeError::io(staged))
+        Ok(())
     }
 
-    async fn make(
+    /// Fetches the parts and checks them; the files, and what there is to record.
+    async fn get(
         &self,
-        held: &Arc<Held>,
-        release: &Release,
-        wanted: &Wanted,
+        parts: Vec<Part>,
         listener: &Arc<dyn Listener>,
-    ) -> Result<Installed, RuntimeError> {
+    ) -> Result<(Vec<Part>, Vec<Downloaded>, Record), RuntimeError> {
         listener.stage(&self.runtime, Stage::Fetching);
-        let at = self.at(&self.http, wanted.unverified, Duration::ZERO)?;
-        let parts = self.source.parts(&at, release, &wanted.extras).await?;
         let mut files = self.fetch(&parts, listener).await?;
         listener.stage(&self.runtime, Stage::Verifying);
         let keys = self.keys.clone();
@@ -228,11 +224,8 @@ impl NativeManager {
             Ok((parts, files, checks))
         })
         .await?;
-        let unverified = parts.iter().flat_map(|part| &part.checks).filter_map(|check| match check {
-            Check::Unverified { reason } => Some(reason.clone()),
-            _ => None,
-        });
-        let unverified: Vec<String> = unverified.collect();
+        let unverified =
+            parts.iter().flat_map(|part| &part.checks).any(|check| matches!(check, Check::Unverified { .. }));
         let recorded = parts.iter().zip(&files).zip(checks).map(|((part, file), checks)| RecordedPart {
             url: part.download.url.clone(),
             sha256: hex::encode(file.sha256),
@@ -243,48 +236,95 @@ impl NativeManager {
             installed: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             manager: "omg".to_owned(),
             parts: recorded.collect(),
-            unverified: !unverified.is_empty(),
+            unverified,
             programs: self.source.program_folders().iter().map(|&folder| folder.to_owned()).collect(),
             ..Record::default()
         };
+        Ok((parts, files, record))
+    }
+
+    async fn make(
+        &self,
+        held: &Arc<Held>,
+        release: &Release,
+        wanted: &Wanted,
+        listener: &Arc<dyn Listener>,
+    ) -> Result<Installed, RuntimeError> {
+        let at = self.at(&self.http, wanted.unverified, super::FRESH)?;
+        let parts = self.source.parts(&at, release, &wanted.extras).await?;
+        let (parts, mut files, record) = self.get(parts, listener).await?;
+        let unverified = reasons(&parts);
         listener.stage(&self.runtime, Stage::Unpacking);
         let staged = self.layout.stage(held)?;
         let stopped = Arc::new(AtomicBool::new(false));
         let _stop = Stop(Arc::clone(&stopped));
         let (source, version, into) = (Arc::clone(&self.source), release.version.clone(), staged.clone());
-        let parts: Vec<(Part, Downloaded)> = parts.into_iter().zip(files).collect();
         // Nobody else may have the folder before this thread has let go of it, also when nobody waits for it any more.
         let kept = Arc::clone(held);
         apart(move || {
             let _kept = kept;
-            Self::lay_out(source.as_ref(), &version, parts, &into, &stopped)?;
+            Self::unpack(&parts, &mut files, &into, &stopped)?;
+            source.assemble(&into, &version, &parts).map_err(RuntimeError::io(&into))?;
             record.write(&into).map_err(RuntimeError::io(&into))?;
-            // Everything that was written has to be there before it has its name.
-            let folder = fs::File::open(&into).map_err(RuntimeError::io(&into))?;
-            rustix::fs::syncfs(&folder).map_err(|error| RuntimeError::io(&into)(error.into()))
+            sync(&into)
         })
         .await?;
         let folder = self.layout.install(held, &staged)?;
         Ok(Installed { version: release.version.clone(), folder, is_new: true, unverified })
     }
+
+    /// Adds to an installed version what is wanted besides; how it is now.
+    async fn add(
+        &self,
+        held: &Arc<Held>,
+        installed: Installed,
+        wanted: &Wanted,
+        listener: &Arc<dyn Listener>,
+    ) -> Result<Installed, RuntimeError> {
+        let at = self.at(&self.http, wanted.unverified, super::FRESH)?;
+        let parts = self.source.additions(&at, &installed.folder, &wanted.extras)?;
+        if parts.is_empty() {
+            return Ok(installed);
+        }
+        let (parts, mut files, record) = self.get(parts, listener).await?;
+        let unverified = reasons(&parts);
+        listener.stage(&self.runtime, Stage::Unpacking);
+        let staged = self.layout.stage(held)?;
+        let stopped = Arc::new(AtomicBool::new(false));
+        let _stop = Stop(Arc::clone(&stopped));
+        let (source, root, kept) = (Arc::clone(&self.source), installed.folder.clone(), Arc::clone(held));
+        apart(move || {
+            let _kept = kept;
+            Self::unpack(&parts, &mut files, &staged, &stopped)?;
+            sync(&staged)?;
+            source.add(&staged, &root, &parts).map_err(RuntimeError::io(&root))?;
+            let mut whole = Record::read(&root).unwrap_or_default();
+            whole.parts.extend(record.parts);
+            whole.unverified |= record.unverified;
+            whole.write(&root).map_err(RuntimeError::io(&root))?;
+            sync(&root)?;
+            fs::remove_dir_all(&staged).map_err(RuntimeError::io(&staged))
+        })
+        .await?;
+        Ok(Installed { is_new: true, unverified, ..installed })
+    }
 }
 
-/// Where an entry of an archive goes.
-fn place(placing: &Placing, path: &Path) -> Option<PathBuf> {
-    match placing {
-        Placing::Strip(count) => {
-            let rest: PathBuf = path.components().skip(*count).collect();
-            (!rest.as_os_str().is_empty()).then_some(rest)
-        }
-        Placing::Component(name) => {
-            let mut components = path.components().skip(1);
-            if components.next()?.as_os_str() != name.as_str() {
-                return None;
-            }
-            let rest: PathBuf = components.collect();
-            (!rest.as_os_str().is_empty() && rest != Path::new("manifest.in")).then_some(rest)
-        }
-    }
+/// Why parts are not verified.
+fn reasons(parts: &[Part]) -> Vec<String> {
+    let checks = parts.iter().flat_map(|part| &part.checks);
+    checks
+        .filter_map(|check| match check {
+            Check::Unverified { reason } => Some(reason.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Everything that was written has to be on the disk before it has its name.
+fn sync(folder: &Path) -> Result<(), RuntimeError> {
+    let opened = fs::File::open(folder).map_err(RuntimeError::io(folder))?;
+    rustix::fs::syncfs(&opened).map_err(|error| RuntimeError::io(folder)(error.into()))
 }
 
 /// Moves what is in `from` to `into`, folder by folder, and removes `from`.
@@ -338,10 +378,11 @@ impl RuntimeManager for NativeManager {
         };
         let held = Arc::new(self.hold(&release.version, Some(listener.as_ref())).await?);
         // Whoever held it may have installed it.
-        if let Some(installed) = self.have(&release.version).filter(|_| wanted.extras.is_empty()) {
-            return Ok(installed);
-        }
-        let made = self.make(&held, &release, wanted, &listener).await;
+        let made = match self.have(&release.version) {
+            Some(installed) if wanted.extras.is_empty() => return Ok(installed),
+            Some(installed) => self.add(&held, installed, wanted, &listener).await,
+            None => self.make(&held, &release, wanted, &listener).await,
+        };
         if made.is_err() {
             // Half of it is of no use to anybody; where it cannot be removed now, it is swept away the next time.
             let _ = self.layout.stage(&held).and_then(|staged| Ok(fs::remove_dir(&staged).unwrap_or_default()));

@@ -68,7 +68,9 @@ pub fn run(options: &ConnectOptions, wanted: &Use, out: &mut Output) -> Result<(
         }
     };
     if request == Request::System {
-        return Err(invalid(format!("there is no version `system` of {runtime} to install: omg uses it where it has none")));
+        return Err(invalid(format!(
+            "there is no version `system` of {runtime} to install: omg uses it where it has none"
+        )));
     }
     let here = (!wanted.getting.newest && extras.is_empty() && !request.is_moving())
         .then(|| installed(&layout, &runtime, &request))
@@ -126,7 +128,7 @@ fn switch(layout: &Layout, file: &std::path::Path, runtime: &Runtime, version: &
         }
     }
     let active: Vec<status::Runtime> =
-        active.iter().filter_map(|(name, version)| status::Runtime::new(name, version)).collect();
+        active.iter().filter_map(|(name, version)| status::Runtime::new(name, version).ok()).collect();
     if shown.runtimes != active {
         shown.runtimes = active;
         // The prompt is late then, and nothing else.

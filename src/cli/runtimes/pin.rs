@@ -197,7 +197,13 @@ mod tests {
             (".nvmrc", "lts/iron", Native::Node, "22.3.0", "22.3.0"),
             (".nvmrc", "20\r\n", Native::Node, "lts/iron", "lts/iron\r\n"),
             (".python-version", "# ours\n3.11\n", Native::Python, "3.12", "# ours\n3.12\n"),
-            (".tool-versions", "nodejs 20.1.0 # 20.1.0\ngo 1.22\n", Native::Node, "22", "nodejs 22 # 20.1.0\ngo 1.22\n"),
+            (
+                ".tool-versions",
+                "nodejs 20.1.0 # 20.1.0\ngo 1.22\n",
+                Native::Node,
+                "22",
+                "nodejs 22 # 20.1.0\ngo 1.22\n",
+            ),
             (
                 "package.json",
                 "{\n  \"engines\": {\n    \"npm\": \">=9\",\n    \"node\": \">=18 <21\"\n  }\n}\n",
@@ -205,7 +211,13 @@ mod tests {
                 "^22",
                 "{\n  \"engines\": {\n    \"npm\": \">=9\",\n    \"node\": \"^22\"\n  }\n}\n",
             ),
-            ("package.json", "{\"packageManager\": \"bun@1.1.0\"}", Native::Bun, "1.2.0", "{\"packageManager\": \"bun@1.2.0\"}"),
+            (
+                "package.json",
+                "{\"packageManager\": \"bun@1.1.0\"}",
+                Native::Bun,
+                "1.2.0",
+                "{\"packageManager\": \"bun@1.2.0\"}",
+            ),
             ("go.mod", "module x\n\ngo 1.22.1\n", Native::Go, "1.23.0", "module x\n\ngo 1.23.0\n"),
             ("Gemfile", "source 'x'\nruby '3.3.0'\n", Native::Ruby, "3.4.1", "source 'x'\nruby '3.4.1'\n"),
             (

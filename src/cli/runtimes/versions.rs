@@ -10,7 +10,7 @@ use super::install::invalid;
 use crate::dbus::client::{Client, ConnectOptions, ErrorKind};
 use crate::dbus::runtimes_client::AvailableVersion;
 use crate::runtime::record::Record;
-use crate::runtime::{Layout, Request, Runtime, Version};
+use crate::runtime::{Layout, Release, Request, Runtime, Version};
 use crate::transaction::Outcome;
 
 #[derive(Serialize)]
@@ -81,10 +81,16 @@ pub fn installed(name: &str, out: &mut Output) -> Result<(), Failure> {
     }
     if !out.is_json() && !out.quiet() {
         if layout.broken().is_ok_and(|broken| broken.contains(&runtime)) {
-            out.note(WARN, &format!("the current version of {runtime} is gone: omg use {runtime} VERSION sets another"));
+            out.note(
+                WARN,
+                &format!("the current version of {runtime} is gone: omg use {runtime} VERSION sets another"),
+            );
         }
         if rows.is_empty() {
-            out.note(DIM, &format!("no version of {runtime} is installed; omg list {runtime} --available lists those there are"));
+            out.note(
+                DIM,
+                &format!("no version of {runtime} is installed; omg list {runtime} --available lists those there are"),
+            );
         }
     }
     Ok(())
@@ -112,7 +118,11 @@ pub fn available(
         let is_wanted = match &wanted {
             None => true,
             Some(request) => {
-                Version::parse(&runtime, &row.version).is_ok_and(|version| request.admits_listed(&version, &row.lts))
+                let lts = (!row.lts.is_empty()).then(|| row.lts.clone());
+                Version::parse(&runtime, &row.version).is_ok_and(|version| {
+                    let release = Release { lts, is_prerelease: row.is_prerelease, ..Release::of(version) };
+                    request.choose(std::slice::from_ref(&release)).is_some()
+                })
             }
         };
         is_wanted && (everything || wanted.is_some() || !row.is_prerelease)

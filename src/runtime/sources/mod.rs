@@ -18,6 +18,14 @@ use super::unpack::Format;
 use super::verify::{Keyring, VerifyError};
 use super::{Extras, Host, Native, Release, Version};
 
+/// The upstream of a runtime, and the address where it is.
+pub fn of(native: Native) -> (Arc<dyn Source>, &'static str) {
+    match native {
+        Native::Rust => (Arc::new(rust::Rust), rust::OFFICIAL),
+        _ => todo!(),
+    }
+}
+
 /// An upstream of a runtime.
 #[async_trait]
 pub trait Source: Send + Sync + Debug {
@@ -50,6 +58,22 @@ pub trait Source: Send + Sync + Debug {
     /// When it cannot be written, or is not laid out as the upstream does it.
     fn assemble(&self, root: &Path, version: &Version, _parts: &[Part]) -> io::Result<()> {
         self.arrange(root, version)
+    }
+
+    /// What is to be fetched so that the installation in `root` has the extras too; nothing where it has them.
+    ///
+    /// # Errors
+    /// As [`Source::parts`].
+    fn additions(&self, _at: &At<'_>, _root: &Path, _extras: &Extras) -> Result<Vec<Part>, SourceError> {
+        Ok(Vec::new())
+    }
+
+    /// Puts additions, which were unpacked below `from`, into the installation in `root`.
+    ///
+    /// # Errors
+    /// As [`Source::assemble`].
+    fn add(&self, _from: &Path, _root: &Path, _parts: &[Part]) -> io::Result<()> {
+        Ok(())
     }
 
     /// What is put on `PATH`, below the installation.

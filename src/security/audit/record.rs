@@ -38,7 +38,7 @@ pub enum Record {
     /// A commit of the AUR's may be built although nobody looked at it.
     Unreviewed { uid: u32, base: String, commit: String },
     /// Of a runtime something may be installed that cannot be checked.
-    Unverified { uid: u32, what: String },
+    Unverified { uid: u32, runtime: String },
 }
 
 /// One entry.

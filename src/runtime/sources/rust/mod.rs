@@ -32,7 +32,7 @@ use crate::runtime::verify::listed;
 use crate::runtime::{Arch, Extras, Host, Libc, Native, Release, Version};
 
 /// What manifests say where archives are; rustup, too, puts a mirror's address in its place.
-const OFFICIAL: &str = "https://static.rust-lang.org";
+pub const OFFICIAL: &str = "https://static.rust-lang.org";
 
 /// Most bytes of a manifest: they have 1 million.
 const MOST_MANIFEST: u64 = 32 << 20;
@@ -105,6 +105,14 @@ impl Source for Rust {
 
     fn assemble(&self, root: &Path, _version: &Version, parts: &[Part]) -> io::Result<()> {
         assemble(root, root, parts)
+    }
+
+    fn additions(&self, at: &At<'_>, root: &Path, extras: &Extras) -> Result<Vec<Part>, SourceError> {
+        additions(at.base, root, extras)
+    }
+
+    fn add(&self, from: &Path, root: &Path, parts: &[Part]) -> io::Result<()> {
+        assemble(from, root, parts)
     }
 }
 
