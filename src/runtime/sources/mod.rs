@@ -1,5 +1,11 @@
 //! Where each upstream has its releases, and how it vouches for them.
 
+pub mod bun;
+mod common;
+pub mod go;
+pub mod java;
+pub mod node;
+
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
