@@ -12,15 +12,18 @@ use serde::Deserialize;
 
 use super::common::{self, MAX_INDEX};
 use super::{At, Check, Part, Placing, Source, SourceError};
-use crate::runtime::fetch::{Download, FetchError};
+use crate::runtime::fetch::Download;
 use crate::runtime::unpack::Format;
 use crate::runtime::verify::{VerifyError, sha256_of};
 use crate::runtime::{Arch, Extras, Host, Libc, Native, Release, Runtime, Version};
 
 pub const DEFAULT_BASE: &str = "https://api.github.com/repos/oven-sh/bun/releases";
 
-/// Pages, of a hundred releases each, that are asked for at most.
-const PAGES: u32 = 10;
+/// Releases on a page.
+const PAGE: usize = 100;
+
+/// Pages that are asked for at most.
+const PAGES: usize = 10;
 
 /// GitHub answers 60 questions an hour.
 const FRESH: Duration = Duration::from_secs(60 * 60);
@@ -111,18 +114,18 @@ fn has_avx2() -> bool {
     false
 }
 
-/// All pages, until one that says nothing new.
+/// All pages, until one that is not full or says nothing new, as where a mirror gives the same one for all numbers.
 async fn entries(at: &At<'_>) -> Result<Vec<Entry>, SourceError> {
     let mut entries: Vec<Entry> = Vec::new();
-    for page in 1..=PAGES {
-        let url = format!("{}?per_page=100&page={page}", at.base);
-        let index = match at.http.index(&url, MAX_INDEX, FRESH).await {
-            Ok(index) => index,
-            // Without further pages, as a mirror of files may be.
-            Err(FetchError::NotFound { .. }) if page > 1 => break,
+    for number in 1..=PAGES {
+        let url = format!("{}?per_page={PAGE}&page={number}", at.base);
+        let page: Vec<Entry> = match at.http.index(&url, MAX_INDEX, FRESH).await {
+            Ok(page) => common::json(&url, &page)?,
+            Err(error) if number > 1 && common::is_end(&error, false) => break,
             Err(error) => return Err(error.into()),
         };
-        if !add(&mut entries, common::json(&url, &index)?) {
+        let is_last = page.len() < PAGE;
+        if !add(&mut entries, page) || is_last {
             break;
         }
     }

@@ -97,6 +97,11 @@ pub(super) async fn small(at: &At<'_>, url: &str, most: u64) -> Result<Option<Ve
     }
 }
 
+/// Whether there is no such page; offline, no further one than those that are kept.
+pub(super) fn is_end(error: &FetchError, is_first: bool) -> bool {
+    matches!(error, FetchError::NotFound { .. }) || !is_first && matches!(error, FetchError::Offline { .. })
+}
+
 /// The listing of checksums of `what`, from the text signed in the clear at `signed`. When nobody known vouches for it and
 /// the user takes it so, it is the one at `plain`.
 ///

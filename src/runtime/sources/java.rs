@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::common::{self, MAX_INDEX, MAX_SIGNATURE};
 use super::{At, Check, Part, Placing, Source, SourceError};
-use crate::runtime::fetch::{Download, FetchError};
+use crate::runtime::fetch::Download;
 use crate::runtime::unpack::Format;
 use crate::runtime::verify::sha256_of;
 use crate::runtime::{Arch, Extras, Host, Libc, Native, Release, Runtime, Version};
@@ -17,8 +17,8 @@ pub const DEFAULT_BASE: &str = "https://api.adoptium.net";
 /// Releases come four times a year.
 const FRESH: Duration = Duration::from_secs(60 * 60);
 
-/// Releases on a page; the API gives no more than 50, whatever is asked.
-const PAGE: usize = 50;
+/// Releases on a page; the API gives no more, whatever is asked.
+const PAGE: usize = 20;
 
 /// Pages of a line that are asked for at most.
 const PAGES: usize = 10;
@@ -100,17 +100,18 @@ fn page_url(base: &str, host: Host, line: u32, page: usize) -> String {
     )
 }
 
-/// Everything of a line. The API has no page where nothing is.
+/// Everything of a line. The API has no page where nothing is, not even the first.
 async fn line(at: &At<'_>, line: u32) -> Result<Vec<Entry>, SourceError> {
     let mut entries: Vec<Entry> = Vec::new();
     for number in 0..PAGES {
         let url = page_url(at.base, at.host, line, number);
         let page: Vec<Entry> = match at.http.index(&url, MAX_INDEX, FRESH).await {
             Ok(page) => common::json(&url, &page)?,
-            Err(FetchError::NotFound { .. }) => break,
+            Err(error) if common::is_end(&error, number == 0) => break,
             Err(error) => return Err(error.into()),
         };
-        if !add(&mut entries, page) {
+        let is_last = page.len() < PAGE;
+        if !add(&mut entries, page) || is_last {
             break;
         }
     }
@@ -267,7 +268,7 @@ mod tests {
         let version = Version::parse(&Runtime::Native(Native::Java), "21.0.5+11-LTS").unwrap();
         let plain = Release { date: Some("2024-10-16".to_owned()), ..Release::of(version) };
         let offered = |lts| page().iter().filter_map(|entry| entry.release(21, lts)).collect::<Vec<_>>();
-        assert_eq!(offered(false), [plain.clone()]);
+        assert_eq!(offered(false), std::slice::from_ref(&plain));
         assert_eq!(offered(true), [Release { lts: Some("21".to_owned()), ..plain }]);
     }
 
@@ -287,7 +288,7 @@ mod tests {
         assert!(
             url.starts_with("https://api.adoptium.net/v3/assets/feature_releases/21/ga?architecture=x64&os=linux&")
         );
-        assert!(url.ends_with("&page_size=50&page=1"));
+        assert!(url.ends_with("&page_size=20&page=1"));
         let musl = page_url("http://127.0.0.1", Host { arch: Arch::Aarch64, libc: Libc::Musl }, 8, 0);
         assert!(musl.contains("architecture=aarch64&os=alpine-linux&image_type=jdk"), "{musl}");
     }
