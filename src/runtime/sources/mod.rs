@@ -1,5 +1,10 @@
 //! Where each upstream has its releases, and how it vouches for them.
 
+pub mod bun;
+mod common;
+pub mod go;
+pub mod java;
+pub mod node;
 pub mod python;
 pub mod ruby;
 pub mod rust;
