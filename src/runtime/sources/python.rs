@@ -39,8 +39,9 @@ const MOST_INDEX: u64 = 16 << 20;
 /// Where PyPy has its own files.
 const PYPY: &str = "https://downloads.python.org/pypy";
 
-/// Where PyPy has its checksums: nowhere but on this page.
-const PYPY_CHECKSUMS: &str = "https://pypy.org/checksums.html";
+/// Where PyPy has its checksums: on a page, <https://pypy.org/checksums.html>. This is the text that the page is made of,
+/// as a page for people is not taken for an index.
+const PYPY_CHECKSUMS: &str = "https://raw.githubusercontent.com/pypy/pypy.org/main/pages/checksums.rst";
 
 /// The folder that CPython was built for, in what it notes about itself.
 const BUILD_PREFIX: &str = "/install";
@@ -308,7 +309,8 @@ fn pypys(index: &[PyPy], host: Host) -> Vec<Release> {
     releases.collect()
 }
 
-/// The checksum of a file on PyPy's page: HTML, with lines of checksums and names. What it has twice has to agree.
+/// The checksum of a file on PyPy's page, or in the text that it is made of: lines of checksums and names. What it has
+/// twice has to agree.
 fn on_page(page: &str, name: &str) -> Option<[u8; 32]> {
     let lines = page.split(['\n', '<', '>']).map(|line| line.split_ascii_whitespace());
     let mut found = lines.filter_map(|mut words| {
@@ -438,6 +440,12 @@ mod tests {
     #[test]
     fn pypy_s_checksums_are_read_from_the_page_and_have_to_agree() {
         let (one, two) = ("1a".repeat(32), "2b".repeat(32));
+        let text = format!(
+            "pypy3.9-v7.3.10 sha256::\n\n    {one}  pypy3.9-v7.3.10-aarch64.tar.bz2      \n    \
+             {two}  pypy3.9-v7.3.10-linux64.tar.bz2\n"
+        );
+        assert_eq!(on_page(&text, "pypy3.9-v7.3.10-aarch64.tar.bz2"), Some([0x1a; 32]));
+        assert_eq!(on_page(&text, "pypy3.9-v7.3.10-linux64.tar.bz2"), Some([0x2b; 32]));
         let page = format!(
             "<p>pypy3.10-7.3.16 sha256:</p>\n<pre class=\"literal-block\">{one}  pypy3.10-v7.3.16-aarch64.tar.bz2\n\
              {two}  pypy3.10-v7.3.16-linux64.tar.bz2</pre>\n<p>{two}  a.tar.bz2</p><p>{one}  a.tar.bz2</p>"
