@@ -2,12 +2,15 @@
 
 pub mod bun;
 mod common;
+mod elf;
+mod github;
 pub mod go;
 pub mod java;
 pub mod node;
 pub mod python;
 pub mod ruby;
 pub mod rust;
+mod scripts;
 
 use std::fmt::Debug;
 use std::io;
@@ -159,6 +162,9 @@ pub enum SourceError {
     Unreadable { url: String, reason: String },
     #[error("{runtime} {version} is not offered for {host}")]
     NotOffered { runtime: Native, version: String, host: Host },
+    /// For such machines, but not for this one.
+    #[error("{runtime} {version} does not run on this system: {reason}")]
+    NotHere { runtime: Native, version: String, reason: String },
     #[error("{what} cannot be verified: {reason}; --allow-unverified installs it all the same")]
     Unverifiable { what: String, reason: String },
     /// Of what is wanted besides the version.

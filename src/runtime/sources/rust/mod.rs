@@ -88,19 +88,8 @@ impl Source for Rust {
 
     async fn parts(&self, at: &At<'_>, release: &Release, extras: &Extras) -> Result<Vec<Part>, SourceError> {
         let fetched = fetch(at, release.version.as_str()).await?;
-        let triple = triple(at.host);
-        let wanted = components::wanted(&fetched.manifest, triple, extras)
-            .map_err(|error| SourceError::NoSuchExtra(error.to_string()))?;
-        let installed = Installed {
-            version: release.version.as_str().to_owned(),
-            channel: channel(release.version.as_str()).to_owned(),
-            date: fetched.manifest.date.clone(),
-            host: triple.to_owned(),
-            profile: extras.profile.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned()),
-            manifest: fetched.hash,
-            components: Vec::new(),
-        };
-        of(at.base, &fetched.manifest, installed, &wanted, &fetched.checks)
+        let version = release.version.as_str();
+        planned(at.base, &fetched.manifest, fetched.hash, version, triple(at.host), extras, &fetched.checks)
     }
 
     fn assemble(&self, root: &Path, _version: &Version, parts: &[Part]) -> io::Result<()> {
@@ -114,6 +103,33 @@ impl Source for Rust {
     fn add(&self, from: &Path, root: &Path, parts: &[Part]) -> io::Result<()> {
         assemble(from, root, parts)
     }
+}
+
+/// What is fetched for a new installation by a manifest whose text has the SHA-256 `hash`.
+///
+/// # Errors
+/// [`SourceError::NoSuchExtra`], and [`SourceError::Unreadable`] when an archive is somewhere else than below `base`.
+pub fn planned(
+    base: &str,
+    manifest: &Manifest,
+    hash: [u8; 32],
+    version: &str,
+    triple: &str,
+    extras: &Extras,
+    checks: &[Check],
+) -> Result<Vec<Part>, SourceError> {
+    let wanted =
+        components::wanted(manifest, triple, extras).map_err(|error| SourceError::NoSuchExtra(error.to_string()))?;
+    let installed = Installed {
+        version: version.to_owned(),
+        channel: channel(version).to_owned(),
+        date: manifest.date.clone(),
+        host: triple.to_owned(),
+        profile: extras.profile.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned()),
+        manifest: hash,
+        components: Vec::new(),
+    };
+    of(base, manifest, installed, &wanted, checks)
 }
 
 /// What is to be fetched so that an installation has the extras, too; nothing when it has them. The archives are those of
