@@ -135,7 +135,3 @@ impl fmt::Display for Range {
         f.write_str(&self.text)
     }
 }
-
-#[cfg(test)]
-#[path = "range/tests.rs"]
-mod tests;
