@@ -99,6 +99,10 @@ fn python(text: &str) -> Option<VersionSpecifiers> {
         if all.len() > MAX_PARTS {
             return None;
         }
+        // A comma at the end is allowed.
+        if one.is_empty() {
+            continue;
+        }
         let starts = |start: &str| one.strip_prefix(start).map(str::trim);
         let caret = starts("^").map(|text| (text, true));
         let tilde = starts("~").filter(|rest| !rest.starts_with('=')).map(|text| (text, false));

@@ -172,8 +172,8 @@ fn go_requests_are_those_of_its_toolchains() {
     let installed: Vec<Version> =
         offered("go", &["1.20.14", "1.21rc2"]).into_iter().map(|release| release.version).collect();
     assert_eq!(least.best(&installed), None);
-    assert_eq!(Request::go_minimum("1.21rc1").unwrap().best(&installed), None);
-    assert_eq!(Request::go_minimum("1.21rc2").unwrap().best(&installed).unwrap().as_str(), "1.21rc2");
+    assert_eq!(Request::go_minimum("1.21rc3").unwrap().best(&installed), None);
+    assert_eq!(Request::go_minimum("1.21rc1").unwrap().best(&installed).unwrap().as_str(), "1.21rc2");
 }
 
 #[test]
@@ -407,7 +407,7 @@ fn what_is_no_request_is_refused_in_a_sentence() {
     }
     assert_eq!(refused("go", "lts"), "go has no lines of long-term support: latest is the newest");
     assert_eq!(refused("node", "iojs"), "\"iojs\" is no version of node: three numbers make one, as in 20.11.1");
-    assert_eq!(refused("python", ">=3,,"), "\">=3,,\" is no version or range of python: one looks like >=3.11,<3.13");
+    assert_eq!(refused("python", ">=3,<"), "\">=3,<\" is no version or range of python: one looks like >=3.11,<3.13");
 }
 
 #[test]
@@ -417,7 +417,7 @@ fn the_chosen_is_admitted_and_nothing_admitted_is_above_it() {
         for name in ["node", "python", "go", "rust", "ruby", "java", "zig"] {
             let (runtime, mut seeded) = (runtime(name), Numbers(seed));
             let tails = ["", "", "", "rc1", "-rc1", "-beta.2", "+7", "t", "-p5"];
-            let mut version = |seeded: &mut Numbers| {
+            let version = |seeded: &mut Numbers| {
                 let numbers = format!("{}.{}.{}", seeded.below(4), seeded.below(12), seeded.below(4));
                 let text = numbers + tails[seeded.below(tails.len())];
                 Version::parse(&runtime, &text).ok()
