@@ -56,7 +56,10 @@ fn bare(text: &str) -> Result<&str, String> {
 fn numbers(text: &str) -> Option<(Vec<u64>, &str)> {
     let (mut numbers, mut rest) = plain::leading(text)?;
     // 1.8.0_412 is 8u412.
-    if numbers.len() > 1 && numbers.first() == Some(&1) && numbers.get(1).is_some_and(|line| *line <= LAST_OLD) {
+    if numbers.len() > 1
+        && numbers.first() == Some(&1)
+        && numbers.get(1).is_some_and(|line| (2..=LAST_OLD).contains(line))
+    {
         numbers.remove(0);
     }
     let update = if numbers.len() == 1 { rest.strip_prefix('u') } else { None };
