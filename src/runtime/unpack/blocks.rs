@@ -145,8 +145,10 @@ pub(super) fn with<T>(
             // It needs to seek, and is read elsewhere.
             Format::Zip => {}
         };
-        let thread =
-            std::thread::Builder::new().name("unpack".to_owned()).spawn_scoped(scope, unpack).map_err(UnpackError::Read)?;
+        let thread = std::thread::Builder::new()
+            .name("unpack".to_owned())
+            .spawn_scoped(scope, unpack)
+            .map_err(UnpackError::Read)?;
         let (block, used, before, ended) = (Vec::new(), 0, 0, false);
         let mut blocks = Blocks { from, back, block, used, before, ended, packed };
         let result = read(&mut blocks);

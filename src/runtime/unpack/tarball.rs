@@ -148,7 +148,8 @@ fn time(text: &[u8]) -> Option<Modified> {
         return Some(Modified::default());
     }
     let nanoseconds = fraction.bytes().chain(std::iter::repeat(b'0')).take(9);
-    let nanoseconds = nanoseconds.filter(u8::is_ascii_digit).fold(0u32, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+    let nanoseconds =
+        nanoseconds.filter(u8::is_ascii_digit).fold(0u32, |sum, digit| sum * 10 + u32::from(digit - b'0'));
     Some(Modified { seconds, nanoseconds })
 }
 
@@ -193,7 +194,9 @@ fn entry(
         EntryType::Link => {
             let original = layout.place(&link())?;
             let Some(path) = placed else { return Ok(()) };
-            let Some(original) = original else { return Err(paths::refused(&name, "links to a file that is left out")) };
+            let Some(original) = original else {
+                return Err(paths::refused(&name, "links to a file that is left out"));
+            };
             layout.tree.hard_link(&path, &original)
         }
         EntryType::Char | EntryType::Block => Err(paths::refused(&name, "is a device")),

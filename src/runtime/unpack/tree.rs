@@ -75,8 +75,7 @@ fn mask() -> u32 {
 impl Tree {
     pub(super) fn open(folder: &Path) -> Result<Self, UnpackError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let root =
-            rustix::fs::openat(CWD, folder, flags, Mode::empty()).map_err(|error| write_error(folder, error))?;
+        let root = rustix::fs::openat(CWD, folder, flags, Mode::empty()).map_err(|error| write_error(folder, error))?;
         let masked = mask() & FOLDER != 0;
         let (folders, winding) = (Vec::new(), Vec::new());
         Ok(Self { root, masked, last: None, folders, winding, done: Unpacked::default() })
@@ -130,11 +129,7 @@ impl Tree {
     }
 
     /// Runs `make` for the name in its folder, again after removing what an earlier entry of the same path made.
-    fn make<T>(
-        &mut self,
-        path: &Path,
-        make: impl Fn(&OwnedFd, &OsStr) -> Result<T, Errno>,
-    ) -> Result<T, UnpackError> {
+    fn make<T>(&mut self, path: &Path, make: impl Fn(&OwnedFd, &OsStr) -> Result<T, Errno>) -> Result<T, UnpackError> {
         let (parent, name) = split(path)?;
         let folder = self.enter(parent)?;
         let made = match make(folder, name) {
