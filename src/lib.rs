@@ -9,6 +9,7 @@
 //! - [`security`]: the audit log
 //! - [`transaction`]: actions, plans, progress and outcomes, and the helper's wire format
 //! - [`runtime`]: language runtimes: versions, version files, fetching, checking, switching
+//! - [`unit`]: programs in units of the user's service manager
 //! - [`engine`]: the daemon's state: snapshot holder, caches, refresh worker, helper processes
 //! - [`dbus`]: the D-Bus interfaces, proxies, names and errors
 //! - [`daemon`]: activation, idle exit, signals: puts the rest together
@@ -27,3 +28,4 @@ pub mod security;
 pub mod status;
 pub mod store;
 pub mod transaction;
+pub mod unit;

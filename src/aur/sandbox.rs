@@ -8,12 +8,12 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
 
 use super::AurError;
+use crate::unit::{self, Unit};
 
 /// Where a build has its folders in the sandbox.
 pub const INSIDE: &str = "/build";
@@ -127,59 +127,6 @@ const UNIT: &str = "omg-build";
 /// Most characters of a package base in the name of a unit, which may have 255.
 const MAX_SHOWN: usize = 100;
 
-/// A transient unit of the user's, ended when this is dropped before it has ended by itself.
-#[derive(Debug)]
-pub struct Unit {
-    name: String,
-    ended: bool,
-}
-
-impl Unit {
-    /// It is gone: nothing has to be ended.
-    pub fn ended(&mut self) {
-        self.ended = true;
-    }
-}
-
-impl Drop for Unit {
-    fn drop(&mut self) {
-        if !self.ended {
-            let mut stop = stop(&self.name);
-            // The manager may take its time.
-            std::thread::spawn(move || stop.status());
-        }
-    }
-}
-
-/// The program that ends units: one, or those that match. That there is none is no failure.
-fn stop(units: &str) -> std::process::Command {
-    let mut stop = std::process::Command::new("systemctl");
-    stop.args(["--user", "--quiet", "stop", "--", units]);
-    stop.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    stop
-}
-
-/// The unit that this process is the main process of, where it is one of a user manager's. What such a process merely
-/// starts has the same environment, but another parent.
-fn own_unit() -> Option<String> {
-    let manager: i32 = std::env::var("MANAGERPID").ok()?.parse().ok()?;
-    if rustix::process::getppid()?.as_raw_nonzero().get() != manager {
-        return None;
-    }
-    unit_of(&std::fs::read_to_string("/proc/self/cgroup").ok()?)
-}
-
-/// The unit in what `/proc/PID/cgroup` says, in the hierarchy of control group v2 or in systemd's own beside v1: both may be
-/// there, and only one of them be used.
-fn unit_of(cgroup: &str) -> Option<String> {
-    let units = cgroup.lines().filter_map(|line| match line.splitn(3, ':').collect::<Vec<_>>()[..] {
-        ["0", "", path] | [_, "name=systemd", path] => path.rsplit('/').next(),
-        _ => None,
-    });
-    let mut units = units.filter(|unit| unit.ends_with(".service") && !unit.contains(char::is_whitespace));
-    units.next().map(str::to_owned)
-}
-
 /// The units in which a base is built in `folder` have names that begin and end with these; in between is what tells one
 /// from another.
 fn names(base: &str, folder: &Path) -> (String, String) {
@@ -192,30 +139,15 @@ fn names(base: &str, folder: &Path) -> (String, String) {
 
 /// Ends what an omg that is gone left running in this folder. Only who holds the folder may ask for that.
 pub async fn end_others(base: &str, folder: &Path) {
-    if own_unit().is_some() {
-        let (first, last) = names(base, folder);
-        // Where there is no manager to ask, nothing runs in its units either.
-        let _ = Command::from(stop(&format!("{first}-*-{last}"))).kill_on_drop(true).status().await;
-    }
+    let (first, last) = names(base, folder);
+    unit::end(&format!("{first}-*-{last}")).await;
 }
 
 /// The program in a unit of its own where this process is one of a user manager's: the daemon's own unit allows no
 /// namespaces. Elsewhere it stays a child, and ends with this process as well.
 pub fn outside(command: Command, base: &str, folder: &Path) -> (Command, Option<Unit>) {
-    static LAST: AtomicU32 = AtomicU32::new(0);
-    let Some(own) = own_unit() else { return (command, None) };
     let (first, last) = names(base, folder);
-    // Never the same twice: what ends one unit, late, does not end the next one.
-    let name = format!("{first}-{}-{}-{last}", std::process::id(), LAST.fetch_add(1, Ordering::Relaxed));
-    let mut run = Command::new("systemd-run");
-    run.args(["--user", "--quiet", "--collect", "--wait", "--pipe", "--unit", &name]);
-    run.arg(format!("--description=Build of {base} for omg"));
-    // However this process ends, the build ends with it, and at once.
-    run.arg(format!("--property=BindsTo={own}")).arg(format!("--property=After={own}"));
-    run.args(["--property=KillSignal=SIGKILL", "--"]);
-    run.arg(command.as_std().get_program()).args(command.as_std().get_args());
-    run.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
-    (run, Some(Unit { name, ended: false }))
+    unit::outside(command, &first, &last, &format!("Build of {base} for omg"))
 }
 
 /// Makes sure that there is a sandbox to be had.
@@ -246,21 +178,6 @@ pub async fn check() -> Result<(), AurError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_unit_is_the_last_of_the_control_groups() {
-        let path = "/user.slice/user-1000.slice/user@1000.service/app.slice/omgd.service";
-        for told in [
-            format!("0::{path}\n"),
-            format!("2:cpu:/\n1:name=systemd:{path}\n0::/\n"),
-            format!("9:name=systemd:/\n0::{path}\n"),
-        ] {
-            assert_eq!(unit_of(&told).as_deref(), Some("omgd.service"), "{told}");
-        }
-        for told in ["", "0::/\n", "0::/user.slice/user-1000.slice/session-2.scope\n", "3:cpu:/omgd.service\n"] {
-            assert_eq!(unit_of(told), None, "{told}");
-        }
-    }
 
     #[test]
     fn names_of_units_tell_bases_and_folders_apart() {

@@ -10,6 +10,10 @@ use super::change::args::{
     AuditAction, CHANGE_JSON, Consent, DOWNLOAD_JSON, Doctor, Download, HISTORY_JSON, History, Install, MarkAs, Named,
     REFRESH_JSON, Refresh, Reinstall, Remove, Undo, Upgrade,
 };
+use super::runtimes::args::{
+    CURRENT_JSON, Current, INSTALLED_JSON, PIN_JSON, PRUNE_JSON, Pin, Prune, RuntimeAction, UNINSTALL_JSON, Uninstall,
+    Use, WHICH_JSON, Which,
+};
 use super::runtimes::{env::Env, exec::Exec, hook::Hook, shims::Shims};
 use crate::package::SearchMode;
 
@@ -31,6 +35,10 @@ const ROWS_JSON: &str = "\
 --json prints one object a line: name, version, arch, repository, summary, flags (an array of:
 installed, explicit, upgradable, security, orphan, held, foreign, essential, phased, residual,
 broken, foreign-arch, after-refresh), download_size (bytes, 0: unknown). arch is the package's own: all where it fits every machine.
+
+Versions (`omg list RUNTIME`) have: runtime, version, current, folder, and how they were installed:
+installed (Unix seconds), manager, parts [{url, sha256, bytes, checks}], unverified; with
+--available: runtime, version, lts, date (null: none), prerelease, installed.
 
 Groups (`omg list --group`) have: group, members, installed (numbers); in a pipe these are columns.
 
@@ -251,6 +259,31 @@ pub enum Verb {
     /// Check that everything omg needs works, and say what to do where it does not.
     #[command(after_long_help = DOCTOR_JSON)]
     Doctor(Doctor),
+    /// Use a version of a runtime, which is installed first where it is missing.
+    ///
+    /// It becomes the version that is used wherever no file asks for another.
+    #[command(after_long_help = INSTALLED_JSON)]
+    Use(Use),
+    /// Show which versions of runtimes are used in this folder, and why.
+    #[command(after_long_help = CURRENT_JSON)]
+    Current(Current),
+    /// Print the path of the program that is run in this folder.
+    #[command(after_long_help = WHICH_JSON)]
+    Which(Which),
+    /// Remove a version of a runtime.
+    #[command(after_long_help = UNINSTALL_JSON)]
+    Uninstall(Uninstall),
+    /// Make this folder's file ask for a version.
+    #[command(after_long_help = PIN_JSON)]
+    Pin(Pin),
+    /// Remove versions of runtimes that no known folder asks for.
+    #[command(after_long_help = PRUNE_JSON)]
+    Prune(Prune),
+    /// Look at how runtimes are come by.
+    Runtime {
+        #[command(subcommand)]
+        action: RuntimeAction,
+    },
     /// Print what puts the versions that this folder asks for on PATH.
     #[command(after_long_help = ENV_JSON)]
     Env(Env),
@@ -354,6 +387,18 @@ pub struct Info {
 
 #[derive(Debug, Args)]
 pub struct List {
+    /// A runtime (node, python, go, rust, ruby, java, bun, deno, …): its installed versions instead of packages.
+    #[arg(value_name = "RUNTIME", value_hint = ValueHint::Other, conflicts_with_all = ["installed", "explicit", "upgradable", "orphans", "held", "foreign", "group", "repo"])]
+    pub runtime: Option<String>,
+    /// With RUNTIME: only versions that are this, such as 20 or lts.
+    #[arg(value_name = "VERSION", value_hint = ValueHint::Other, requires = "available")]
+    pub version: Option<String>,
+    /// With RUNTIME: the versions that can be installed, the newest first.
+    #[arg(short, long, requires = "runtime")]
+    pub available: bool,
+    /// With --available: pre-releases too.
+    #[arg(long, requires = "available")]
+    pub all: bool,
     /// Installed packages.
     #[arg(long)]
     pub installed: bool,

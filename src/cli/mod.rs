@@ -35,11 +35,12 @@ use clap::{CommandFactory, Parser};
 
 use crate::dbus::client::{Client, ConnectOptions};
 use crate::transaction::Verb as Action;
-use args::{CacheAction, Cli, DaemonAction, Verb};
+use args::{CacheAction, Cli, DaemonAction, List, Verb};
 use change::Change;
 use change::args::{AuditAction, Doctor, MarkAs};
 pub use failure::Failure;
 use output::{BAD, Output};
+use runtimes::args::RuntimeAction;
 
 /// The grammar of the command line, for completions and manual pages.
 pub fn command() -> clap::Command {
@@ -97,6 +98,10 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
     match verb {
         Verb::Search(search) => ask(options, async |client| search::run(client, search, out).await),
         Verb::Info(info) => ask(options, async |client| info::run(client, &info, out).await),
+        Verb::List(List { runtime: Some(name), version, available: true, all, limit, .. }) => {
+            runtimes::versions::available(options, &name, version.as_deref(), all, limit.limit, out)
+        }
+        Verb::List(List { runtime: Some(name), .. }) => runtimes::versions::installed(&name, out),
         Verb::List(list) => ask(options, async |client| list::run(client, list, out).await),
         Verb::Explicit(limit) => ask(options, async |client| list::explicit(client, &limit, out).await),
         Verb::Outdated(outdated) => ask(options, async |client| updates::run(client, &outdated, out).await),
@@ -107,6 +112,9 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
         Verb::Metrics => ask(options, async |client| metrics::run(client, out).await),
         Verb::Cache { action: CacheAction::Clear } => ask(options, async |client| cache::clear(client, out).await),
         Verb::Complete { only, prefix } => complete::run(options, only, &prefix, out),
+        Verb::Install(install) if install.targets.is_empty() => {
+            runtimes::install::project(options, &install.getting, out)
+        }
         Verb::Install(install) => aur::install(options, install, out),
         Verb::Remove(remove) => alter(options, Change::remove(remove)?, out),
         Verb::Upgrade(upgrade) => aur::upgrade(options, upgrade, out),
@@ -132,6 +140,13 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
             }
             runtime()?.block_on(doctor::run(options, out))
         }
+        Verb::Use(wanted) => runtimes::install::run(options, &wanted, out),
+        Verb::Current(current) => runtimes::which::current(&current, out),
+        Verb::Which(which) => runtimes::which::which(&which, out),
+        Verb::Uninstall(wanted) => runtimes::uninstall::run(options, &wanted, out),
+        Verb::Pin(pin) => runtimes::pin::run(&pin, out),
+        Verb::Prune(prune) => runtimes::uninstall::prune(options, &prune, out),
+        Verb::Runtime { action: RuntimeAction::Keys } => runtimes::keys::run(out),
         Verb::Env(env) => runtimes::env::run(&env, out),
         Verb::Exec(exec) => runtimes::exec::run(&exec, out),
         Verb::Hook(hook) => runtimes::hook::run(&hook, out),

@@ -1,6 +1,8 @@
 //! What the configuration file sets, by key.
 
 use super::file::{ConfigError, ConfigFile, Problem};
+use super::runtimes::{self, RuntimeInputs, UpstreamInputs};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -18,6 +20,7 @@ pub struct Inputs {
     pub cache: CacheInputs,
     pub apt: AptInputs,
     pub aur: AurInputs,
+    pub runtimes: RuntimeInputs,
 }
 
 /// The table `cache`.
@@ -45,7 +48,7 @@ pub struct AurInputs {
     pub devel: Option<Spanned<bool>>,
 }
 
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "backend",
     "data-dir",
     "helper",
@@ -56,10 +59,25 @@ const KEYS: [&str; 10] = [
     "cache",
     "apt",
     "aur",
+    "runtimes",
 ];
 const CACHE_KEYS: [&str; 4] = ["searches", "search-bytes", "details", "details-bytes"];
 const APT_KEYS: [&str; 2] = ["root", "options"];
 const AUR_KEYS: [&str; 4] = ["enabled", "url", "keyserver", "devel"];
+const RUNTIME_KEYS: [&str; 11] = [
+    "offline",
+    "cache-bytes",
+    "manager",
+    runtimes::TABLES[0],
+    runtimes::TABLES[1],
+    runtimes::TABLES[2],
+    runtimes::TABLES[3],
+    runtimes::TABLES[4],
+    runtimes::TABLES[5],
+    runtimes::TABLES[6],
+    runtimes::TABLES[7],
+];
+const UPSTREAM_KEYS: [&str; 3] = ["url", "keys", "manager"];
 
 impl Inputs {
     /// Sorts what the file says by key.
@@ -88,6 +106,7 @@ impl Inputs {
             let (idle_timeout, worker_interval, status_max_age) =
                 (root.integer("idle-timeout"), root.integer("worker-interval"), root.integer("status-max-age"));
             let (cache, apt, aur) = (root.table("cache"), root.table("apt"), root.table("aur"));
+            let runtimes = root.table("runtimes");
             let cache = cache.map_or_else(CacheInputs::default, |table| {
                 let mut section = Section::new("cache.", table, &CACHE_KEYS, &mut problems);
                 CacheInputs {
@@ -110,6 +129,7 @@ impl Inputs {
                     devel: section.boolean("devel"),
                 }
             });
+            let runtimes = runtimes.map_or_else(RuntimeInputs::default, |table| runtimes_in(table, &mut problems));
             Self {
                 backend,
                 data_dir,
@@ -121,10 +141,25 @@ impl Inputs {
                 cache,
                 apt,
                 aur,
+                runtimes,
             }
         };
         if problems.is_empty() { Ok(inputs) } else { Err(file.invalid(problems)) }
     }
+}
+
+fn runtimes_in(table: DeTable<'_>, problems: &mut Vec<Problem>) -> RuntimeInputs {
+    let mut section = Section::new("runtimes.", table, &RUNTIME_KEYS, problems);
+    let (offline, cache_bytes, manager) =
+        (section.boolean("offline"), section.integer("cache-bytes"), section.string("manager"));
+    let tables: Vec<_> = runtimes::TABLES.into_iter().filter_map(|name| Some((name, section.table(name)?))).collect();
+    let mut upstreams = BTreeMap::new();
+    for (name, table) in tables {
+        let mut section = Section::new("runtimes.*.", table, &UPSTREAM_KEYS, problems);
+        let (url, keys, manager) = (section.string("url"), section.string("keys"), section.string("manager"));
+        upstreams.insert(name, UpstreamInputs { url, keys, manager });
+    }
+    RuntimeInputs { offline, cache_bytes, manager, upstreams }
 }
 
 /// One table of the file, being taken apart.

@@ -28,12 +28,19 @@
 //! | `aur.url` | `http` or `https` address | `"https://aur.archlinux.org"` |
 //! | `aur.devel` | whether upgrades are also those to newer commits of the repositories that packages are built from | `false` |
 //! | `aur.keyserver` | `hkps`, `hkp` or `https` address, for keys of sources | `"hkps://keyserver.ubuntu.com"` |
+//! | `runtimes.offline` | whether nothing is fetched for runtimes | `false` |
+//! | `runtimes.cache-bytes` | bytes of downloaded archives that are kept | 2147483648 |
+//! | `runtimes.manager` | `"native"`: omg installs what it can and mise the rest, or `"mise"` | `"native"` |
+//! | `runtimes.NAME.url` | `http` or `https` address in place of the upstream's (`node`, `python`, `go`, `rust`, `ruby`, `java`, `bun`, `mise`) | the upstream's own |
+//! | `runtimes.NAME.keys` | absolute path of OpenPGP certificates whose signatures count too | none |
+//! | `runtimes.NAME.manager` | as `runtimes.manager`, for one of them | that |
 //!
 //! `apt.root` and `apt.options` are for reading package data as the user; nothing that runs as root sees them.
 
 mod file;
 mod inputs;
 mod paths;
+mod runtimes;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -41,6 +48,7 @@ mod tests;
 pub use file::{ConfigError, ConfigFile, Located, MAX_BYTES, Problem};
 pub use inputs::{AptInputs, AurInputs, CacheInputs, Inputs};
 pub use paths::{Paths, SocketOrigin};
+pub use runtimes::{Manager, RuntimeInputs, RuntimeSettings, Upstream, UpstreamInputs};
 pub use settings::{AptSettings, AurSettings, Backend, CacheSettings, Settings};
 
 use std::path::Path;

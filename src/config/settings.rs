@@ -2,6 +2,7 @@
 
 use super::file::Problem;
 use super::inputs::{AptInputs, AurInputs, CacheInputs, Inputs, shown};
+use super::runtimes::{Manager, RuntimeInputs, RuntimeSettings, Upstream};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -55,6 +56,7 @@ pub struct Settings {
     pub cache: CacheSettings,
     pub apt: AptSettings,
     pub aur: AurSettings,
+    pub runtimes: RuntimeSettings,
 }
 
 /// Bounds of the caches in memory; 0 switches one off.
@@ -112,6 +114,7 @@ impl Default for Settings {
             cache: CacheSettings::default(),
             apt: AptSettings::default(),
             aur: AurSettings::default(),
+            runtimes: RuntimeSettings::default(),
         }
     }
 }
@@ -139,6 +142,7 @@ impl Settings {
             cache,
             apt,
             aur,
+            runtimes,
         } = inputs;
         let default = Self::default();
         let mut check = Check { problems: Vec::new() };
@@ -163,6 +167,7 @@ impl Settings {
             cache: check.cache(&cache),
             apt: check.apt(apt),
             aur: check.aur(aur),
+            runtimes: check.runtimes(runtimes),
         };
         if check.problems.is_empty() { Ok(settings) } else { Err(check.problems) }
     }
@@ -227,21 +232,62 @@ impl Check {
         }
     }
 
+    /// Without slashes at its end.
+    fn address(&mut self, key: &str, value: Option<Spanned<String>>) -> Option<String> {
+        let value = value?;
+        if is_address(value.get_ref()) {
+            return Some(value.get_ref().trim_end_matches('/').to_owned());
+        }
+        self.report(key, &value, format!("must be an http or https address, is `{}`", shown(value.get_ref())));
+        None
+    }
+
+    fn manager(&mut self, key: &str, value: Option<Spanned<String>>) -> Option<Manager> {
+        let value = value?;
+        let found = Manager::parse(value.get_ref());
+        if found.is_none() {
+            self.report(key, &value, format!("must be native or mise, is `{}`", shown(value.get_ref())));
+        }
+        found
+    }
+
+    fn runtimes(&mut self, inputs: RuntimeInputs) -> RuntimeSettings {
+        const LARGEST: i64 = 1 << 50;
+        let default = RuntimeSettings::default();
+        let cache_bytes = inputs.cache_bytes.and_then(|value| match u64::try_from(*value.get_ref()) {
+            Ok(bytes) if *value.get_ref() <= LARGEST => Some(bytes),
+            _ => {
+                let message = format!("must be between 0 and {LARGEST}, is {}", value.get_ref());
+                self.report("runtimes.cache-bytes", &value, message);
+                None
+            }
+        });
+        let upstreams = inputs.upstreams.into_iter().map(|(name, inputs)| {
+            let key = |key: &str| format!("runtimes.{name}.{key}");
+            let upstream = Upstream {
+                url: self.address(&key("url"), inputs.url),
+                keys: self.absolute_path(&key("keys"), inputs.keys),
+                manager: self.manager(&key("manager"), inputs.manager),
+            };
+            (name.to_owned(), upstream)
+        });
+        let upstreams = upstreams.collect();
+        RuntimeSettings {
+            offline: inputs.offline.is_some_and(Spanned::into_inner),
+            cache_bytes: cache_bytes.unwrap_or(default.cache_bytes),
+            manager: self.manager("runtimes.manager", inputs.manager).unwrap_or(default.manager),
+            upstreams,
+        }
+    }
+
     fn aur(&mut self, inputs: AurInputs) -> AurSettings {
         let mut settings = AurSettings {
             enabled: inputs.enabled.map(Spanned::into_inner),
             devel: inputs.devel.is_some_and(Spanned::into_inner),
             ..AurSettings::default()
         };
-        match inputs.url {
-            Some(url) if is_address(url.get_ref()) => {
-                url.get_ref().trim_end_matches('/').clone_into(&mut settings.url);
-            }
-            Some(url) => {
-                let message = format!("must be an http or https address, is `{}`", shown(url.get_ref()));
-                self.report("aur.url", &url, message);
-            }
-            None => {}
+        if let Some(url) = self.address("aur.url", inputs.url) {
+            settings.url = url;
         }
         if let Some(server) = inputs.keyserver {
             let schemes = ["hkps://", "hkp://", "https://"];

@@ -27,6 +27,27 @@ fn an_empty_file_and_no_file_give_the_defaults() {
 }
 
 #[test]
+fn what_is_wrong_about_a_runtime_is_told_with_its_table() {
+    assert_refused(
+        "runtimes.node.url = \"nodejs.org\"",
+        "config.toml:1:21: runtimes.node.url: must be an http or https address, is `nodejs.org`",
+    );
+    assert_refused(
+        "runtimes.go.keys = \"keys\"",
+        "config.toml:1:20: runtimes.go.keys: must be an absolute path without control characters, at most 4096 bytes long, is `keys`",
+    );
+    assert_refused(
+        "runtimes.manager = \"asdf\"",
+        "config.toml:1:20: runtimes.manager: must be native or mise, is `asdf`",
+    );
+    assert_refused(
+        "runtimes.cache-bytes = -1",
+        "config.toml:1:24: runtimes.cache-bytes: must be between 0 and 1125899906842624, is -1",
+    );
+    assert_refused("runtimes.deno.url = \"x\"", "config.toml:1:10: runtimes.deno: unknown key; did you mean `node`?");
+}
+
+#[test]
 fn every_key_is_taken_over() {
     let text = r#"
 backend = "apt"
@@ -52,6 +73,16 @@ enabled = false
 url = "http://127.0.0.1:8080/aur/"
 devel = true
 keyserver = "hkps://keys.example.org"
+
+[runtimes]
+offline = true
+cache-bytes = 0
+manager = "mise"
+
+[runtimes.node]
+url = "http://127.0.0.1:8080/dist/"
+keys = "/etc/omg/node.asc"
+manager = "native"
 "#;
     let expected = Settings {
         backend: Backend::Apt,
@@ -75,6 +106,20 @@ keyserver = "hkps://keys.example.org"
             url: "http://127.0.0.1:8080/aur".to_owned(),
             devel: true,
             keyserver: Some("hkps://keys.example.org".to_owned()),
+        },
+        runtimes: RuntimeSettings {
+            offline: true,
+            cache_bytes: 0,
+            manager: Manager::Mise,
+            upstreams: [(
+                "node".to_owned(),
+                Upstream {
+                    url: Some("http://127.0.0.1:8080/dist".to_owned()),
+                    keys: Some(PathBuf::from("/etc/omg/node.asc")),
+                    manager: Some(Manager::Native),
+                },
+            )]
+            .into(),
         },
     };
     let folder = tempfile::tempdir().unwrap();

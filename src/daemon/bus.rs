@@ -12,7 +12,10 @@ use zbus::{Connection, connection};
 
 use crate::dbus::activity::Activity;
 use crate::dbus::manager::Manager;
-use crate::dbus::names::{BUS_NAME, PATH};
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::dbus::names::{BUS_NAME, PATH, RUNTIMES_PATH};
+use crate::dbus::runtimes::Runtimes;
 use crate::dbus::served::Served;
 use crate::engine::Engine;
 
@@ -50,7 +53,8 @@ impl Bus {
         }
         let manager = Manager::new(Arc::clone(engine), activity.clone(), "bus".to_owned());
         let building = connection::Builder::session().serve_at(PATH, Served::new(manager.clone()));
-        let building = building.serve_at(PATH, Served::new(manager.aur())).build();
+        let building = building.serve_at(PATH, Served::new(manager.aur()));
+        let building = building.serve_at(RUNTIMES_PATH, Served::new(manager.runtimes())).build();
         let connection = match timeout(CONNECT, building).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
@@ -114,16 +118,27 @@ fn is_there() -> bool {
 
 async fn send_signals(connection: Connection, engine: Arc<Engine>) {
     let mut changes = engine.changes();
-    let Ok(emitter) = SignalEmitter::new(&connection, PATH) else { return };
+    let mut runtime_changes = engine.runtime_changes();
+    let (Ok(emitter), Ok(runtimes)) =
+        (SignalEmitter::new(&connection, PATH), SignalEmitter::new(&connection, RUNTIMES_PATH))
+    else {
+        return;
+    };
     loop {
-        match changes.recv().await {
-            Ok(change) => {
-                if let Err(error) = Manager::announce(&emitter, change).await {
-                    tracing::debug!("signals were not sent: {error}");
-                }
-            }
-            Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
-            Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+        let sent = tokio::select! {
+            change = changes.recv() => match change {
+                Ok(change) => Manager::announce(&emitter, change).await,
+                Err(RecvError::Lagged(_)) => Ok(()),
+                Err(RecvError::Closed) => return,
+            },
+            change = runtime_changes.recv() => match change {
+                Ok(change) => Runtimes::runtimes_changed(&runtimes, change).await,
+                Err(RecvError::Lagged(_)) => Ok(()),
+                Err(RecvError::Closed) => return,
+            },
+        };
+        if let Err(error) = sent {
+            tracing::debug!("signals were not sent: {error}");
         }
     }
 }

@@ -169,6 +169,8 @@ fn engine_options(settings: &Settings, paths: &Paths, announces: bool) -> Option
         announces,
         worker_interval: settings.worker_interval,
         status_max_age: settings.status_max_age,
+        runtimes: settings.runtimes.clone(),
+        cache_dir: paths.cache_dir.clone(),
     }
 }
 

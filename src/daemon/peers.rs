@@ -17,7 +17,8 @@ use super::socket::{Listener, Place};
 use super::stream::Stream;
 use crate::dbus::activity::Activity;
 use crate::dbus::manager::Manager;
-use crate::dbus::names::PATH;
+use crate::dbus::names::{PATH, RUNTIMES_PATH};
+use crate::dbus::runtimes::Runtimes;
 use crate::dbus::served::Served;
 use crate::engine::Engine;
 
@@ -189,6 +190,7 @@ pub(super) async fn serve_stream(
     tokio::pin!(ended);
     let manager = Manager::new(Arc::clone(&engine), activity, peer);
     let mut changes = engine.changes();
+    let mut runtime_changes = engine.runtime_changes();
     let failed = |error: std::io::Error| zbus::Error::InputOutput(Arc::new(error));
     let uid = socket_peercred(stream.as_fd()).map_err(|error| failed(error.into()))?.uid;
     let socket = Stream::new(stream, uid.as_raw()).map_err(failed)?;
@@ -197,6 +199,7 @@ pub(super) async fn serve_stream(
         .p2p()
         .serve_at(PATH, Served::new(manager.clone()))
         .serve_at(PATH, Served::new(manager.aur()))
+        .serve_at(RUNTIMES_PATH, Served::new(manager.runtimes()))
         .build();
     let connection = tokio::select! {
         built = timeout(HANDSHAKE, building) => built
@@ -205,6 +208,7 @@ pub(super) async fn serve_stream(
     };
     {
         let emitter = SignalEmitter::new(&connection, PATH)?;
+        let runtimes = SignalEmitter::new(&connection, RUNTIMES_PATH)?;
         loop {
             tokio::select! {
                 () = connection.closed() => {
@@ -215,6 +219,11 @@ pub(super) async fn serve_stream(
                 // A connection that is gone ends the loop by itself; a signal that cannot be sent is no reason to cut one.
                 change = changes.recv() => if let Ok(change) = change
                     && let Err(error) = Manager::announce(&emitter, change).await
+                {
+                    tracing::debug!("signals were not sent: {error}");
+                },
+                change = runtime_changes.recv() => if let Ok(change) = change
+                    && let Err(error) = Runtimes::runtimes_changed(&runtimes, change).await
                 {
                     tracing::debug!("signals were not sent: {error}");
                 },

@@ -22,6 +22,7 @@ use super::plan::Plans;
 use super::planned::{WireHistory, wire_history};
 use super::refresh::{Copied, Refreshes, Work};
 use super::rows::{Rows, Updates};
+use super::runtimes::Runtimes;
 use crate::engine::{Change, Engine, Loaded};
 use crate::package::{Selection, UpdateRow};
 
@@ -84,6 +85,11 @@ impl Manager {
     /// The AUR's packages, for the same connection.
     pub fn aur(&self) -> Aur {
         Aur::new(Arc::clone(&self.engine), self.activity.clone(), self.peer.clone(), self.refreshes.clone())
+    }
+
+    /// Language runtimes, for the same connection.
+    pub fn runtimes(&self) -> Runtimes {
+        Runtimes::new(Arc::clone(&self.engine), self.activity.clone(), self.peer.clone(), self.refreshes.clone())
     }
 
     /// Lets go of the connection that it is served on, which then ends without waiting for what it still serves.

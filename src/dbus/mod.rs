@@ -21,6 +21,8 @@ mod refresh;
 pub mod reply;
 mod rows;
 mod running;
+pub mod runtimes;
+pub mod runtimes_client;
 pub mod served;
 mod stream;
 pub mod transaction;

@@ -6,6 +6,8 @@ pub const BUS_NAME: &str = "org.omg.PackageManager1";
 pub const PATH: &str = "/org/omg/PackageManager1";
 /// The package interface.
 pub const INTERFACE: &str = "org.omg.PackageManager1";
+/// Object that serves the interface of language runtimes.
+pub const RUNTIMES_PATH: &str = "/org/omg/RuntimeManager1";
 /// What the paths of plans start with.
 pub const PLAN_PREFIX: &str = "/org/omg/PackageManager1/transaction/";
 /// The interface of a plan.

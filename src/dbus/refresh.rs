@@ -3,6 +3,7 @@
 //! With `databases` a refresh also fetches the package lists into the user's own copy ([`Engine::refresh_copy`]).
 
 mod builds;
+mod installs;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +20,8 @@ use super::error::Error;
 use super::job::{Command, Commands, Job, Job1, Owner, Relay, taken_away};
 use super::names::PATH;
 use super::plan::{LIFETIME, gone};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, RuntimeHow, RuntimeOrder};
+use crate::runtime::Runtime;
 use crate::transaction::{Applied, Failure, FailureKind, Outcome, Phase, State};
 
 /// Jobs of one object server, finished ones too.
@@ -146,6 +148,10 @@ pub enum Work {
     Refresh(Option<Copied>),
     /// Build a commit of a package base of the AUR.
     Build { base: String, commit: String },
+    /// Install versions of runtimes.
+    Install { orders: Vec<RuntimeOrder>, how: RuntimeHow },
+    /// Find out which versions of runtimes there are.
+    Versions(Vec<Runtime>),
 }
 
 /// What of the package lists is copied.
@@ -186,6 +192,24 @@ impl Run {
         self.relay.advance(State::Running).await;
         let databases = match self.work.clone() {
             Work::Refresh(databases) => databases,
+            Work::Install { orders, how } => {
+                let outcome = installs::run(self, orders, how).await;
+                self.relay.finish(outcome).await;
+                return true;
+            }
+            Work::Versions(runtimes) => {
+                self.relay.phase(Phase::Fetching, true).await;
+                let engine = Arc::clone(&self.engine);
+                let outcome = tokio::select! {
+                    asked = engine.runtime_refresh(&runtimes) => match asked {
+                        Ok(()) => Outcome::Succeeded(Applied::default()),
+                        Err(error) => Outcome::Failed { failure: failure(error), applied: Applied::default() },
+                    },
+                    () = cancel(&mut self.commands) => cancelled(),
+                };
+                self.relay.finish(outcome).await;
+                return true;
+            }
             Work::Build { base, commit } => {
                 let outcome = builds::run(self, &base, &commit).await;
                 self.relay.finish(outcome).await;

@@ -15,10 +15,11 @@ use super::aur::Aur;
 use super::error::Error;
 use super::manager::Manager;
 use super::plan::ServedPlan;
+use super::runtimes::Runtimes;
 
 /// C++ types for `qdbusxml2cpp`, which asks for one wherever Qt has none of its own for the D-Bus type. Those that begin
 /// with `Omg` are for clients to define, with the fields that the member's documentation names.
-const QT_TYPES: [(&str, &str); 16] = [
+const QT_TYPES: [(&str, &str); 20] = [
     ("a(sbb)", "OmgNeededPackages"),
     ("a(ssa(ssbb)as)", "OmgBuildSteps"),
     ("a(ssh)", "OmgBuiltPackages"),
@@ -35,6 +36,10 @@ const QT_TYPES: [(&str, &str); 16] = [
     ("a(bv)", "OmgBatchAnswers"),
     ("a(suu)", "OmgGroups"),
     ("(us)", "OmgLockHolder"),
+    ("a(sssu)", "OmgRuntimes"),
+    ("a(ssbssb)", "OmgInstalledVersions"),
+    ("a(sssbb)", "OmgAvailableVersions"),
+    ("a(ssssssu)", "OmgResolvedVersions"),
 ];
 
 const QT_ANNOTATION: &str = "org.qtproject.QtDBus.QtTypeName";
@@ -174,6 +179,13 @@ impl Described for Manager {
 }
 
 impl Described for Aur {
+    fn methods() -> &'static Methods {
+        static METHODS: Methods = OnceLock::new();
+        &METHODS
+    }
+}
+
+impl Described for Runtimes {
     fn methods() -> &'static Methods {
         static METHODS: Methods = OnceLock::new();
         &METHODS

@@ -20,16 +20,19 @@ mod plan;
 mod problems;
 mod rebuild;
 mod report;
+mod runtimes;
 mod watch;
 mod worker;
 
 pub use crate::aur::{Listener, Stage};
+pub use crate::runtime::{Listener as InstallListener, Stage as InstallStage};
 pub use answers::{DetailsAnswer, PackageId};
 pub use error::EngineError;
 pub use facts::LockHolder;
 pub use loaded::Loaded;
 pub use metrics::{Latency, Metrics};
 pub use report::{AheadReport, LastKnown, MetricsReport, PackagesReport, StatusReport, StoreUnavailable};
+pub use runtimes::{AvailableRow, InstalledRow, RuntimeHow, RuntimeOrder, RuntimeRow};
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -39,8 +42,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
 use self::problems::{Problems, Subject};
+use crate::config::RuntimeSettings;
 use crate::index::{Inputs, Meta};
 use crate::package::Counts;
+use crate::runtime::Runtimes;
 use crate::store::Store;
 
 /// What the engine needs to know, validated.
@@ -63,6 +68,9 @@ pub struct Options {
     pub worker_interval: Duration,
     /// Age in seconds beyond which readers are to call the status file stale.
     pub status_max_age: u32,
+    pub runtimes: RuntimeSettings,
+    /// Where what can be fetched again is kept.
+    pub cache_dir: PathBuf,
 }
 
 /// How the AUR is asked. Its snapshot is where [`Inputs::aur`] says.
@@ -120,6 +128,11 @@ pub struct Engine {
     resolvers: tokio::sync::Semaphore,
     store: Store,
     aur: Option<aur::Aur>,
+    runtimes: Runtimes,
+    /// Runtimes whose installed or current versions have changed.
+    runtime_changes: broadcast::Sender<Vec<String>>,
+    /// What was installed and current when it was last looked at.
+    runtimes_seen: Mutex<Option<runtimes::Seen>>,
     changes: broadcast::Sender<Change>,
     /// Woken when another snapshot becomes the current one.
     adopted: tokio::sync::Notify,
@@ -147,6 +160,7 @@ impl Engine {
     pub fn new(options: Options) -> Arc<Self> {
         let store = Store::new(&options.data_dir);
         let aur = options.aur.as_ref().map(aur::Aur::new);
+        let runtimes = Runtimes::new(&options.data_dir, &options.cache_dir, options.runtimes.clone());
         Arc::new(Self {
             options,
             started: Instant::now(),
@@ -155,6 +169,9 @@ impl Engine {
             resolvers: tokio::sync::Semaphore::new(plan::RESOLVERS),
             store,
             aur,
+            runtimes,
+            runtime_changes: broadcast::channel(16).0,
+            runtimes_seen: Mutex::default(),
             changes: broadcast::channel(64).0,
             adopted: tokio::sync::Notify::new(),
             announced: Mutex::new(None),

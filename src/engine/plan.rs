@@ -79,7 +79,9 @@ impl Engine {
         let place = folder.components().collect::<PathBuf>().to_string_lossy().into_owned();
         // A transaction has two entries, and the first may lie before the second of the one before it.
         let most = limit.saturating_mul(2).saturating_add(2).min(LOOKED_AT);
-        match log.read_where(most, |record| !matches!(record, Record::Refreshed { .. } | Record::Unreviewed { .. })) {
+        match log.read_where(most, |record| {
+            !matches!(record, Record::Refreshed { .. } | Record::Unreviewed { .. } | Record::Unverified { .. })
+        }) {
             Ok(entries) => {
                 self.in_order(Subject::History);
                 let mut told = history(&entries);

@@ -23,13 +23,16 @@ const LONGEST_LOCK: Duration = Duration::from_secs(120);
 /// Without packages there is nothing to watch; they are tried again after so long.
 const AFTER_FAILURE: Duration = Duration::from_secs(30);
 
+/// Runtimes are switched by one rename: there is not much to wait for.
+const PAUSE_OF_RUNTIMES: Duration = Duration::from_millis(30);
+
 /// A change is acted on after so long at the latest.
 const LONGEST_DELAY: Duration = Duration::from_secs(3);
 
 impl Engine {
     /// Runs until it is dropped. `metered` tells whether what is fetched costs by the byte.
     pub async fn work<F: Future<Output = bool>>(self: Arc<Self>, metered: impl Fn() -> F) {
-        tokio::join!(self.keep_index(), self.keep_aur(metered));
+        tokio::join!(self.keep_index(), self.keep_aur(metered), self.keep_runtimes());
     }
 
     async fn keep_index(self: &Arc<Self>) {
@@ -53,6 +56,28 @@ impl Engine {
                     self.package_manager_done().await;
                 }
             }
+        }
+    }
+
+    /// Tells of runtimes that are installed, removed or switched, by whomever.
+    async fn keep_runtimes(self: &Arc<Self>) {
+        let Ok(mut watch) = Watch::new() else { return };
+        let versions = self.options.data_dir.join("versions");
+        loop {
+            let runtimes = self.runtimes.layout().runtimes().unwrap_or_default();
+            let folders = runtimes.iter().map(|runtime| versions.join(runtime.as_str()));
+            // Where nothing was ever installed, the folder to come is seen from the one above.
+            let above = if versions.is_dir() { versions.clone() } else { self.options.data_dir.clone() };
+            for (folder, error) in watch.set(folders.chain([above]).collect()) {
+                tracing::debug!("cannot watch {}: {error}", folder.display());
+            }
+            // Watches first, comparison after, as for packages.
+            if self.runtimes_changed().await {
+                // Why packages cannot be read is told by who reads them; the file is written all the same.
+                let _ = self.refresh().await;
+            }
+            changed(Some(&watch)).await;
+            while timeout_at(Instant::now() + PAUSE_OF_RUNTIMES, changed(Some(&watch))).await.is_ok() {}
         }
     }
 
@@ -98,9 +123,7 @@ impl Engine {
 
     fn watch_sources(&self, watch: Option<&mut Watch>) {
         let folders = lock(&self.current).as_ref().map(|loaded| loaded.source_folders());
-        if let (Some(watch), Some(mut folders)) = (watch, folders) {
-            // Which runtimes are in use shows in the status file too.
-            folders.push(self.options.data_dir.join("versions"));
+        if let (Some(watch), Some(folders)) = (watch, folders) {
             for (folder, error) in watch.set(folders) {
                 tracing::debug!("cannot watch {}: {error}", folder.display());
             }

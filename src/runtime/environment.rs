@@ -43,6 +43,8 @@ pub struct Environment {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub runtime: Runtime,
+    /// What it is there for; `None`: it is the default.
+    pub request: Option<Request>,
     pub version: Version,
     /// `versions/<runtime>/<version>`; of a default `versions/<runtime>/current`, so that another default is used at
     /// once in every shell.
@@ -161,7 +163,7 @@ impl Environment {
             self.problems.push(Problem { file: root, line: 0, message });
             return;
         }
-        self.entries.push(Entry { runtime, version, root, why });
+        self.entries.push(Entry { runtime, request: request.cloned(), version, root, why });
     }
 
     fn trouble(&mut self, file: PathBuf, error: &io::Error) {
@@ -337,7 +339,7 @@ mod tests {
     fn java(root: &str) -> Environment {
         let runtime = Runtime::from(Native::Java);
         let version = Version::parse(&runtime, "21.0.1").unwrap();
-        let entry = Entry { runtime, version, root: root.into(), why: Why::Manual };
+        let entry = Entry { runtime, request: None, version, root: root.into(), why: Why::Manual };
         Environment { entries: vec![entry], ..Environment::default() }
     }
 

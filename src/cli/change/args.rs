@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueHint};
 
+use super::super::runtimes::args::Getting;
 use crate::transaction::{Answers, Conffiles, Options};
 
 /// Below the help of every verb that changes packages.
@@ -160,9 +161,12 @@ pub struct AurHow {
 
 #[derive(Debug, Args)]
 pub struct Install {
-    /// NAME, NAME:ARCH, NAME=VERSION, NAME/RELEASE, aur/NAME, or a package file.
-    #[arg(required = true, value_name = "PACKAGES")]
+    /// NAME, NAME:ARCH, NAME=VERSION, NAME/RELEASE, aur/NAME, or a package file. Without any, the versions of runtimes
+    /// that the files of this folder ask for.
+    #[arg(value_name = "PACKAGES")]
     pub targets: Vec<String>,
+    #[command(flatten)]
+    pub getting: Getting,
     /// Upgrade everything in the same transaction. On Arch Linux, installing beside newer package lists without that is a
     /// partial upgrade, which is warned of.
     #[arg(short, long)]

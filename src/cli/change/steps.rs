@@ -6,7 +6,7 @@ use std::io::Seek;
 use super::super::Failure;
 use super::super::output::Output;
 use super::args::{Consent, Installing};
-pub use super::ask::{Interrupts, agrees, cancelled};
+pub use super::ask::{Interrupts, agrees, cancelled, is_interactive};
 use super::runner::{self, Job, Work};
 use super::{PlanLine, ask, decide, show, watch};
 use crate::dbus::client::{Client, ErrorKind};

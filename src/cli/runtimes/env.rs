@@ -82,6 +82,12 @@ fn of_user() -> Shell {
     std::env::var_os("SHELL").and_then(|shell| Shell::of_program(&shell)).unwrap_or(Shell::Bash)
 }
 
+/// What makes the shell use what is used here.
+pub(super) fn print_changes(here: &Here, shell: Shell, out: &mut Output) {
+    let changes = here.environment.changes(&here.versions, Place::Front, |name| std::env::var_os(name));
+    print(&changes, shell, out);
+}
+
 fn print(changes: &Changes, shell: Shell, out: &mut Output) {
     let path = changes.path.as_ref().map(|path| ("PATH", Some(path)));
     let variables = changes.variables.iter().map(|(name, value)| (*name, value.as_ref()));
@@ -170,7 +176,7 @@ impl From<&Missing> for Asked {
 
 impl From<&Entry> for Used {
     fn from(entry: &Entry) -> Self {
-        let Entry { runtime, version, root, why } = entry;
+        let Entry { runtime, version, root, why, .. } = entry;
         Self { runtime: runtime.to_string(), version: version.to_string(), root: text(root), reason: why.into() }
     }
 }

@@ -47,16 +47,21 @@ impl Here {
         Self { versions: paths.data_dir.join("versions"), paths, layout, folder, manual, environment, wrong }
     }
 
-    /// What somebody who enters the folder should know, a line each.
-    pub fn messages(&self) -> Vec<String> {
+    /// What is wrong with the files, a line each.
+    pub fn messages_of_files(&self) -> Vec<String> {
         let problems = self.environment.problems.iter().map(|problem| {
             let (file, message) = (problem.file.display().to_string(), &problem.message);
             let line = if problem.line == 0 { String::new() } else { format!(":{}", problem.line) };
             format!("{}{line}: {}", escape(&file), escape(message))
         });
+        problems.collect()
+    }
+
+    /// What somebody who enters the folder should know, a line each.
+    pub fn messages(&self) -> Vec<String> {
         let wrong = self.wrong.iter().map(|text| escape(text).into_owned());
         let missing = self.environment.missing.iter().map(not_installed);
-        wrong.chain(problems).chain(missing).collect()
+        wrong.chain(self.messages_of_files()).chain(missing).collect()
     }
 }
 
@@ -67,6 +72,11 @@ pub(super) fn not_installed(missing: &Missing) -> String {
         Why::File { .. } => format!("{runtime} {request} ({}) is not installed: omg install", escape(&why.place())),
         _ => format!("{runtime} {request} is not installed: omg use {runtime} '{request}'"),
     }
+}
+
+/// Whether nothing that is installed will do.
+pub(super) fn lacks(layout: &Layout, runtime: &Runtime, request: &Request) -> bool {
+    *request != Request::System && layout.installed(runtime).is_ok_and(|installed| request.best(&installed).is_none())
 }
 
 pub(super) fn tell(messages: &[String], out: &mut Output) {

@@ -1,8 +1,14 @@
 //! Where each upstream has its releases, and how it vouches for them.
 
+pub mod python;
+pub mod ruby;
+pub mod rust;
+
 use std::fmt::Debug;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -11,6 +17,14 @@ use super::fetch::{Download, FetchError, Http};
 use super::unpack::Format;
 use super::verify::{Keyring, VerifyError};
 use super::{Extras, Host, Native, Release, Version};
+
+/// The upstream of a runtime, and the address where it is.
+pub fn of(native: Native) -> (Arc<dyn Source>, &'static str) {
+    match native {
+        Native::Rust => (Arc::new(rust::Rust), rust::OFFICIAL),
+        _ => todo!(),
+    }
+}
 
 /// An upstream of a runtime.
 #[async_trait]
@@ -38,6 +52,30 @@ pub trait Source: Send + Sync + Debug {
         Ok(())
     }
 
+    /// Puts everything in its place that the parts were unpacked to: they say what else is to be written.
+    ///
+    /// # Errors
+    /// When it cannot be written, or is not laid out as the upstream does it.
+    fn assemble(&self, root: &Path, version: &Version, _parts: &[Part]) -> io::Result<()> {
+        self.arrange(root, version)
+    }
+
+    /// What is to be fetched so that the installation in `root` has the extras too; nothing where it has them.
+    ///
+    /// # Errors
+    /// As [`Source::parts`].
+    fn additions(&self, _at: &At<'_>, _root: &Path, _extras: &Extras) -> Result<Vec<Part>, SourceError> {
+        Ok(Vec::new())
+    }
+
+    /// Puts additions, which were unpacked below `from`, into the installation in `root`.
+    ///
+    /// # Errors
+    /// As [`Source::assemble`].
+    fn add(&self, _from: &Path, _root: &Path, _parts: &[Part]) -> io::Result<()> {
+        Ok(())
+    }
+
     /// What is put on `PATH`, below the installation.
     fn program_folders(&self) -> &'static [&'static str] {
         &["bin"]
@@ -55,6 +93,8 @@ pub struct At<'a> {
     pub keys: &'a Keyring,
     /// The user takes what cannot be checked.
     pub unverified: bool,
+    /// An index that was fetched within this time is not asked for again.
+    pub fresh: Duration,
 }
 
 /// An archive of a release.
@@ -72,8 +112,21 @@ pub struct Part {
 pub enum Placing {
     /// So many leading folders are left out.
     Strip(usize),
-    /// Below `<first folder>/<component>/` only, as Rust's installers have them.
-    Component(String),
+    /// A component of Rust, by its name: kept apart until [`Source::assemble`] puts it in place.
+    Component { name: String, record: Arc<rust::installed::Record> },
+}
+
+impl Placing {
+    /// Where an entry goes, from its path in the archive to the one below the installation; `None`: it is left out.
+    pub fn of(&self, entry: &Path) -> Option<PathBuf> {
+        match self {
+            Self::Strip(folders) => {
+                let rest: PathBuf = entry.components().skip(*folders).collect();
+                (!rest.as_os_str().is_empty()).then_some(rest)
+            }
+            Self::Component { name, .. } => rust::layout::staged(name, entry),
+        }
+    }
 }
 
 /// How an archive is checked.

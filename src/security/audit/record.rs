@@ -37,6 +37,8 @@ pub enum Record {
     Refreshed { actor: Actor, ending: Ending, message: String },
     /// A commit of the AUR's may be built although nobody looked at it.
     Unreviewed { uid: u32, base: String, commit: String },
+    /// Of a runtime something may be installed that cannot be checked.
+    Unverified { uid: u32, runtime: String },
 }
 
 /// One entry.
@@ -73,7 +75,7 @@ impl Entry {
             Record::Begun { actions, items, .. } => (Some(items), Some(actions), None),
             Record::Ended { items, message, .. } => (Some(items), None, Some(message)),
             Record::Refreshed { message, .. } => (None, None, Some(message)),
-            Record::Unreviewed { .. } => (None, None, None),
+            Record::Unreviewed { .. } | Record::Unverified { .. } => (None, None, None),
         };
         let omitted = match (message, items, actions) {
             (Some(message), ..) if message.len() > KEPT_OF_MESSAGE => {
@@ -162,7 +164,7 @@ pub fn history(entries: &[Entry]) -> Vec<HistoryEntry> {
                 parts.dedup();
                 begun.message = parts.join("; ");
             }
-            Record::Refreshed { .. } | Record::Unreviewed { .. } => {}
+            Record::Refreshed { .. } | Record::Unreviewed { .. } | Record::Unverified { .. } => {}
         }
     }
     told.reverse();

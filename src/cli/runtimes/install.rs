@@ -1,0 +1,234 @@
+//! `omg use`, and `omg install` without names: versions are installed and used.
+
+use serde::Serialize;
+
+use super::super::Failure;
+use super::super::change::steps;
+use super::super::output::{DIM, GOOD, NAME, Output};
+use super::args::{Getting, Use};
+use super::here::{self, Here};
+use super::shell::Shell;
+use super::tracked;
+use crate::dbus::client::{Client, ConnectOptions, ErrorKind};
+use crate::dbus::runtimes_client::InstallOptions;
+use crate::runtime::environment::{MANUAL, Manual, manual_text};
+use crate::runtime::{Extras, Layout, Request, Runtime, Version, files};
+use crate::status;
+use crate::transaction::Outcome;
+
+/// A version, as `--json` has it.
+#[derive(Serialize)]
+struct InstalledLine<'a> {
+    runtime: &'a str,
+    version: &'a str,
+    folder: &'a str,
+    new: bool,
+    current: bool,
+}
+
+pub fn invalid(text: impl Into<String>) -> Failure {
+    Failure::Of(ErrorKind::Invalid, text.into())
+}
+
+/// What a name and a version say.
+///
+/// # Errors
+/// When they are none.
+pub fn parse(name: &str, version: &str) -> Result<(Runtime, Request), Failure> {
+    let runtime = Runtime::parse(name).map_err(|error| invalid(error.to_string()))?;
+    let request = Request::parse(&runtime, version).map_err(|error| invalid(error.to_string()))?;
+    Ok((runtime, request))
+}
+
+/// `omg use`
+///
+/// # Errors
+/// When there is no such version, or it cannot be installed.
+pub fn run(options: &ConnectOptions, wanted: &Use, out: &mut Output) -> Result<(), Failure> {
+    let paths = here::paths();
+    let layout = Layout::new(&paths.data_dir);
+    let mut extras = Extras {
+        profile: wanted.profile.clone(),
+        components: wanted.components.clone(),
+        targets: wanted.targets.clone(),
+    };
+    let (runtime, request) = match &wanted.version {
+        Some(version) => parse(&wanted.runtime, version)?,
+        None => {
+            let runtime = Runtime::parse(&wanted.runtime).map_err(|error| invalid(error.to_string()))?;
+            let folder = std::env::current_dir().map_err(|error| Failure::Internal(format!("here: {error}")))?;
+            let found = files::read(&folder);
+            let wish = files::winner(&found, &runtime).ok_or_else(|| {
+                Failure::NotFound(format!("no file here asks for a version of {runtime}: omg use {runtime} VERSION"))
+            })?;
+            if extras.is_empty() {
+                extras = wish.extras.clone();
+            }
+            (runtime, wish.request.clone())
+        }
+    };
+    if request == Request::System {
+        return Err(invalid(format!(
+            "there is no version `system` of {runtime} to install: omg uses it where it has none"
+        )));
+    }
+    let here = (!wanted.getting.newest && extras.is_empty() && !request.is_moving())
+        .then(|| installed(&layout, &runtime, &request))
+        .transpose()?
+        .flatten();
+    let version = match here {
+        Some(version) => {
+            if !wanted.shell {
+                switch(&layout, &paths.status_file, &runtime, &version)?;
+                tell(&layout, &runtime, &version, false, out);
+            }
+            version
+        }
+        None => {
+            let how = InstallOptions {
+                make_current: !wanted.shell,
+                newest: wanted.getting.newest,
+                unverified: wanted.getting.allow_unverified,
+                extras,
+            };
+            let versions = [(runtime.clone(), request.to_string())];
+            let done = super::super::ask(options, async |client| get(client, &versions, &how, out).await)?;
+            let version = done.into_iter().next().map(|(_, version, _)| version);
+            let version = version.ok_or_else(|| Failure::Internal("the daemon installed nothing".to_owned()))?;
+            let version = Version::parse(&runtime, &version).map_err(|error| Failure::Internal(error.to_string()))?;
+            if !wanted.shell {
+                switch(&layout, &paths.status_file, &runtime, &version)?;
+            }
+            version
+        }
+    };
+    if wanted.shell {
+        only_in_shell(&runtime, &version, out)?;
+    }
+    Ok(())
+}
+
+/// The best installed version that is as asked for.
+fn installed(layout: &Layout, runtime: &Runtime, request: &Request) -> Result<Option<Version>, Failure> {
+    let versions = layout
+        .installed(runtime)
+        .map_err(|error| Failure::Internal(format!("{}: {error}", layout.versions().display())))?;
+    Ok(request.best(&versions).cloned())
+}
+
+/// Makes it the current version, for prompts too: a daemon that runs sees it by itself, and where none runs nobody else would
+/// tell them.
+fn switch(layout: &Layout, file: &std::path::Path, runtime: &Runtime, version: &Version) -> Result<(), Failure> {
+    layout.set_current(runtime, version).map_err(|error| Failure::Internal(error.to_string()))?;
+    let Ok(mut shown) = status::read(file) else { return Ok(()) };
+    let mut active: Vec<(String, String)> = Vec::new();
+    for other in layout.runtimes().unwrap_or_default() {
+        if let Ok(Some(current)) = layout.current(&other) {
+            active.push((other.as_str().to_owned(), current.as_str().to_owned()));
+        }
+    }
+    let active: Vec<status::Runtime> =
+        active.iter().filter_map(|(name, version)| status::Runtime::new(name, version).ok()).collect();
+    if shown.runtimes != active {
+        shown.runtimes = active;
+        // The prompt is late then, and nothing else.
+        let _ = status::write_atomically(file, &shown);
+    }
+    Ok(())
+}
+
+fn tell(layout: &Layout, runtime: &Runtime, version: &Version, new: bool, out: &mut Output) {
+    let folder = layout.folder(runtime, version);
+    line(runtime.as_str(), version.as_str(), &folder.to_string_lossy(), new, true, out);
+}
+
+fn line(runtime: &str, version: &str, folder: &str, new: bool, current: bool, out: &mut Output) {
+    if out.is_json() {
+        out.json(&InstalledLine { runtime, version, folder, new, current });
+    } else if !out.quiet() {
+        out.styled(NAME, runtime);
+        out.text(" ");
+        out.styled(GOOD, version);
+        out.text(if new { " is installed" } else { " was installed already" });
+        out.line(if current { ", and is the current version" } else { "" });
+    }
+}
+
+/// Says what makes this shell use the version.
+fn only_in_shell(runtime: &Runtime, version: &Version, out: &mut Output) -> Result<(), Failure> {
+    let request = Request::parse(runtime, version.as_str()).map_err(|error| Failure::Internal(error.to_string()))?;
+    let here = Here::look(Manual::from([(runtime.clone(), request)]));
+    let shell = std::env::var_os("SHELL").and_then(|shell| Shell::of_program(&shell)).unwrap_or(Shell::Bash);
+    let text = manual_text(&here.manual);
+    let unsayable = |_| Failure::Internal("the shell cannot be told".to_owned());
+    out.file(&shell.change(MANUAL, Some(text.as_bytes())).map_err(unsayable)?);
+    super::env::print_changes(&here, shell, out);
+    Ok(())
+}
+
+/// Installs through the daemon; what is there now: runtime, version, whether it is new.
+async fn get(
+    client: &mut Client,
+    versions: &[(Runtime, String)],
+    how: &InstallOptions,
+    out: &mut Output,
+) -> Result<Vec<(String, String, bool)>, Failure> {
+    let mut interrupts = steps::Interrupts::listen()?;
+    let job = interrupts.unless(client.runtime_install(versions, how)).await??;
+    let outcome = steps::follow(job, &mut interrupts, out).await?;
+    let mut done = Vec::new();
+    for item in &outcome.applied().items {
+        let new = item.from.is_empty();
+        line(&item.name, &item.to, &item.repository, new, how.make_current, out);
+        done.push((item.name.clone(), item.to.clone(), new));
+    }
+    match outcome {
+        Outcome::Succeeded(_) => Ok(done),
+        Outcome::Failed { failure, .. } => Err(Failure::Of(ErrorKind::of(failure.kind), failure.message)),
+        Outcome::Cancelled { .. } => Err(steps::cancelled()),
+    }
+}
+
+/// `omg install` without names: everything that the files of this folder ask for.
+///
+/// # Errors
+/// When they ask for nothing, or something cannot be installed.
+pub fn project(options: &ConnectOptions, getting: &Getting, out: &mut Output) -> Result<(), Failure> {
+    let here = Here::look(Manual::new());
+    let found = files::read(&here.folder);
+    here::tell(&here.messages_of_files(), out);
+    let mut wishes: Vec<&files::Wish> = Vec::new();
+    for wish in &found.wishes {
+        if !wishes.iter().any(|other| other.runtime == wish.runtime) {
+            wishes.push(wish);
+        }
+    }
+    wishes.retain(|wish| wish.request != Request::System);
+    if wishes.is_empty() {
+        return Err(Failure::NotFound(
+            "no file here asks for a version of a runtime; omg install PACKAGES installs packages".to_owned(),
+        ));
+    }
+    tracked::remember(&here.paths.data_dir, &here.folder);
+    // What belongs to one of them is not asked of the others.
+    let (with, without): (Vec<_>, Vec<_>) = wishes.into_iter().partition(|wish| !wish.extras.is_empty());
+    let orders = |wishes: &[&files::Wish]| -> Vec<(Runtime, String)> {
+        wishes.iter().map(|wish| (wish.runtime.clone(), wish.request.to_string())).collect()
+    };
+    let how = InstallOptions {
+        make_current: false,
+        newest: getting.newest,
+        unverified: getting.allow_unverified,
+        extras: Extras::default(),
+    };
+    super::super::ask(options, async |client| {
+        let extras = with.first().map(|wish| wish.extras.clone()).unwrap_or_default();
+        // There is one runtime only that has such.
+        let all: Vec<&files::Wish> = without.iter().chain(&with).copied().collect();
+        get(client, &orders(&all), &InstallOptions { extras, ..how }, out).await
+    })?;
+    if !out.quiet() && !out.is_json() && here.environment.entries.is_empty() {
+        out.note(DIM, "eval \"$(omg hook bash)\" (or zsh, fish) puts them on PATH in this folder");
+    }
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! `omg uninstall` and `omg prune`: versions are removed.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::super::Failure;
+use super::super::change::steps;
+use super::super::output::format::counted;
+use super::super::output::{DIM, NAME, Output, WARN};
+use super::args::{Prune, Uninstall};
+use super::here::{self, Here};
+use super::install::parse;
+use super::tracked;
+use crate::dbus::client::{ConnectOptions, ErrorKind};
+use crate::runtime::environment::Manual;
+use crate::runtime::{Layout, Runtime, Version, files};
+
+#[derive(Serialize)]
+struct RemovedLine<'a> {
+    runtime: &'a str,
+    version: &'a str,
+    removed: bool,
+}
+
+fn installed(layout: &Layout, runtime: &Runtime) -> Result<Vec<Version>, Failure> {
+    let failed = |error: std::io::Error| Failure::Internal(format!("{}: {error}", layout.versions().display()));
+    layout.installed(runtime).map_err(failed)
+}
+
+/// `omg uninstall`
+///
+/// # Errors
+/// When it is not installed, could be several, or is the current version.
+pub fn run(options: &ConnectOptions, wanted: &Uninstall, out: &mut Output) -> Result<(), Failure> {
+    let (runtime, request) = parse(&wanted.runtime, &wanted.version)?;
+    let layout = Layout::new(&here::paths().data_dir);
+    let versions = installed(&layout, &runtime)?;
+    let exact = versions.iter().find(|version| version.as_str() == wanted.version);
+    let matching: Vec<&Version> = match exact {
+        Some(version) => vec![version],
+        None => versions.iter().filter(|version| request.admits(version)).collect(),
+    };
+    if matching.is_empty() {
+        let there: Vec<&str> = versions.iter().map(Version::as_str).collect();
+        let there = if there.is_empty() { "no version is".to_owned() } else { there.join(", ") };
+        return Err(Failure::NotFound(format!("{runtime} {request} is not installed; installed: {there}")));
+    }
+    if matching.len() > 1 && !wanted.all {
+        let names: Vec<&str> = matching.iter().map(|version| version.as_str()).collect();
+        let text = format!("{runtime} {request} is several versions: {}; name one, or --all", names.join(", "));
+        return Err(Failure::Of(ErrorKind::Invalid, text));
+    }
+    let doomed: Vec<(Runtime, Version)> =
+        matching.into_iter().map(|version| (runtime.clone(), version.clone())).collect();
+    remove(options, &doomed, wanted.force, out)
+}
+
+fn remove(
+    options: &ConnectOptions,
+    doomed: &[(Runtime, Version)],
+    force: bool,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    super::super::ask(options, async |client| {
+        for (runtime, version) in doomed {
+            client.runtime_uninstall(runtime, version.as_str(), force).await?;
+            if out.is_json() {
+                let (runtime, version) = (runtime.as_str(), version.as_str());
+                out.json(&RemovedLine { runtime, version, removed: true });
+            } else if !out.quiet() {
+                out.styled(NAME, runtime.as_str());
+                out.line(&format!(" {} is removed", version.as_str()));
+            }
+        }
+        Ok(())
+    })
+}
+
+/// `omg prune`
+///
+/// # Errors
+/// When something cannot be removed.
+pub fn prune(options: &ConnectOptions, wanted: &Prune, out: &mut Output) -> Result<(), Failure> {
+    let here = Here::look(Manual::new());
+    let layout = &here.layout;
+    let repaired = layout.repair().map_err(|error| Failure::Internal(error.to_string()))?;
+    for runtime in &repaired {
+        out.note(WARN, &format!("the current version of {runtime} was gone; nothing is current now"));
+    }
+    let failed = |error: std::io::Error| Failure::Internal(format!("{}: {error}", layout.versions().display()));
+    let runtimes = layout.runtimes().map_err(failed)?;
+    let mut kept: BTreeSet<(Runtime, Version)> = BTreeSet::new();
+    for runtime in &runtimes {
+        kept.extend(layout.current(runtime).map_err(failed)?.map(|version| (runtime.clone(), version)));
+    }
+    let mut folders = tracked::folders(&here.paths.data_dir);
+    folders.push(here.folder.clone());
+    for folder in &folders {
+        // What loses in one folder wins in the one above it.
+        for wish in files::read(folder).wishes {
+            let versions = installed(layout, &wish.runtime)?;
+            kept.extend(wish.request.best(&versions).map(|version| (wish.runtime.clone(), version.clone())));
+        }
+    }
+    kept.extend(here.environment.entries.iter().map(|entry| (entry.runtime.clone(), entry.version.clone())));
+    let mut doomed = Vec::new();
+    for runtime in runtimes {
+        for version in installed(layout, &runtime)? {
+            let one = (runtime.clone(), version);
+            if !kept.contains(&one) {
+                doomed.push(one);
+            }
+        }
+    }
+    if doomed.is_empty() {
+        if !out.quiet() && !out.is_json() {
+            out.note(DIM, "every installed version is the current one, or asked for by a folder that is known");
+        }
+        return Ok(());
+    }
+    for (runtime, version) in &doomed {
+        if out.is_json() && wanted.dry_run {
+            out.json(&RemovedLine { runtime: runtime.as_str(), version: version.as_str(), removed: false });
+        } else if !out.is_json() {
+            out.line(&format!("{runtime} {}", version.as_str()));
+        }
+    }
+    if wanted.dry_run {
+        return Ok(());
+    }
+    if !wanted.yes {
+        if out.is_json() || !steps::is_interactive() {
+            let text = "nobody is there to ask: nothing was removed; -y goes on without asking";
+            return Err(Failure::Of(ErrorKind::Invalid, text.to_owned()));
+        }
+        let count = u64::try_from(doomed.len()).unwrap_or(u64::MAX);
+        out.prompt(&format!("Remove {}? [y/N]", counted(count, "version")));
+        let agreed = super::super::runtime()?.block_on(async {
+            let mut interrupts = steps::Interrupts::listen()?;
+            steps::agrees(&mut interrupts, false).await
+        })?;
+        if !agreed {
+            return Err(steps::cancelled());
+        }
+    }
+    remove(options, &doomed, false, out)
+}

@@ -1,0 +1,115 @@
+//! Who manages which runtime, as it is configured.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::fetch::{Http, Options};
+use super::layout::Layout;
+use super::manager::RuntimeManager;
+use super::mise::{self, MiseManager, MiseProgram};
+use super::native::NativeManager;
+use super::sources;
+use super::verify::{KeyInfo, Keyring};
+use super::{Host, Native, Runtime, RuntimeError};
+use crate::config::{Manager, RuntimeSettings, Upstream};
+
+/// Longest file of keys, bytes.
+const MAX_KEYS: u64 = 4 << 20;
+
+/// All runtimes of one user.
+#[derive(Debug)]
+pub struct Runtimes {
+    layout: Layout,
+    settings: RuntimeSettings,
+    host: Option<Host>,
+    http: Arc<Http>,
+    /// Asks nobody.
+    cached: Arc<Http>,
+    /// Its folder is `mise` of the data.
+    home: std::path::PathBuf,
+}
+
+impl Runtimes {
+    /// Below these folders of the user's; nothing is read or made yet.
+    pub fn new(data_dir: &Path, cache_dir: &Path, settings: RuntimeSettings) -> Self {
+        let options =
+            |offline| Options { offline, cache: cache_dir.join("runtimes"), cache_bytes: settings.cache_bytes };
+        Self {
+            layout: Layout::new(data_dir),
+            host: Host::here(),
+            http: Arc::new(Http::new(options(settings.offline))),
+            cached: Arc::new(Http::new(options(true))),
+            home: data_dir.join("mise"),
+            settings,
+        }
+    }
+
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Whether it is managed here, and not by mise.
+    pub fn is_native(&self, runtime: &Runtime) -> bool {
+        runtime.native().is_some() && self.settings.manager(runtime.as_str()) == Manager::Native
+    }
+
+    /// Whoever manages this runtime.
+    ///
+    /// # Errors
+    /// When the keys that are configured cannot be read.
+    pub fn manager(&self, runtime: &Runtime) -> Result<Arc<dyn RuntimeManager>, RuntimeError> {
+        let both = (Arc::clone(&self.http), Arc::clone(&self.cached));
+        match runtime.native().filter(|_| self.is_native(runtime)) {
+            Some(native) => {
+                let keys = self.keys(native.as_str())?;
+                let (source, default) = sources::of(native);
+                let base = self.upstream(native.as_str()).and_then(|upstream| upstream.url.as_deref());
+                let layout = self.layout.clone();
+                let manager = NativeManager::new(source, base.unwrap_or(default), keys, self.host, both, layout);
+                Ok(Arc::new(manager))
+            }
+            None => {
+                let keys = self.keys("mise")?;
+                let base = self.upstream("mise").and_then(|upstream| upstream.url.as_deref());
+                let base = base.unwrap_or(mise::DEFAULT_BASE);
+                let mise = MiseProgram::new(self.home.clone(), base, keys, self.host, both.0);
+                let layout = self.layout.clone();
+                Ok(Arc::new(MiseManager::new(runtime.clone(), Arc::new(mise), layout, self.settings.offline)))
+            }
+        }
+    }
+
+    fn upstream(&self, name: &str) -> Option<&Upstream> {
+        self.settings.upstreams.get(name)
+    }
+
+    /// Whose signatures count for what is fetched under this name: those that are shipped, and those that are configured.
+    ///
+    /// # Errors
+    /// When the configured ones cannot be read.
+    pub fn keys(&self, name: &str) -> Result<Keyring, RuntimeError> {
+        let native = Native::ALL.into_iter().find(|native| native.as_str() == name);
+        let mut keys = native.map_or_else(Keyring::mise, Keyring::shipped);
+        if let Some(path) = self.upstream(name).and_then(|upstream| upstream.keys.as_deref()) {
+            let refused =
+                |reason: String| RuntimeError::Keys { name: name.to_owned(), path: path.display().to_string(), reason };
+            let found = fs::metadata(path).map_err(|error| refused(error.to_string()))?;
+            if !found.is_file() || found.len() > MAX_KEYS {
+                return Err(refused(format!("it is no file of at most {MAX_KEYS} bytes")));
+            }
+            let bytes = fs::read(path).map_err(|error| refused(error.to_string()))?;
+            keys = keys.with(Keyring::from_bytes(&bytes).map_err(|error| refused(error.to_string()))?);
+        }
+        Ok(keys)
+    }
+
+    /// Whose signatures count, by the name under which something is fetched.
+    ///
+    /// # Errors
+    /// When configured ones cannot be read.
+    pub fn all_keys(&self) -> Result<Vec<(&'static str, Vec<KeyInfo>)>, RuntimeError> {
+        let names = Native::ALL.into_iter().map(Native::as_str).chain(["mise"]);
+        names.map(|name| Ok((name, self.keys(name)?.keys()))).collect()
+    }
+}

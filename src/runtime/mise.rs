@@ -1,0 +1,304 @@
+//! Runtimes that mise installs: everything that is not managed here, or is wanted from mise.
+//!
+//! mise works in folders of ours and sees none of its own configuration, nor any of a project. What it has installed gets a
+//! folder among the versions, with links to its programs: from then on it is like every other version, and mise is not run
+//! again to use it.
+
+mod program;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::Command;
+
+use super::layout::{Held, Layout};
+use super::manager::{Asking, Installed, Listener, RuntimeManager, Stage, Wanted};
+use super::native::apart;
+use super::record::Record;
+use super::{Release, Request, Runtime, RuntimeError, Version};
+use crate::unit;
+pub use program::{DEFAULT_BASE, MiseProgram};
+
+/// Longest answer of mise that is read, bytes.
+const MAX_ANSWER: u64 = 16 << 20;
+
+/// Most of its words that an error repeats.
+const SHOWN_LINES: usize = 6;
+
+/// What mise gets of this process's environment: where proxies and certificates are, what people are called, and what makes
+/// programs of theirs be found.
+const PASSED: [&str; 20] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "GITHUB_TOKEN",
+    "MISE_GITHUB_TOKEN",
+    "MISE_URL_REPLACEMENTS",
+];
+
+/// A runtime that mise manages.
+#[derive(Debug)]
+pub struct MiseManager {
+    runtime: Runtime,
+    mise: Arc<MiseProgram>,
+    layout: Layout,
+    offline: bool,
+}
+
+/// A version as `mise ls-remote --json` tells it.
+#[derive(Debug, Deserialize)]
+struct Remote {
+    version: String,
+    #[serde(default)]
+    created_at: Option<String>,
+    #[serde(default)]
+    prerelease: bool,
+}
+
+impl MiseManager {
+    pub fn new(runtime: Runtime, mise: Arc<MiseProgram>, layout: Layout, offline: bool) -> Self {
+        Self { runtime, mise, layout, offline }
+    }
+
+    /// Runs mise; what it prints on standard output. What it says besides goes to the listener.
+    async fn run(
+        &self,
+        arguments: &[&str],
+        offline: bool,
+        listener: Option<&dyn Listener>,
+    ) -> Result<String, RuntimeError> {
+        let program = self.mise.path(listener).await?;
+        let home = self.mise.home();
+        let failed = |what: &str, error: std::io::Error| RuntimeError::Mise(format!("{what}: {error}"));
+        let work = home.join("work");
+        fs::create_dir_all(&work).map_err(RuntimeError::io(&work))?;
+        let mut command = Command::new("env");
+        // Its own folders, no other configuration, and no question that nobody would answer.
+        command.arg("-i").arg("--chdir").arg(&work);
+        for name in PASSED {
+            if let Some(value) = std::env::var_os(name) {
+                let mut setting = std::ffi::OsString::from(format!("{name}="));
+                setting.push(value);
+                command.arg(setting);
+            }
+        }
+        for (name, folder) in [
+            ("MISE_DATA_DIR", "data"),
+            ("MISE_STATE_DIR", "state"),
+            ("MISE_CONFIG_DIR", "config"),
+            ("MISE_SYSTEM_CONFIG_DIR", "config"),
+            ("MISE_CACHE_DIR", "cache"),
+        ] {
+            command.arg(format!("{name}={}", home.join(folder).display()));
+        }
+        command.arg(format!("MISE_GLOBAL_CONFIG_FILE={}", home.join("config/config.toml").display()));
+        command.arg(format!("MISE_CEILING_PATHS={}", home.display()));
+        command.args(["MISE_YES=1", "MISE_COLOR=0", "NO_COLOR=1", "MISE_HIDE_UPDATE_WARNING=1"]);
+        if offline || self.offline {
+            command.arg("MISE_OFFLINE=1");
+        }
+        command.arg(&program).args(arguments);
+        let last = hex::encode(std::os::unix::ffi::OsStrExt::as_bytes(home.as_os_str()));
+        let last = format!("{}.service", last.get(last.len().saturating_sub(16)..).unwrap_or(&last));
+        let first = format!("omg-mise-{}", self.runtime);
+        let (mut command, mut in_unit) =
+            unit::outside(command, &first, &last, &format!("mise for omg: {}", self.runtime));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+        let mut child = command.spawn().map_err(|error| failed("cannot be run", error))?;
+        let group = Group(child.id());
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(RuntimeError::Mise("its output cannot be read".to_owned()));
+        };
+        let mut answer = String::new();
+        let mut said: Vec<String> = Vec::new();
+        let hear = async {
+            let mut lines = BufReader::new(stderr.take(MAX_ANSWER)).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let line: String = line.chars().filter(|char| !char.is_control()).take(500).collect();
+                if line.trim().is_empty() {
+                    continue;
+                }
+                if let Some(listener) = listener {
+                    listener.note(&line);
+                }
+                if said.len() == SHOWN_LINES {
+                    said.remove(0);
+                }
+                said.push(line);
+            }
+        };
+        let mut stdout = stdout.take(MAX_ANSWER);
+        let (read, ()) = tokio::join!(stdout.read_to_string(&mut answer), hear);
+        read.map_err(|error| failed("its answer is not readable", error))?;
+        let status = child.wait().await.map_err(|error| failed("it cannot be waited for", error))?;
+        if let Some(unit) = in_unit.as_mut().filter(|_| status.code().is_some()) {
+            unit.ended();
+        }
+        std::mem::forget(group);
+        match status.success() {
+            true => Ok(answer),
+            false => Err(RuntimeError::Mise(format!("{} failed ({status}): {}", arguments.join(" "), said.join("; ")))),
+        }
+    }
+
+    /// What mise calls a version of it.
+    fn at(&self, version: &str) -> String {
+        format!("{}@{version}", self.runtime)
+    }
+
+    /// What mise calls what is asked for.
+    fn prefix(request: &Request) -> String {
+        match request {
+            Request::Latest => "latest".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
+    /// Gives what mise has installed its folder among the versions.
+    async fn adopt(&self, held: &Held, version: &Version) -> Result<PathBuf, RuntimeError> {
+        let at = self.at(version.as_str());
+        let folders = self.run(&["bin-paths", &at], true, None).await?;
+        let folders: Vec<PathBuf> = folders.lines().map(PathBuf::from).filter(|path| path.is_absolute()).collect();
+        let variables = self.run(&["env", "--json", &at], true, None).await?;
+        let variables: BTreeMap<String, String> = serde_json::from_str(&variables)
+            .map_err(|error| RuntimeError::Mise(format!("what it sets for {at} is not readable: {error}")))?;
+        let variables = variables.into_iter().filter(|(name, value)| {
+            let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            is_name && name != "PATH" && !name.starts_with("MISE_") && !value.contains(char::is_control)
+        });
+        let record = Record {
+            installed: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            manager: "mise".to_owned(),
+            programs: vec!["bin".to_owned()],
+            variables: variables.collect(),
+            ..Record::default()
+        };
+        let staged = self.layout.stage(held)?;
+        let into = staged.clone();
+        apart(move || {
+            link_programs(&folders, &into.join("bin")).map_err(RuntimeError::io(&into))?;
+            record.write(&into).map_err(RuntimeError::io(&into))
+        })
+        .await?;
+        Ok(self.layout.install(held, &staged)?)
+    }
+
+    async fn hold(&self, version: &Version) -> Result<Held, RuntimeError> {
+        loop {
+            if let Some(held) = self.layout.try_hold(&self.runtime, version)? {
+                return Ok(held);
+            }
+            tokio::time::sleep(super::native::LOCK_POLL).await;
+        }
+    }
+}
+
+/// Makes `bin` lead to the programs in these folders: to the folder itself where there is only one.
+fn link_programs(folders: &[PathBuf], bin: &Path) -> std::io::Result<()> {
+    if let [only] = folders {
+        return symlink(only, bin);
+    }
+    fs::create_dir(bin)?;
+    for folder in folders {
+        let Ok(entries) = fs::read_dir(folder) else { continue };
+        for entry in entries.flatten() {
+            match symlink(entry.path(), bin.join(entry.file_name())) {
+                // Of two programs with one name the first folder's is taken, as on PATH.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                done => done?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The processes that mise has started, ended when nobody waits for it any more.
+struct Group(Option<u32>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let leader = self.0.and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
+        if let Some(leader) = leader {
+            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+#[async_trait]
+impl RuntimeManager for MiseManager {
+    fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    async fn available(&self, asking: Asking) -> Result<Vec<Release>, RuntimeError> {
+        let answer = self.run(&["ls-remote", "--json", self.runtime.as_str()], asking == Asking::Cached, None).await?;
+        let remote: Vec<Remote> = serde_json::from_str(&answer)
+            .map_err(|error| RuntimeError::Mise(format!("its list of versions is not readable: {error}")))?;
+        let releases = remote.into_iter().filter_map(|remote| {
+            let version = Version::parse(&self.runtime, &remote.version).ok()?;
+            let date = remote.created_at.and_then(|time| time.get(..10).map(str::to_owned));
+            Some(Release { is_prerelease: remote.prerelease, date, ..Release::of(version) })
+        });
+        // Its own order is the one of the tool.
+        Ok(releases.collect())
+    }
+
+    async fn install(&self, wanted: &Wanted, listener: Arc<dyn Listener>) -> Result<Installed, RuntimeError> {
+        listener.stage(&self.runtime, Stage::Resolving);
+        let request = &wanted.request;
+        let versions = self.layout.installed(&self.runtime).map_err(RuntimeError::io(self.layout.versions()))?;
+        let have = |version: &Version| {
+            let folder = self.layout.folder(&self.runtime, version);
+            Installed { version: version.clone(), folder, is_new: false, unverified: Vec::new() }
+        };
+        if let Some(best) = request.best(&versions).filter(|_| !wanted.newest && !request.is_moving()) {
+            return Ok(have(best));
+        }
+        let answer = self.run(&["latest", &self.at(&Self::prefix(request))], false, Some(listener.as_ref())).await?;
+        let none =
+            || RuntimeError::NoSuchVersion { runtime: self.runtime.clone(), request: request.to_string(), near: None };
+        let version = answer.lines().next().map(str::trim).filter(|line| !line.is_empty()).ok_or_else(none)?;
+        let version = Version::parse(&self.runtime, version)?;
+        let held = self.hold(&version).await?;
+        if self.layout.is_installed(&self.runtime, &version) {
+            return Ok(have(&version));
+        }
+        listener.stage(&self.runtime, Stage::Fetching);
+        self.run(&["install", &self.at(version.as_str())], false, Some(listener.as_ref())).await?;
+        let folder = self.adopt(&held, &version).await?;
+        Ok(Installed { version, folder, is_new: true, unverified: Vec::new() })
+    }
+
+    async fn uninstall(&self, version: &Version, force: bool) -> Result<(), RuntimeError> {
+        let held = self.hold(version).await?;
+        self.layout.uninstall(&held, force)?;
+        // What it has is of no use without the folder; that it has nothing is no failure.
+        match self.run(&["uninstall", &self.at(version.as_str())], true, None).await {
+            Err(RuntimeError::Mise(said)) => tracing::warn!("mise keeps {}: {said}", self.at(version.as_str())),
+            done => drop(done?),
+        }
+        Ok(())
+    }
+}

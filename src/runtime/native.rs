@@ -1,0 +1,398 @@
+//! Runtimes that are fetched from their makers, checked and laid out here.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::fetch::{Downloaded, Http, Progress};
+use super::layout::{Held, Layout};
+use super::manager::{Asking, Installed, Listener, RuntimeManager, Stage, Wanted};
+use super::record::{Record, RecordedPart};
+use super::sources::{At, Check, Part, Source};
+use super::unpack::{self, Limits, UnpackError};
+use super::verify::Keyring;
+use super::{Host, Release, Request, Runtime, RuntimeError, Version};
+
+/// How often a lock that another holds is tried again.
+pub(super) const LOCK_POLL: Duration = Duration::from_millis(100);
+
+/// Where a runtime is fetched from and how it is kept.
+#[derive(Debug)]
+pub struct NativeManager {
+    runtime: Runtime,
+    source: Arc<dyn Source>,
+    /// Without a slash at its end.
+    base: String,
+    keys: Keyring,
+    host: Option<Host>,
+    http: Arc<Http>,
+    /// One that asks nobody.
+    cached: Arc<Http>,
+    layout: Layout,
+}
+
+/// How far the archives of one installation are.
+struct Hearing {
+    listener: Arc<dyn Listener>,
+    name: String,
+}
+
+impl Progress for Hearing {
+    fn bytes(&self, done: u64, total: Option<u64>) {
+        self.listener.bytes(&self.name, done, total);
+    }
+
+    fn note(&self, text: &str) {
+        self.listener.note(text);
+    }
+}
+
+/// Tells the thread that unpacks to stop when nobody waits for it any more.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl NativeManager {
+    /// `http` asks servers, `cached` nobody; `host` is what is fetched for, `None` where nothing is.
+    pub fn new(
+        source: Arc<dyn Source>,
+        base: &str,
+        keys: Keyring,
+        host: Option<Host>,
+        (http, cached): (Arc<Http>, Arc<Http>),
+        layout: Layout,
+    ) -> Self {
+        let base = base.trim_end_matches('/').to_owned();
+        Self { runtime: source.native().into(), source, base, keys, host, http, cached, layout }
+    }
+
+    fn at<'a>(&'a self, http: &'a Http, unverified: bool, fresh: Duration) -> Result<At<'a>, RuntimeError> {
+        let host = self.host.ok_or(RuntimeError::Machine)?;
+        Ok(At { http, base: &self.base, host, keys: &self.keys, unverified, fresh })
+    }
+
+    fn installed(&self) -> Result<Vec<Version>, RuntimeError> {
+        self.layout.installed(&self.runtime).map_err(RuntimeError::io(self.layout.versions()))
+    }
+
+    fn have(&self, version: &Version) -> Option<Installed> {
+        let folder = self.layout.folder(&self.runtime, version);
+        let is_there = self.layout.is_installed(&self.runtime, version);
+        is_there.then(|| Installed { version: version.clone(), folder, is_new: false, unverified: Vec::new() })
+    }
+
+    /// The release that is wanted, or one that is installed and will do.
+    async fn resolve(
+        &self,
+        wanted: &Wanted,
+        listener: &dyn Listener,
+    ) -> Result<Result<Release, Version>, RuntimeError> {
+        let request = &wanted.request;
+        let best = request.best(&self.installed()?).cloned();
+        if let Some(best) = best.clone().filter(|_| !wanted.newest && !request.is_moving()) {
+            return Ok(Err(best));
+        }
+        let releases = match self.available(Asking::Usual).await {
+            Ok(releases) => releases,
+            Err(error) => match best {
+                Some(best) => {
+                    listener.note(&format!("{error}; the best that is installed is {} {best}", self.runtime));
+                    return Ok(Err(best));
+                }
+                None => return Err(error),
+            },
+        };
+        let chosen = request.choose(&releases).cloned();
+        let chosen = match chosen {
+            Some(chosen) => chosen,
+            // Something that came out within the hour.
+            None => {
+                let releases = self.available(Asking::Fresh).await?;
+                request.choose(&releases).cloned().ok_or_else(|| {
+                    let near = Request::Latest.choose(&releases).map(|release| release.version.as_str().to_owned());
+                    RuntimeError::NoSuchVersion { runtime: self.runtime.clone(), request: request.to_string(), near }
+                })?
+            }
+        };
+        Ok(Ok(chosen))
+    }
+
+    async fn hold(&self, version: &Version, listener: Option<&dyn Listener>) -> Result<Held, RuntimeError> {
+        let mut untold = listener;
+        loop {
+            if let Some(held) = self.layout.try_hold(&self.runtime, version)? {
+                return Ok(held);
+            }
+            if let Some(listener) = untold.take() {
+                listener.stage(&self.runtime, Stage::Waiting);
+            }
+            sleep(LOCK_POLL).await;
+        }
+    }
+
+    /// Fetches all parts, several at once; in the order of the parts.
+    async fn fetch(&self, parts: &[Part], listener: &Arc<dyn Listener>) -> Result<Vec<Downloaded>, RuntimeError> {
+        let mut running = JoinSet::new();
+        for (index, part) in parts.iter().enumerate() {
+            let (http, download) = (Arc::clone(&self.http), part.download.clone());
+            let hearing = Hearing { listener: Arc::clone(listener), name: download.name.clone() };
+            running.spawn(async move { (index, http.download(&download, &hearing).await) });
+        }
+        let mut fetched: HashMap<usize, Downloaded> = HashMap::new();
+        while let Some(ended) = running.join_next().await {
+            let (index, downloaded) = ended.map_err(|error| RuntimeError::Worker(error.to_string()))?;
+            fetched.insert(index, downloaded?);
+        }
+        Ok((0..parts.len()).filter_map(|index| fetched.remove(&index)).collect())
+    }
+
+    /// Checks what was fetched; how, for the record.
+    fn check(keys: &Keyring, part: &Part, file: &mut Downloaded) -> Result<Vec<String>, RuntimeError> {
+        let mut told = Vec::new();
+        for check in &part.checks {
+            told.push(match check {
+                Check::Checksum { listed_in } => format!("SHA-256 listed in {listed_in}"),
+                Check::SignedListing { listing, fingerprint, owner } => {
+                    format!("{listing} signed by {fingerprint} ({owner})")
+                }
+                Check::Detached { signature, from } => {
+                    use std::io::Seek;
+                    let verify = |source| RuntimeError::Verify { file: part.download.name.clone(), source };
+                    let signer = keys.detached(&mut file.file, signature).map_err(verify)?;
+                    file.file.rewind().map_err(RuntimeError::io(&file.path))?;
+                    format!("{from} by {} ({})", signer.fingerprint, signer.owner)
+                }
+                Check::Unverified { reason } => format!("not verified: {reason}"),
+            });
+        }
+        Ok(told)
+    }
+
+    /// Unpacks the parts below `staged`.
+    fn unpack(
+        parts: &[Part],
+        files: &mut [Downloaded],
+        staged: &Path,
+        stopped: &AtomicBool,
+    ) -> Result<(), RuntimeError> {
+        let alone = parts.len() == 1;
+        for (index, (part, file)) in parts.iter().zip(files).enumerate() {
+            // Nothing that one archive has laid out is in the way of the next one.
+            let into = if alone { staged.to_owned() } else { staged.join(format!(".part-{index}")) };
+            if !alone {
+                fs::create_dir(&into).map_err(RuntimeError::io(&into))?;
+            }
+            let place = |path: &Path| part.place.of(path);
+            let unpacked = unpack::unpack(&mut file.file, part.format, &into, &place, &Limits::default(), stopped);
+            unpacked.map_err(|source| match source {
+                UnpackError::Stopped => RuntimeError::Cancelled,
+                source => RuntimeError::Unpack { file: part.download.name.clone(), source },
+            })?;
+            if !alone {
+                merge(&into, staged)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches the parts and checks them; the files, and what there is to record.
+    async fn get(
+        &self,
+        parts: Vec<Part>,
+        listener: &Arc<dyn Listener>,
+    ) -> Result<(Vec<Part>, Vec<Downloaded>, Record), RuntimeError> {
+        listener.stage(&self.runtime, Stage::Fetching);
+        let mut files = self.fetch(&parts, listener).await?;
+        listener.stage(&self.runtime, Stage::Verifying);
+        let keys = self.keys.clone();
+        let (parts, files, checks) = apart(move || {
+            let mut checks = Vec::new();
+            for (part, file) in parts.iter().zip(&mut files) {
+                checks.push(Self::check(&keys, part, file)?);
+            }
+            Ok((parts, files, checks))
+        })
+        .await?;
+        let unverified =
+            parts.iter().flat_map(|part| &part.checks).any(|check| matches!(check, Check::Unverified { .. }));
+        let recorded = parts.iter().zip(&files).zip(checks).map(|((part, file), checks)| RecordedPart {
+            url: part.download.url.clone(),
+            sha256: hex::encode(file.sha256),
+            bytes: file.size,
+            checks,
+        });
+        let record = Record {
+            installed: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+            manager: "omg".to_owned(),
+            parts: recorded.collect(),
+            unverified,
+            programs: self.source.program_folders().iter().map(|&folder| folder.to_owned()).collect(),
+            ..Record::default()
+        };
+        Ok((parts, files, record))
+    }
+
+    async fn make(
+        &self,
+        held: &Arc<Held>,
+        release: &Release,
+        wanted: &Wanted,
+        listener: &Arc<dyn Listener>,
+    ) -> Result<Installed, RuntimeError> {
+        let at = self.at(&self.http, wanted.unverified, super::FRESH)?;
+        let parts = self.source.parts(&at, release, &wanted.extras).await?;
+        let (parts, mut files, record) = self.get(parts, listener).await?;
+        let unverified = reasons(&parts);
+        listener.stage(&self.runtime, Stage::Unpacking);
+        let staged = self.layout.stage(held)?;
+        let stopped = Arc::new(AtomicBool::new(false));
+        let _stop = Stop(Arc::clone(&stopped));
+        let (source, version, into) = (Arc::clone(&self.source), release.version.clone(), staged.clone());
+        // Nobody else may have the folder before this thread has let go of it, also when nobody waits for it any more.
+        let kept = Arc::clone(held);
+        apart(move || {
+            let _kept = kept;
+            Self::unpack(&parts, &mut files, &into, &stopped)?;
+            source.assemble(&into, &version, &parts).map_err(RuntimeError::io(&into))?;
+            record.write(&into).map_err(RuntimeError::io(&into))?;
+            sync(&into)
+        })
+        .await?;
+        let folder = self.layout.install(held, &staged)?;
+        Ok(Installed { version: release.version.clone(), folder, is_new: true, unverified })
+    }
+
+    /// Adds to an installed version what is wanted besides; how it is now.
+    async fn add(
+        &self,
+        held: &Arc<Held>,
+        installed: Installed,
+        wanted: &Wanted,
+        listener: &Arc<dyn Listener>,
+    ) -> Result<Installed, RuntimeError> {
+        let at = self.at(&self.http, wanted.unverified, super::FRESH)?;
+        let parts = self.source.additions(&at, &installed.folder, &wanted.extras)?;
+        if parts.is_empty() {
+            return Ok(installed);
+        }
+        let (parts, mut files, record) = self.get(parts, listener).await?;
+        let unverified = reasons(&parts);
+        listener.stage(&self.runtime, Stage::Unpacking);
+        let staged = self.layout.stage(held)?;
+        let stopped = Arc::new(AtomicBool::new(false));
+        let _stop = Stop(Arc::clone(&stopped));
+        let (source, root, kept) = (Arc::clone(&self.source), installed.folder.clone(), Arc::clone(held));
+        apart(move || {
+            let _kept = kept;
+            Self::unpack(&parts, &mut files, &staged, &stopped)?;
+            sync(&staged)?;
+            source.add(&staged, &root, &parts).map_err(RuntimeError::io(&root))?;
+            let mut whole = Record::read(&root).unwrap_or_default();
+            whole.parts.extend(record.parts);
+            whole.unverified |= record.unverified;
+            whole.write(&root).map_err(RuntimeError::io(&root))?;
+            sync(&root)?;
+            fs::remove_dir_all(&staged).map_err(RuntimeError::io(&staged))
+        })
+        .await?;
+        Ok(Installed { is_new: true, unverified, ..installed })
+    }
+}
+
+/// Why parts are not verified.
+fn reasons(parts: &[Part]) -> Vec<String> {
+    let checks = parts.iter().flat_map(|part| &part.checks);
+    checks
+        .filter_map(|check| match check {
+            Check::Unverified { reason } => Some(reason.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Everything that was written has to be on the disk before it has its name.
+fn sync(folder: &Path) -> Result<(), RuntimeError> {
+    let opened = fs::File::open(folder).map_err(RuntimeError::io(folder))?;
+    rustix::fs::syncfs(&opened).map_err(|error| RuntimeError::io(folder)(error.into()))
+}
+
+/// Moves what is in `from` to `into`, folder by folder, and removes `from`.
+fn merge(from: &Path, into: &Path) -> Result<(), RuntimeError> {
+    for entry in fs::read_dir(from).map_err(RuntimeError::io(from))? {
+        let entry = entry.map_err(RuntimeError::io(from))?;
+        let (source, target) = (entry.path(), into.join(entry.file_name()));
+        let is_folder = entry.file_type().map_err(RuntimeError::io(&source))?.is_dir();
+        if is_folder && fs::symlink_metadata(&target).is_ok_and(|found| found.is_dir()) {
+            merge(&source, &target)?;
+        } else {
+            fs::rename(&source, &target).map_err(RuntimeError::io(&target))?;
+        }
+    }
+    fs::remove_dir(from).map_err(RuntimeError::io(from))
+}
+
+/// Work on files, away from what answers others.
+pub(super) async fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RuntimeError> + Send + 'static,
+) -> Result<T, RuntimeError> {
+    let ended = tokio::task::spawn_blocking(work).await;
+    ended.unwrap_or_else(|error| Err(RuntimeError::Worker(error.to_string())))
+}
+
+#[async_trait]
+impl RuntimeManager for NativeManager {
+    fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    async fn available(&self, asking: Asking) -> Result<Vec<Release>, RuntimeError> {
+        let (http, fresh) = match asking {
+            Asking::Cached => (&self.cached, Duration::MAX),
+            Asking::Usual => (&self.http, super::FRESH),
+            Asking::Fresh => (&self.http, Duration::ZERO),
+        };
+        let mut releases = self.source.releases(&self.at(http, false, fresh)?).await?;
+        releases.sort_by(|one, other| one.version.cmp(&other.version));
+        Ok(releases)
+    }
+
+    async fn install(&self, wanted: &Wanted, listener: Arc<dyn Listener>) -> Result<Installed, RuntimeError> {
+        listener.stage(&self.runtime, Stage::Resolving);
+        let release = match self.resolve(wanted, listener.as_ref()).await? {
+            Ok(release) => release,
+            Err(version) => match self.have(&version) {
+                Some(installed) if wanted.extras.is_empty() => return Ok(installed),
+                _ => Release::of(version),
+            },
+        };
+        let held = Arc::new(self.hold(&release.version, Some(listener.as_ref())).await?);
+        // Whoever held it may have installed it.
+        let made = match self.have(&release.version) {
+            Some(installed) if wanted.extras.is_empty() => return Ok(installed),
+            Some(installed) => self.add(&held, installed, wanted, &listener).await,
+            None => self.make(&held, &release, wanted, &listener).await,
+        };
+        if made.is_err() {
+            // Half of it is of no use to anybody; where it cannot be removed now, it is swept away the next time.
+            let _ = self.layout.stage(&held).and_then(|staged| Ok(fs::remove_dir(&staged).unwrap_or_default()));
+        }
+        made
+    }
+
+    async fn uninstall(&self, version: &Version, force: bool) -> Result<(), RuntimeError> {
+        let held = self.hold(version, None).await?;
+        let layout = self.layout.clone();
+        apart(move || Ok(layout.uninstall(&held, force)?)).await
+    }
+}

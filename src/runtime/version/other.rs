@@ -1,0 +1,33 @@
+//! Versions of runtimes whose rules are not known here: numbers first, as most have them, then the rest.
+
+use super::{Key, Numbers, Parts, Plain, Stage, plain};
+
+pub(super) fn parse(text: &str) -> Result<Parts, String> {
+    let wanted = || "letters, digits and . _ + - make one".to_owned();
+    if text.is_empty() {
+        return Err(wanted());
+    }
+    let bare = text.strip_prefix('v').unwrap_or(text);
+    let (numbers, rest) = plain::leading(bare).unwrap_or((Vec::new(), text));
+    let (stage_text, build) = rest.split_once('+').unwrap_or((rest, ""));
+    // Words alone, as in `main`, are nothing that comes before a release.
+    let stage = match stage_text {
+        "" => Stage::Final,
+        text => Stage::before(text).ok_or_else(wanted)?,
+    };
+    let key = Plain::of(&numbers, stage, &plain::only(build, 1, 8).unwrap_or_default());
+    let is_prerelease = key.is_prerelease() && !numbers.is_empty() && rest.starts_with('-');
+    Ok(Parts {
+        spelling: text.to_owned(),
+        flavour: "",
+        numbers,
+        is_prerelease,
+        key: Key::Plain(key),
+        is_ambiguous: false,
+    })
+}
+
+pub(super) fn partial(text: &str) -> Option<Numbers> {
+    let text = text.strip_prefix("prefix:").unwrap_or(text);
+    Some(Numbers { flavour: "", numbers: plain::only(text.strip_prefix('v').unwrap_or(text), 1, 2)? })
+}
