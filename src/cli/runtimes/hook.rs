@@ -48,7 +48,11 @@ pub(super) struct Stamp {
 impl Stamp {
     /// Sets the stamp of the shell with this process id to now. Without a runtime folder there is none, and changed
     /// files are noticed on the next change of folders only.
+    /// Neither is there one for 0, a subshell.
     pub fn set(paths: &Paths, shell: u32) -> Option<Self> {
+        if shell == 0 {
+            return None;
+        }
         let folder = paths.runtime_dir.as_ref()?.join("omg-shells");
         let path = folder.join(shell.to_string());
         let mut options = File::options();

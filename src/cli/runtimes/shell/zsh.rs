@@ -32,7 +32,8 @@ impl Syntax for Zsh {
     }
 }
 
-/// `chpwd` makes `cd project && node` use the project's, `precmd` notices changed files.
+/// `chpwd` makes `cd project && node` use the project's, `precmd` notices changed files. A subshell has the process id
+/// of its parent, whose stamp it must not touch.
 const HOOK: &str = r#"unset __OMG_FOLDER __OMG_STAMP __OMG_WATCHED __OMG_TOLD __OMG_STALE __OMG_PROGRAM
 typeset -g __OMG_PROGRAM=@OMG@
 typeset -g __OMG_FOLDER= __OMG_STAMP= __OMG_TOLD= __OMG_STALE=
@@ -50,12 +51,13 @@ __omg_same() {
 __omg_hook() {
     local __omg_code=$?
     emulate -L zsh
-    local __omg_script __omg_place=--kept
+    local __omg_script __omg_place=--kept __omg_shell=$$
+    [[ $ZSH_SUBSHELL == 0 ]] || __omg_shell=0
     if ! __omg_same && [[ -x $__OMG_PROGRAM ]]; then
         [[ -n $__OMG_FOLDER ]] || __omg_place=--front
         [[ $__OMG_FOLDER == "$PWD" ]] || __OMG_TOLD=
         __OMG_FOLDER=$PWD __OMG_STALE=
-        if __omg_script=$("$__OMG_PROGRAM" env --shell zsh --hook "$$" --told "$__OMG_TOLD" "$__omg_place"); then
+        if __omg_script=$("$__OMG_PROGRAM" env --shell zsh --hook "$__omg_shell" --told "$__OMG_TOLD" "$__omg_place"); then
             builtin eval "$__omg_script"
         fi
     fi
