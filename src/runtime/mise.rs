@@ -191,7 +191,6 @@ impl MiseManager {
         let record = Record {
             installed: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             manager: "mise".to_owned(),
-            programs: vec!["bin".to_owned()],
             variables: variables.collect(),
             ..Record::default()
         };

@@ -67,13 +67,12 @@ impl NativeManager {
     /// `http` asks servers, `cached` nobody; `host` is what is fetched for, `None` where nothing is.
     pub fn new(
         source: Arc<dyn Source>,
-        base: &str,
+        base: String,
         keys: Keyring,
         host: Option<Host>,
         (http, cached): (Arc<Http>, Arc<Http>),
         layout: Layout,
     ) -> Self {
-        let base = base.trim_end_matches('/').to_owned();
         Self { runtime: source.native().into(), source, base, keys, host, http, cached, layout }
     }
 
@@ -237,7 +236,6 @@ impl NativeManager {
             manager: "omg".to_owned(),
             parts: recorded.collect(),
             unverified,
-            programs: self.source.program_folders().iter().map(|&folder| folder.to_owned()).collect(),
             ..Record::default()
         };
         Ok((parts, files, record))

@@ -5,7 +5,6 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::Path;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -24,9 +23,6 @@ const PAGE: usize = 100;
 
 /// Pages that are asked for at most.
 const PAGES: usize = 10;
-
-/// GitHub answers 60 questions an hour.
-const FRESH: Duration = Duration::from_secs(60 * 60);
 
 const SIGNED: &str = "SHASUMS256.txt.asc";
 const PLAIN: &str = "SHASUMS256.txt";
@@ -119,7 +115,7 @@ async fn entries(at: &At<'_>) -> Result<Vec<Entry>, SourceError> {
     let mut entries: Vec<Entry> = Vec::new();
     for number in 1..=PAGES {
         let url = format!("{}?per_page={PAGE}&page={number}", at.base);
-        let page: Vec<Entry> = match at.http.index(&url, MAX_INDEX, FRESH).await {
+        let page: Vec<Entry> = match at.http.index(&url, MAX_INDEX, at.fresh).await {
             Ok(page) => common::json(&url, &page)?,
             Err(error) if number > 1 && common::is_end(&error, false) => break,
             Err(error) => return Err(error.into()),

@@ -1,16 +1,11 @@
 //! What several upstreams have alike.
 
-use std::time::Duration;
-
 use serde::de::DeserializeOwned;
 
 use super::{At, Check, SourceError};
 use crate::runtime::fetch::FetchError;
 use crate::runtime::verify::VerifyError;
 use crate::runtime::{Extras, Native};
-
-/// An index is not asked for again within this.
-pub(super) const FRESH: Duration = Duration::from_secs(10 * 60);
 
 /// Most bytes of an index. Bun's, of a hundred releases, has 3 million.
 pub(super) const MAX_INDEX: u64 = 32 << 20;

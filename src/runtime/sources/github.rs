@@ -1,15 +1,10 @@
 //! Releases of a repository on GitHub (<https://docs.github.com/rest/releases/releases>).
 
-use std::time::Duration;
-
 use serde::Deserialize;
 
 use super::{At, Check, SourceError};
 use crate::runtime::fetch::FetchError;
 use crate::runtime::verify::listed;
-
-/// Asked again after so long. GitHub answers 60 questions an hour; those about pages that have not changed are not counted.
-const FRESH: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// Most bytes of a page. A build of CPython has a thousand files, and a page tells about each of them at length.
 const MOST_PAGE: u64 = 128 << 20;
@@ -70,7 +65,7 @@ pub async fn releases(at: &At<'_>, each: usize, pages: usize) -> Result<Vec<Host
     let mut releases = Vec::new();
     for number in 1..=pages {
         let url = format!("{}?per_page={each}&page={number}", at.base);
-        let text = at.http.index(&url, MOST_PAGE, FRESH).await?;
+        let text = at.http.index(&url, MOST_PAGE, at.fresh).await?;
         let page = page(&text).map_err(|error| SourceError::Unreadable { url, reason: error.to_string() })?;
         let is_last = page.len() < each;
         releases.extend(page.into_iter().filter(|release| !release.draft));

@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::common::{self, FRESH, MAX_INDEX, MAX_SIGNATURE};
+use super::common::{self, MAX_INDEX, MAX_SIGNATURE};
 use super::{At, Check, Part, Placing, Source, SourceError};
 use crate::runtime::fetch::Download;
 use crate::runtime::unpack::Format;
@@ -94,14 +94,14 @@ impl Source for Go {
 
     async fn releases(&self, at: &At<'_>) -> Result<Vec<Release>, SourceError> {
         let url = url(at.base);
-        let index = at.http.index(&url, MAX_INDEX, FRESH).await?;
+        let index = at.http.index(&url, MAX_INDEX, at.fresh).await?;
         Ok(releases(&entries(&url, &index)?, at.host))
     }
 
     async fn parts(&self, at: &At<'_>, release: &Release, extras: &Extras) -> Result<Vec<Part>, SourceError> {
         common::without(extras, Native::Go)?;
         let index_url = url(at.base);
-        let entries = entries(&index_url, &at.http.index(&index_url, MAX_INDEX, FRESH).await?)?;
+        let entries = entries(&index_url, &at.http.index(&index_url, MAX_INDEX, at.fresh).await?)?;
         let version = release.version.as_str();
         let Some(file) = find(&entries, &release.version, at.host) else {
             return Err(SourceError::NotOffered { runtime: Native::Go, version: version.to_owned(), host: at.host });

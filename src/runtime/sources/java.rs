@@ -1,7 +1,5 @@
 //! Java: Temurin, by Adoptium's API version 3 (<https://api.adoptium.net/q/swagger-ui/>).
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use serde::Deserialize;
 
@@ -13,9 +11,6 @@ use crate::runtime::verify::sha256_of;
 use crate::runtime::{Arch, Extras, Host, Libc, Native, Release, Runtime, Version};
 
 pub const DEFAULT_BASE: &str = "https://api.adoptium.net";
-
-/// Releases come four times a year.
-const FRESH: Duration = Duration::from_secs(60 * 60);
 
 /// Releases on a page; the API gives no more, whatever is asked.
 const PAGE: usize = 20;
@@ -105,7 +100,7 @@ async fn line(at: &At<'_>, line: u32) -> Result<Vec<Entry>, SourceError> {
     let mut entries: Vec<Entry> = Vec::new();
     for number in 0..PAGES {
         let url = page_url(at.base, at.host, line, number);
-        let page: Vec<Entry> = match at.http.index(&url, MAX_INDEX, FRESH).await {
+        let page: Vec<Entry> = match at.http.index(&url, MAX_INDEX, at.fresh).await {
             Ok(page) => common::json(&url, &page)?,
             Err(error) if common::is_end(&error, number == 0) => break,
             Err(error) => return Err(error.into()),
@@ -132,7 +127,7 @@ fn add(known: &mut Vec<Entry>, page: Vec<Entry>) -> bool {
 
 async fn lines(at: &At<'_>) -> Result<Lines, SourceError> {
     let url = format!("{}/v3/info/available_releases", at.base);
-    let mut lines: Lines = common::json(&url, &at.http.index(&url, MAX_INDEX, FRESH).await?)?;
+    let mut lines: Lines = common::json(&url, &at.http.index(&url, MAX_INDEX, at.fresh).await?)?;
     lines.available_releases.truncate(LINES);
     Ok(lines)
 }

@@ -24,14 +24,24 @@ use thiserror::Error;
 use super::fetch::{Download, FetchError, Http};
 use super::unpack::Format;
 use super::verify::{Keyring, VerifyError};
-use super::{Extras, Host, Native, Release, Version};
+use super::{Extras, Host, Libc, Native, Release, Version};
 
-/// The upstream of a runtime, and the address where it is.
-pub fn of(native: Native) -> (Arc<dyn Source>, &'static str) {
-    match native {
+/// The upstream of a runtime and the address where it is asked: the configured one, or its own.
+pub fn of(native: Native, configured: Option<&str>, host: Option<Host>) -> (Arc<dyn Source>, String) {
+    let (source, own): (Arc<dyn Source>, &str) = match native {
+        Native::Node if host.is_some_and(|host| host.libc == Libc::Musl) => (Arc::new(node::Node), node::MUSL_BASE),
+        Native::Node => (Arc::new(node::Node), node::DEFAULT_BASE),
+        // Who serves one of Python's implementations from another place serves both from there.
+        Native::Python => {
+            (Arc::new(configured.map_or_else(python::Python::default, python::Python::at)), python::OFFICIAL)
+        }
+        Native::Go => (Arc::new(go::Go), go::DEFAULT_BASE),
         Native::Rust => (Arc::new(rust::Rust), rust::OFFICIAL),
-        _ => todo!(),
-    }
+        Native::Ruby => (Arc::new(ruby::Ruby::default()), ruby::OFFICIAL),
+        Native::Java => (Arc::new(java::Java), java::DEFAULT_BASE),
+        Native::Bun => (Arc::new(bun::Bun), bun::DEFAULT_BASE),
+    };
+    (source, configured.unwrap_or(own).trim_end_matches('/').to_owned())
 }
 
 /// An upstream of a runtime.
@@ -82,11 +92,6 @@ pub trait Source: Send + Sync + Debug {
     /// As [`Source::assemble`].
     fn add(&self, _from: &Path, _root: &Path, _parts: &[Part]) -> io::Result<()> {
         Ok(())
-    }
-
-    /// What is put on `PATH`, below the installation.
-    fn program_folders(&self) -> &'static [&'static str] {
-        &["bin"]
     }
 }
 

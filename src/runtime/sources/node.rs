@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde::Deserialize;
 
-use super::common::{self, FRESH, MAX_INDEX};
+use super::common::{self, MAX_INDEX};
 use super::{At, Check, Part, Placing, Source, SourceError};
 use crate::runtime::fetch::Download;
 use crate::runtime::unpack::Format;
@@ -92,7 +92,7 @@ impl Source for Node {
 
     async fn releases(&self, at: &At<'_>) -> Result<Vec<Release>, SourceError> {
         let url = format!("{}/index.json", at.base);
-        let index = at.http.index(&url, MAX_INDEX, FRESH).await?;
+        let index = at.http.index(&url, MAX_INDEX, at.fresh).await?;
         releases(&url, &index, at.host)
     }
 

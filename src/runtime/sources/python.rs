@@ -13,7 +13,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -30,8 +29,6 @@ const BUILDS: usize = 10;
 
 /// Most pages: as many builds as 12 years have, two a month.
 const PAGES: usize = 30;
-
-const FRESH: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// Most bytes of PyPy's index and of its page of checksums: they have 0.3 million.
 const MOST_INDEX: u64 = 16 << 20;
@@ -53,6 +50,18 @@ pub struct Python {
     pub pypy: String,
     /// Address of the page that has PyPy's checksums.
     pub pypy_checksums: String,
+}
+
+/// python-build-standalone's releases.
+pub const OFFICIAL: &str = "https://api.github.com/repos/astral-sh/python-build-standalone/releases";
+
+impl Python {
+    /// With PyPy's files in `pypy` below the address that has CPython's, and its checksums among them.
+    pub fn at(base: &str) -> Self {
+        let pypy = format!("{}/pypy", base.trim_end_matches('/'));
+        let pypy_checksums = format!("{pypy}/checksums.rst");
+        Self { pypy, pypy_checksums }
+    }
 }
 
 impl Default for Python {
@@ -325,7 +334,7 @@ fn on_page(page: &str, name: &str) -> Option<[u8; 32]> {
 impl Python {
     async fn pypy_index(&self, at: &At<'_>) -> Result<Vec<PyPy>, SourceError> {
         let url = format!("{}/versions.json", self.pypy);
-        let text = at.http.index(&url, MOST_INDEX, FRESH).await?;
+        let text = at.http.index(&url, MOST_INDEX, at.fresh).await?;
         serde_json::from_slice(&text).map_err(|error| SourceError::Unreadable { url, reason: error.to_string() })
     }
 
@@ -341,7 +350,7 @@ impl Python {
             Some(rest) => format!("{}{rest}", self.pypy),
             None => web(&file.download_url)?.to_owned(),
         };
-        let sum = match at.http.index(&self.pypy_checksums, MOST_INDEX, FRESH).await {
+        let sum = match at.http.index(&self.pypy_checksums, MOST_INDEX, at.fresh).await {
             Ok(page) => on_page(&String::from_utf8_lossy(&page), &file.filename)
                 .ok_or_else(|| format!("{} has no checksum of it", self.pypy_checksums)),
             Err(FetchError::NotFound(url)) => Err(format!("{url} is not there")),

@@ -33,6 +33,9 @@ const PAGES: usize = 40;
 const SYSTEMS: [(&str, Glibc); 4] =
     [("ubuntu-20.04", (2, 31)), ("ubuntu-22.04", (2, 35)), ("ubuntu-24.04", (2, 39)), ("ubuntu-26.04", (2, 43))];
 
+/// ruby-builder's releases.
+pub const OFFICIAL: &str = "https://api.github.com/repos/ruby/ruby-builder/releases";
+
 /// A version of glibc.
 type Glibc = (u32, u32);
 

@@ -43,9 +43,6 @@ const MOST_LIST: u64 = 64 << 20;
 /// Most bytes of a checksum or a signature.
 const MOST_SMALL: u64 = 64 << 10;
 
-/// For what changes with each release.
-const FRESH: Duration = Duration::from_secs(60 * 60);
-
 /// Manifests of a version or a day stay as they are.
 const FRESH_FIXED: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -63,7 +60,7 @@ impl Source for Rust {
 
     /// From the list of all manifests, which upstream writes about once a week, and from the channels as they are now.
     async fn releases(&self, at: &At<'_>) -> Result<Vec<Release>, SourceError> {
-        let list = match at.http.index(&format!("{}/manifests.txt", at.base), MOST_LIST, FRESH).await {
+        let list = match at.http.index(&format!("{}/manifests.txt", at.base), MOST_LIST, at.fresh).await {
             Ok(list) => list,
             // Mirrors often lack it, and have the channels.
             Err(FetchError::NotFound(_)) => Vec::new(),
@@ -73,7 +70,7 @@ impl Source for Rust {
         let mut last = None;
         for channel in CHANNELS {
             let url = format!("{}/dist/channel-rust-{channel}.toml", at.base);
-            match at.http.index(&url, MOST_MANIFEST, FRESH).await {
+            match at.http.index(&url, MOST_MANIFEST, at.fresh).await {
                 Ok(text) => channels.extend(now(channel, &text)),
                 Err(FetchError::NotFound(url)) => last = Some(FetchError::NotFound(url)),
                 Err(error) => return Err(error.into()),
