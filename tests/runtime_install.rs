@@ -160,7 +160,8 @@ fn said(output: &Output) -> String {
 #[test]
 fn a_version_is_found_fetched_checked_and_used_and_the_next_use_asks_nobody() {
     let mut world = World::new();
-    for (version, lts) in [("18.20.0", Some("Hydrogen")), ("20.9.0", Some("Iron")), ("20.11.1", Some("Iron")), ("21.6.0", None)]
+    for (version, lts) in
+        [("18.20.0", Some("Hydrogen")), ("20.9.0", Some("Iron")), ("20.11.1", Some("Iron")), ("21.6.0", None)]
     {
         world.publish(version, lts);
     }
@@ -171,7 +172,9 @@ fn a_version_is_found_fetched_checked_and_used_and_the_next_use_asks_nobody() {
     world.upstream.requests();
     assert_eq!(world.done(&["use", "node", "20"]), "node 20.11.1 was installed already, and is the current version\n");
     assert_eq!(world.upstream.requests(), []);
-    for (request, version) in [("lts/hydrogen", "18.20.0"), ("lts", "20.11.1"), ("latest", "21.6.0"), ("^20 <20.10", "20.9.0")] {
+    for (request, version) in
+        [("lts/hydrogen", "18.20.0"), ("lts", "20.11.1"), ("latest", "21.6.0"), ("^20 <20.10", "20.9.0")]
+    {
         world.done(&["use", "node", request]);
         assert_eq!(world.runs("node"), format!("v{version}"), "{request}");
     }
@@ -193,7 +196,15 @@ fn what_cannot_be_had_says_what_and_what_there_is() {
     assert!(text.contains("node") && !world.path("project/x").exists(), "{text}");
     let text = world.refused(&["use", "no/de", "20"], 2);
     assert!(text.contains("\"no/de\" is no name of a runtime"), "{text}");
-    assert_eq!(fs::read_dir(world.path("data/omg")).into_iter().flatten().flatten().filter(|entry| entry.file_name() == "versions").count(), 0);
+    assert_eq!(
+        fs::read_dir(world.path("data/omg"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.file_name() == "versions")
+            .count(),
+        0
+    );
 }
 
 #[test]
@@ -249,8 +260,13 @@ fn a_server_that_lies_is_told_as_what_it_does() {
     world.upstream.put(&path, Served::Cut(archive.clone(), archive.len() / 2));
     world.upstream.requests();
     world.done(&["use", "node", "20"]);
-    let ranges: Vec<String> =
-        world.upstream.requests().into_iter().filter(|(asked, _)| *asked == path).filter_map(|(_, range)| range).collect();
+    let ranges: Vec<String> = world
+        .upstream
+        .requests()
+        .into_iter()
+        .filter(|(asked, _)| *asked == path)
+        .filter_map(|(_, range)| range)
+        .collect();
     assert_eq!(ranges, [format!("bytes={}-", archive.len() / 2)]);
     assert_eq!(world.runs("node"), "v20.9.0");
 }

@@ -134,7 +134,11 @@ fn answer(mut stream: &TcpStream, shared: &Shared) -> std::io::Result<bool> {
         }
         Some(Served::Page) => {
             let page = "<!doctype html><title>Sign in</title>";
-            write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n{page}", page.len())?;
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\n\r\n{page}",
+                page.len()
+            )?;
             return Ok(true);
         }
         Some(Served::File(content)) => (content, usize::MAX, None),
@@ -206,6 +210,7 @@ impl Key {
         out
     }
 
+    #[allow(dead_code, reason = "shared by test targets that each use a part")]
     /// A signature apart from what it is of.
     pub fn detached(&self, data: &[u8]) -> Vec<u8> {
         self.signed(data, false)
