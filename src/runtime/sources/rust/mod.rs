@@ -126,7 +126,7 @@ pub fn planned(
         manifest: hash,
         components: Vec::new(),
     };
-    of(base, manifest, installed, &wanted, checks)
+    of(base, manifest, installed, &wanted, &|_| false, checks)
 }
 
 /// What is to be fetched so that an installation has the extras, too; nothing when it has them. The archives are those of
@@ -142,11 +142,26 @@ pub fn additions(base: &str, root: &Path, extras: &Extras) -> Result<Vec<Part>, 
     let manifest = Manifest::parse(&text).map_err(|error| unreadable(&path, error.to_string()))?;
     let wanted = components::missing(&manifest, &installed.host, &installed.components(), extras)
         .map_err(|error| SourceError::NoSuchExtra(error.to_string()))?;
+    let host = installed.host.clone();
     if let Some(profile) = &extras.profile {
         installed.profile.clone_from(profile);
     }
+    let extensions = manifest.rust(&installed.host).map(|rust| rust.extensions.as_slice()).unwrap_or_default();
+    // rustup looks up a name with a target, or that needs none; what goes by a shorter name is an extension to it.
+    let is_extension = |component: &Component| {
+        let spoken = Component { package: manifest.spoken(&component.package).to_owned(), ..component.clone() };
+        let in_full = |name: &String| *name == component.name() || *name == spoken.name();
+        let shortly = |name: &String| manifest.renamed(name) == component.package;
+        match extras.components.iter().any(in_full) {
+            true => extensions.iter().any(|listed| listed.component() == *component),
+            false => {
+                let is_here = component.target.as_ref().is_none_or(|target| *target == host);
+                is_here && extras.components.iter().any(shortly)
+            }
+        }
+    };
     let checks = [Check::Checksum { listed_in: path.display().to_string() }];
-    of(base, &manifest, installed, &wanted, &checks)
+    of(base, &manifest, installed, &wanted, &is_extension, &checks)
 }
 
 /// Puts what was unpacked below `from` into the installation `root`; a new one is put together in its own folder.
@@ -235,13 +250,15 @@ fn of(
     manifest: &Manifest,
     mut installed: Installed,
     wanted: &[Component],
+    is_extension: &dyn Fn(&Component) -> bool,
     checks: &[Check],
 ) -> Result<Vec<Part>, SourceError> {
     let mut kept = Vec::new();
     let mut downloads = Vec::new();
     for component in wanted {
         let (download, format) = download(base, manifest, component)?;
-        kept.push(Kept { component: component.clone(), hash: download.sha256.unwrap_or_default() });
+        let hash = download.sha256.unwrap_or_default();
+        kept.push(Kept { component: component.clone(), hash, is_extension: is_extension(component) });
         downloads.push((component.name(), download, format));
     }
     kept.append(&mut installed.components);
@@ -446,7 +463,10 @@ mod tests {
             host: triple.to_owned(),
             profile: "minimal".to_owned(),
             manifest: [1; 32],
-            components: minimal.into_iter().map(|component| Kept { component, hash: [2; 32] }).collect(),
+            components: minimal
+                .into_iter()
+                .map(|component| Kept { component, hash: [2; 32], is_extension: false })
+                .collect(),
         };
         Record { manifest: example(), installed }.write(root.path()).unwrap();
 
