@@ -454,6 +454,29 @@ fn nothing_of_a_hostile_environment_runs() {
 }
 
 #[test]
+fn use_for_this_shell_acts_at_once_and_on_this_shell_only() {
+    for shell in SHELLS {
+        let world = World::new();
+        world.default("node", "18.1.0");
+        let mut session = world.shell(shell, |_| {});
+        session.run("cd project");
+        session.run("omg use --shell node 22");
+        assert_eq!(session.printed("node"), "node 22.3.0\n", "{shell}");
+        assert_eq!(session.variable("OMG_USE"), "node=22.3.0\n", "{shell}");
+        session.run("cd ..");
+        assert_eq!(session.path(), after(&world.bin("node", "22.3.0")), "{shell}");
+        // As one who has no hook does it.
+        match shell {
+            "fish" => session.run("omg use --shell node 20 | source"),
+            _ => session.run("eval \"$(omg use --shell node 20)\""),
+        }
+        assert_eq!(session.printed("node"), "node 20.2.0\n", "{shell}");
+        session.end();
+        assert_eq!(fs::read_link(world.data.join("versions/node/current")).unwrap(), Path::new("18.1.0"));
+    }
+}
+
+#[test]
 fn a_help_text_is_printed_and_not_evaluated_by_the_function() {
     for shell in SHELLS {
         let world = World::new();

@@ -1,7 +1,7 @@
 //! `omg env`: what puts the folder's versions in use, for shells, programs and GitHub Actions
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -19,7 +19,6 @@ use crate::dbus::client::ErrorKind;
 use crate::runtime::environment::{
     Changes, Entry, Environment, MANUAL, Manual, Missing, Place, Why, manual_text, parse_manual,
 };
-use crate::runtime::{Request, Runtime};
 
 #[derive(Debug, Args)]
 pub struct Env {
@@ -80,12 +79,6 @@ pub fn run(env: &Env, out: &mut Output) -> Result<(), Failure> {
 /// The user's shell.
 fn of_user() -> Shell {
     std::env::var_os("SHELL").and_then(|shell| Shell::of_program(&shell)).unwrap_or(Shell::Bash)
-}
-
-/// What makes the shell use what is used here.
-pub(super) fn print_changes(here: &Here, shell: Shell, out: &mut Output) {
-    let changes = here.environment.changes(&here.versions, Place::Front, |name| std::env::var_os(name));
-    print(&changes, shell, out);
 }
 
 fn print(changes: &Changes, shell: Shell, out: &mut Output) {
@@ -227,33 +220,18 @@ fn append(variable: &str, lines: &[u8]) -> Result<(), Failure> {
     written.map_err(|error| Failure::Internal(format!("cannot write to {file:?}: {error}")))
 }
 
-/// What `omg use --shell` has to print for the function `omg` of a hook, which evaluates it: from then on this shell,
-/// and what it starts, use this version. `None`: no hook asked, and nothing that is printed has an effect.
-pub fn manual_script(runtime: &Runtime, request: &Request) -> Option<Vec<u8>> {
-    let shell = std::env::var_os(ASKING).and_then(|name| Shell::of_program(&name))?;
-    script(shell, std::env::var_os(MANUAL).as_deref(), runtime, request)
-}
-
-fn script(shell: Shell, before: Option<&OsStr>, runtime: &Runtime, request: &Request) -> Option<Vec<u8>> {
-    let mut manual = before.map(|text| parse_manual(text).0).unwrap_or_default();
-    manual.insert(runtime.clone(), request.clone());
-    let statement = shell.change(MANUAL, Some(manual_text(&manual).as_bytes())).ok()?;
-    Some([MARK.as_bytes(), b"\n", &statement].concat())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_manual_choice_is_added_to_those_before() {
-        let node = Runtime::parse("node").unwrap();
-        let request = Request::parse(&node, "20").unwrap();
-        let said = |before: &str| {
-            String::from_utf8(script(Shell::Bash, Some(OsStr::new(before)), &node, &request).unwrap()).unwrap()
-        };
-        assert_eq!(said(""), "# omg script\nexport OMG_USE='node=20'\n");
-        assert_eq!(said("python=3.12;node=18"), "# omg script\nexport OMG_USE='node=20;python=3.12'\n");
-        assert_eq!(said("$(touch pwned)"), "# omg script\nexport OMG_USE='node=20'\n");
+/// Prints what makes this shell, and what it starts, use the versions of `here.manual`. For the function `omg` of a hook,
+/// which evaluates it, it begins with a mark: nothing else that this program prints does.
+pub(super) fn print_manual(here: &Here, out: &mut Output) -> Result<(), Failure> {
+    let asking = std::env::var_os(ASKING).and_then(|name| Shell::of_program(&name));
+    let shell = asking.unwrap_or_else(of_user);
+    let statement = shell.change(MANUAL, Some(manual_text(&here.manual).as_bytes()));
+    let statement = statement.map_err(|Unsayable| Failure::Internal(format!("the shell cannot be told {MANUAL}")))?;
+    if asking.is_some() {
+        out.line(MARK);
     }
+    out.file(&statement);
+    let changes = here.environment.changes(&here.versions, Place::Front, |name| std::env::var_os(name));
+    print(&changes, shell, out);
+    Ok(())
 }

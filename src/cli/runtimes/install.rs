@@ -7,11 +7,10 @@ use super::super::change::steps;
 use super::super::output::{DIM, GOOD, NAME, Output};
 use super::args::{Getting, Use};
 use super::here::{self, Here};
-use super::shell::Shell;
 use super::tracked;
 use crate::dbus::client::{Client, ConnectOptions, ErrorKind};
 use crate::dbus::runtimes_client::InstallOptions;
-use crate::runtime::environment::{MANUAL, Manual, manual_text};
+use crate::runtime::environment::Manual;
 use crate::runtime::{Extras, Layout, Request, Runtime, Version, files};
 use crate::status;
 use crate::transaction::Outcome;
@@ -158,12 +157,7 @@ fn line(runtime: &str, version: &str, folder: &str, new: bool, current: bool, ou
 fn only_in_shell(runtime: &Runtime, version: &Version, out: &mut Output) -> Result<(), Failure> {
     let request = Request::parse(runtime, version.as_str()).map_err(|error| Failure::Internal(error.to_string()))?;
     let here = Here::look(Manual::from([(runtime.clone(), request)]));
-    let shell = std::env::var_os("SHELL").and_then(|shell| Shell::of_program(&shell)).unwrap_or(Shell::Bash);
-    let text = manual_text(&here.manual);
-    let unsayable = |_| Failure::Internal("the shell cannot be told".to_owned());
-    out.file(&shell.change(MANUAL, Some(text.as_bytes())).map_err(unsayable)?);
-    super::env::print_changes(&here, shell, out);
-    Ok(())
+    super::env::print_manual(&here, out)
 }
 
 /// Installs through the daemon; what is there now: runtime, version, whether it is new.

@@ -77,7 +77,7 @@ omg() {
         *) [[ -n $__omg_verb ]] || __omg_verb=$__omg_word ;;
         esac
     done
-    if [[ $__omg_verb == use && -n $__omg_here ]]; then
+    if [[ $__omg_verb == use && -n $__omg_here && $BASH_SUBSHELL == 0 ]]; then
         __omg_script=$(OMG_HOOK_SHELL=bash "$__OMG_PROGRAM" "$@") || __omg_code=$?
         case $__omg_script in
         '# omg script'*) \builtin eval "$__omg_script" ;;

@@ -90,7 +90,7 @@ function omg
         end
     end
     set -l code 0
-    if test "$verb" = use; and test -n "$here"
+    if test "$verb" = use; and test -n "$here"; and not status is-command-substitution
         set -l script (OMG_HOOK_SHELL=fish command $__omg_program $argv | string collect)
         set code $pipestatus[1]
         if string match -q -- '# omg script*' "$script"
