@@ -1,0 +1,354 @@
+//! The real programs of runtimes, in their makers' layouts, from a loopback server to programs that run.
+//!
+//! The upstreams' layouts are those of their documentation; the programs are fetched once by
+//! tests/tiers/runtime-binaries.sh. What is refused is small, since nothing of it is ever run.
+
+#[allow(dead_code, reason = "shared by test targets that each use a part")]
+#[path = "support/upstreams.rs"]
+mod upstreams;
+
+#[path = "support/real_runtimes.rs"]
+mod real_runtimes;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use real_runtimes::{Tree, World, cache, said};
+use serde_json::{Value, json};
+use upstreams::{Key, Served, sha256};
+
+/// What is wrong with a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    Checksum,
+    NoChecksum,
+    /// Signed, by nobody who is known.
+    Stranger,
+    NoSignature,
+}
+
+/// A release that an upstream publishes.
+struct Offer<'a> {
+    version: &'a str,
+    archive: &'a [u8],
+    fault: Fault,
+}
+
+impl Offer<'_> {
+    /// The checksum that is published.
+    fn sum(&self) -> Option<String> {
+        match self.fault {
+            Fault::Checksum => Some(sha256(b"something else")),
+            Fault::NoChecksum => None,
+            _ => Some(sha256(self.archive)),
+        }
+    }
+
+    /// What a signing function makes of it; nothing when the signature is missing.
+    fn signed(&self, world: &World, sign: impl Fn(&Key) -> Vec<u8>) -> Option<Vec<u8>> {
+        match self.fault {
+            Fault::NoSignature => None,
+            Fault::Stranger => Some(sign(&Key::new("Stranger"))),
+            _ => Some(sign(&world.key)),
+        }
+    }
+}
+
+fn put(world: &World, path: &str, content: Option<Vec<u8>>) {
+    match content {
+        Some(content) => world.upstream.file(path, content),
+        None => world.upstream.remove(path),
+    }
+}
+
+/// A runtime from its upstream to programs that run.
+struct Case<'a> {
+    runtime: &'a str,
+    /// Version and archive.
+    real: (&'a str, Vec<u8>),
+    /// An older one.
+    small: (&'a str, Vec<u8>),
+    /// What the user asks for.
+    request: &'a str,
+    /// What is refused, and what is said about it.
+    refused: &'a [(Fault, &'a str)],
+    publish: fn(&World, &[Offer<'_>]),
+    /// What runs in the folder of the version, by itself.
+    runs: &'a dyn Fn(&World, &Path),
+    /// What runs where `omg env` is in force.
+    used: &'a dyn Fn(&World, &Path),
+}
+
+impl Case<'_> {
+    fn check(&self, world: &World) {
+        let runtime = self.runtime;
+        let small = |fault| Offer { version: self.small.0, archive: &self.small.1, fault };
+        for (fault, expected) in self.refused {
+            world.forget();
+            (self.publish)(world, &[small(*fault)]);
+            let text = world.refused(&["use", runtime, self.small.0], 5);
+            println!("{runtime} {fault:?}: {text}");
+            assert!(text.contains(expected), "{fault:?}: {text}");
+            assert_eq!(world.left(), [""; 0], "{fault:?}");
+        }
+        world.forget();
+        let real = Offer { version: self.real.0, archive: &self.real.1, fault: Fault::None };
+        (self.publish)(world, &[real, small(Fault::None)]);
+        let version = self.real.0;
+        let listed = world.done(&["-q", "list", runtime, "--available"]);
+        assert_eq!(listed.lines().collect::<Vec<_>>(), [version, self.small.0]);
+        let text = world.done(&["use", runtime, self.request]);
+        assert_eq!(text, format!("{runtime} {version} is installed, and is the current version\n"));
+        assert_eq!(world.done(&["-q", "list", runtime]), format!("{version}\n"));
+        let root = world.versions().join(runtime).join(version);
+        assert_eq!(fs::canonicalize(world.versions().join(runtime).join("current")).unwrap(), root);
+        let list = world.done(&["list", runtime]);
+        assert_eq!(list, format!("{version}\tcurrent\t{}\n", root.display()));
+        (self.runs)(world, &root);
+        (self.used)(world, &world.versions().join(runtime).join("current"));
+        // Elsewhere, as when a home is moved.
+        let moved = world.path("moved to");
+        fs::rename(&root, &moved).unwrap();
+        (self.runs)(world, &moved);
+        fs::rename(&moved, &root).unwrap();
+        let text = world.refused(&["uninstall", runtime, version], 2);
+        assert!(text.contains("is the current one"), "{text}");
+        assert_eq!(world.done(&["uninstall", runtime, version, "--force"]), format!("{runtime} {version} is removed\n"));
+        assert_eq!((world.left(), world.done(&["list", runtime])), (vec![], String::new()));
+        // From what is kept of the download.
+        world.done(&["use", runtime, self.small.0]);
+        assert_eq!(world.done(&["-q", "list", runtime]), format!("{}\n", self.small.0));
+    }
+}
+
+#[test]
+fn node_is_installed_as_nodejs_org_publishes_it_and_runs_with_npm_npx_and_corepack() {
+    let publish = |world: &World, offers: &[Offer<'_>]| {
+        let files = ["headers", "linux-arm64", "linux-x64", "src"];
+        let entry = |offer: &Offer<'_>| {
+            json!({"version": format!("v{}", offer.version), "date": "2026-09-01", "files": files, "npm": "11.6.0",
+                "v8": "13.6", "lts": if offer.version.starts_with("20") { json!("Iron") } else { json!(false) }})
+        };
+        let index: Vec<Value> = offers.iter().map(entry).collect();
+        world.upstream.file("/dist/index.json", serde_json::to_vec(&index).unwrap());
+        for offer in offers {
+            let folder = format!("/dist/v{}", offer.version);
+            let name = format!("node-v{}-linux-x64.tar.xz", offer.version);
+            let listing = format!("{}  {name}\n{}  node-v{}.pkg\n", offer.sum().unwrap(), "0".repeat(64), offer.version);
+            put(world, &format!("{folder}/SHASUMS256.txt"), Some(listing.clone().into_bytes()));
+            let signed = offer.signed(world, |key| key.cleartext(&listing));
+            put(world, &format!("{folder}/SHASUMS256.txt.asc"), signed);
+            world.upstream.file(&format!("{folder}/{name}"), offer.archive);
+        }
+    };
+    let world = World::new("node", "/dist");
+    let tree = Tree::new()
+        .with(&cache().join("node"), "")
+        .without("package.json")
+        .with(&cache().join("npm"), "lib/node_modules/npm")
+        .with(&cache().join("corepack"), "lib/node_modules/corepack")
+        .link("bin/npm", "../lib/node_modules/npm/bin/npm-cli.js")
+        .link("bin/npx", "../lib/node_modules/npm/bin/npx-cli.js")
+        .link("bin/corepack", "../lib/node_modules/corepack/dist/corepack.js");
+    let small = Tree::new().program("bin/node", "#!/bin/sh\n");
+    Case {
+        runtime: "node",
+        real: ("26.10.0", tree.tar("node-v26.10.0-linux-x64", "xz -0")),
+        small: ("20.9.0", small.tar("node-v20.9.0-linux-x64", "xz")),
+        request: "26",
+        refused: &[
+            (Fault::Checksum, "SHA-256"),
+            (Fault::Stranger, "none of the known release keys"),
+            (Fault::NoSignature, "--allow-unverified"),
+        ],
+        publish,
+        runs: &|world, root| {
+            assert_eq!(world.run(&root.join("bin/node"), &["-e", "console.log(6 * 7)"]), "42");
+        },
+        used: &|world, current| {
+            assert_eq!(world.shell("command -v node"), current.join("bin/node").display().to_string());
+            assert_eq!(world.shell("node --version"), "v26.10.0");
+            assert_eq!(world.shell("npm --version; npx --version"), "11.6.0\n11.6.0");
+            assert_eq!(world.shell("corepack --version"), "0.34.0");
+            // A package without dependencies needs no registry.
+            let package = r#"{"name": "here", "version": "1.0.0", "scripts": {"say": "node -p process.version"}}"#;
+            fs::write(world.path("project/package.json"), package).unwrap();
+            assert_eq!(world.shell("npm run --silent say"), "v26.10.0");
+        },
+    }
+    .check(&world);
+}
+
+#[test]
+fn go_is_installed_as_go_dev_publishes_it_and_builds_a_program() {
+    let publish = |world: &World, offers: &[Offer<'_>]| {
+        let mut index = Vec::new();
+        for offer in offers {
+            let name = format!("go{}.linux-amd64.tar.gz", offer.version);
+            index.push(json!({"version": format!("go{}", offer.version), "stable": true, "files": [
+                {"filename": format!("go{}.src.tar.gz", offer.version), "os": "", "arch": "", "kind": "source",
+                    "version": format!("go{}", offer.version), "sha256": "", "size": 1},
+                {"filename": name, "os": "linux", "arch": "amd64", "version": format!("go{}", offer.version),
+                    "sha256": offer.sum().unwrap(), "size": offer.archive.len(), "kind": "archive"}]}));
+            // go.dev sends on to the server that has the files.
+            for (ending, content) in [
+                ("", Some(offer.archive.to_vec())),
+                (".asc", offer.signed(world, |key| key.detached(offer.archive))),
+            ] {
+                let file = format!("/dl.google.com/go/{name}{ending}");
+                world.upstream.put(&format!("/dl/{name}{ending}"), Served::Redirect(file.clone()));
+                put(world, &file, content);
+            }
+        }
+        world.upstream.file("/dl/?mode=json&include=all", serde_json::to_vec(&index).unwrap());
+    };
+    let world = World::new("go", "/dl");
+    let tree = Tree::new().with(&cache().join("go"), "").without("__init__.py");
+    let small = Tree::new().program("bin/go", "#!/bin/sh\n");
+    Case {
+        runtime: "go",
+        real: ("1.27.3", tree.tar("go", "gzip -1")),
+        small: ("1.20.1", small.tar("go", "gzip")),
+        request: "1.27",
+        refused: &[
+            (Fault::Checksum, "SHA-256"),
+            (Fault::Stranger, "none of the known release keys"),
+            (Fault::NoSignature, "--allow-unverified"),
+        ],
+        publish,
+        runs: &|world, root| {
+            let go = root.join("bin/go");
+            assert_eq!(world.run(&go, &["version"]), "go version go1.27.3 linux/amd64");
+            assert_eq!(world.run(&go, &["env", "GOROOT"]), root.display().to_string());
+        },
+        used: &|world, _| {
+            fs::write(world.path("project/go.mod"), "module hello\n\ngo 1.27\n").unwrap();
+            let program = "package main\n\nfunc main() { println(\"hello from go\") }\n";
+            fs::write(world.path("project/main.go"), program).unwrap();
+            let built = "export GOPROXY=off GOFLAGS=-mod=mod GOTOOLCHAIN=local CGO_ENABLED=0\ngo build -o hello .";
+            assert_eq!(world.shell(&format!("{built}\n./hello 2>&1\ngofmt -l .")), "hello from go");
+            assert_eq!(world.done(&["current", "go"]).split('\t').nth(1), Some("1.27.3"));
+        },
+    }
+    .check(&world);
+}
+
+#[test]
+fn bun_is_installed_as_its_releases_on_github_have_it_and_runs_with_bunx() {
+    let publish = |world: &World, offers: &[Offer<'_>]| {
+        let address = world.upstream.address();
+        let mut page = vec![json!({"tag_name": "canary", "draft": false, "prerelease": true, "assets": []})];
+        for offer in offers {
+            let tag = format!("bun-v{}", offer.version);
+            let folder = format!("/oven-sh/bun/releases/download/{tag}");
+            // Which of them it is depends on the processor; both have the same in them here.
+            let names = ["bun-linux-x64.zip", "bun-linux-x64-baseline.zip"];
+            let lines = names.iter().filter_map(|name| Some(format!("{}  {name}\n", offer.sum()?)));
+            let listing: String = lines.chain([format!("{}  bun-darwin-x64.zip\n", "0".repeat(64))]).collect();
+            let signed = offer.signed(world, |key| key.cleartext(&listing));
+            let mut files = vec![("SHASUMS256.txt", Some(listing.into_bytes())), ("SHASUMS256.txt.asc", signed)];
+            files.extend(names.map(|name| (name, Some(offer.archive.to_vec()))));
+            let mut assets = Vec::new();
+            for (name, content) in files.into_iter().filter(|(_, content)| content.is_some()) {
+                let path = format!("{folder}/{name}");
+                assets.push(json!({"name": name, "size": content.as_ref().map(Vec::len), "digest": null,
+                    "browser_download_url": format!("{address}{path}")}));
+                put(world, &path, content);
+            }
+            page.push(json!({"tag_name": tag, "draft": false, "prerelease": false, "assets": assets,
+                "published_at": "2026-09-01T01:02:03Z"}));
+        }
+        let path = "/repos/oven-sh/bun/releases?per_page=100&page=1";
+        world.upstream.file(path, serde_json::to_vec(&page).unwrap());
+    };
+    let world = World::new("bun", "/repos/oven-sh/bun/releases");
+    let tree = Tree::new().with(&cache().join("bun/bin"), "");
+    Case {
+        runtime: "bun",
+        real: ("1.4.5", tree.zip("bun-linux-x64")),
+        small: ("1.0.0", Tree::new().program("bun", "#!/bin/sh\n").zip("bun-linux-x64")),
+        request: "latest",
+        refused: &[
+            (Fault::Checksum, "SHA-256"),
+            (Fault::NoChecksum, "is in no listing of checksums"),
+            (Fault::Stranger, "none of the known release keys"),
+            (Fault::NoSignature, "--allow-unverified"),
+        ],
+        publish,
+        runs: &|world, root| {
+            assert_eq!(world.run(&root.join("bin/bun"), &["--version"]), "1.4.5");
+            assert_eq!(world.run(&root.join("bin/bun"), &["-e", "console.log(6 * 7)"]), "42");
+        },
+        used: &|world, _| {
+            let folder = world.path("project/node_modules/.bin");
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(world.path("project/package.json"), "{}").unwrap();
+            let tree = Tree::new().program("here", "#!/usr/bin/env bun\nconsole.log('bunx runs', Bun.version)\n");
+            fs::rename(tree.path("here"), folder.join("here")).or_else(|_| fs::copy(tree.path("here"), folder.join("here")).map(drop)).unwrap();
+            assert_eq!(world.shell("bunx --bun here"), "bunx runs 1.4.5");
+        },
+    }
+    .check(&world);
+}
+
+#[test]
+fn java_is_installed_as_adoptium_publishes_it_and_is_java_home() {
+    let publish = |world: &World, offers: &[Offer<'_>]| {
+        let address = world.upstream.address();
+        let lines: Vec<u32> = offers.iter().map(|offer| offer.version[..2].parse().unwrap()).collect();
+        let lines = json!({"available_lts_releases": [21, 25], "available_releases": lines, "most_recent_lts": 25});
+        world.upstream.file("/v3/info/available_releases", serde_json::to_vec(&lines).unwrap());
+        for offer in offers {
+            let (line, version) = (&offer.version[..2], offer.version.trim_end_matches("-LTS"));
+            let name = format!("OpenJDK{line}U-jdk_x64_linux_hotspot_{}.tar.gz", version.replace('+', "_"));
+            let path = format!(
+                "/adoptium/temurin{line}-binaries/releases/download/jdk-{}/{name}",
+                version.replace('+', "%2B")
+            );
+            let mut package = json!({"name": name, "link": format!("{address}{path}"), "size": offer.archive.len(),
+                "signature_link": format!("{address}{path}.sig"), "checksum_link": format!("{address}{path}.sha256.txt")});
+            if let Some(sum) = offer.sum() {
+                package["checksum"] = json!(sum);
+            }
+            world.upstream.file(&path, offer.archive);
+            put(world, &format!("{path}.sig"), offer.signed(world, |key| key.detached(offer.archive)));
+            let page = json!([{"release_name": format!("jdk-{version}"), "release_type": "ga", "vendor": "eclipse",
+                "timestamp": "2026-01-20T12:13:44Z", "version_data": {"openjdk_version": offer.version},
+                "binaries": [{"architecture": "x64", "os": "linux", "image_type": "jdk", "package": package}]}]);
+            let asked = format!(
+                "/v3/assets/feature_releases/{line}/ga?architecture=x64&os=linux&image_type=jdk&jvm_impl=hotspot&\
+                 heap_size=normal&project=jdk&vendor=eclipse&page_size=20&page=0"
+            );
+            world.upstream.file(&asked, serde_json::to_vec(&page).unwrap());
+        }
+    };
+    let world = World::new("java", "");
+    let tree = Tree::new().with(&cache().join("java"), "");
+    let small = Tree::new().program("bin/java", "#!/bin/sh\n");
+    Case {
+        runtime: "java",
+        real: ("25.0.2+10-LTS", tree.tar("jdk-25.0.2+10", "gzip -1")),
+        small: ("21.0.5+11-LTS", small.tar("jdk-21.0.5+11", "gzip")),
+        request: "25",
+        refused: &[
+            (Fault::Checksum, "SHA-256"),
+            (Fault::NoChecksum, "--allow-unverified"),
+            (Fault::Stranger, "none of the known release keys"),
+            (Fault::NoSignature, "--allow-unverified"),
+        ],
+        publish,
+        runs: &|world, root| {
+            let text = world.run(&root.join("bin/java"), &["-version"]);
+            assert!(text.contains("version \"25.0.2\""), "{text}");
+        },
+        used: &|world, current| {
+            assert_eq!(world.shell("echo \"$JAVA_HOME\""), current.display().to_string());
+            let text = world.shell("\"$JAVA_HOME/bin/java\" -XshowSettings:properties -version 2>&1");
+            assert!(text.contains("java.version = 25.0.2"), "{text}");
+            assert_eq!(world.shell("command -v java"), current.join("bin/java").display().to_string());
+        },
+    }
+    .check(&world);
+}
