@@ -567,3 +567,138 @@ fn ruby_is_installed_as_ruby_builder_publishes_it_and_runs_with_gem_and_bundle()
     }
     .check(&world);
 }
+
+const HOST: &str = "x86_64-unknown-linux-gnu";
+const WASM: &str = "wasm32-unknown-unknown";
+
+/// A component of Rust in the layout of rust-installer.
+fn rust_component(package: &str, folder: &str, version: &str, files: &[(&str, String)]) -> Vec<u8> {
+    let mut tree = Tree::new();
+    let mut listed = String::new();
+    for (path, text) in files {
+        tree = tree.program(&format!("{folder}/{path}"), text);
+        listed.push_str(&format!("file:{path}\n"));
+    }
+    let tree = tree
+        .program(&format!("{folder}/manifest.in"), &listed)
+        .program("components", &format!("{folder}\n"))
+        .program("rust-installer-version", "3\n")
+        .program("install.sh", "#!/bin/sh\n");
+    tree.tar(&format!("{package}-{version}"), "xz -0")
+}
+
+/// Publishes Rust's channels: stable is the first offer, and every offer is a version. What it has as its archive is not
+/// looked at.
+fn publish_rust(world: &World, offers: &[Offer<'_>]) {
+    const DATE: &str = "2026-09-10";
+    let mut list = String::new();
+    for (at, offer) in offers.iter().enumerate() {
+        let version = offer.version;
+        let says = |name: &str| format!("#!/bin/sh\necho \"{name} {version} (0123456 {DATE})\"\n");
+        let std = |target: &str| {
+            let path = format!("lib/rustlib/{target}/lib/libcore.rlib");
+            rust_component(&format!("rust-std-{target}"), &format!("rust-std-{target}"), version, &[(&path, "core".to_owned())])
+        };
+        let packages = [
+            ("rustc", HOST, rust_component("rustc", "rustc", version, &[("bin/rustc", says("rustc"))])),
+            ("cargo", HOST, rust_component("cargo", "cargo", version, &[("bin/cargo", says("cargo"))])),
+            ("rust-std", HOST, std(HOST)),
+            ("rust-std", WASM, std(WASM)),
+            (
+                "clippy-preview",
+                HOST,
+                rust_component("clippy-preview", "clippy-preview", version, &[("bin/cargo-clippy", says("clippy"))]),
+            ),
+            (
+                "rust-src",
+                "*",
+                rust_component("rust-src", "rust-src", version, &[("lib/rustlib/src/rust/library/core.rs", String::new())]),
+            ),
+        ];
+        let mut manifest = format!("manifest-version = \"2\"\ndate = \"{DATE}\"\n");
+        let mut listed = String::new();
+        let mut seen = Vec::new();
+        for (name, target, archive) in &packages {
+            let suffix = if *target == "*" { String::new() } else { format!("-{target}") };
+            let file = format!("dist/{DATE}/{name}-{version}{suffix}.tar.xz");
+            world.upstream.file(&format!("/{file}"), archive.as_slice());
+            if !seen.contains(name) {
+                seen.push(*name);
+                manifest.push_str(&format!("\n[pkg.{name}]\nversion = \"{version} (0123456 {DATE})\"\n"));
+            }
+            manifest.push_str(&format!(
+                "[pkg.{name}.target.\"{target}\"]\navailable = true\nxz_url = \"https://static.rust-lang.org/{file}\"\n\
+                 xz_hash = \"{}\"\n",
+                sha256(archive)
+            ));
+            let is_component = ["rustc", "cargo"].contains(name) || *target == HOST && *name == "rust-std";
+            let kind = if is_component { "components" } else { "extensions" };
+            listed.push_str(&format!("[[pkg.rust.target.{HOST}.{kind}]]\npkg = \"{name}\"\ntarget = \"{target}\"\n"));
+        }
+        manifest.push_str(&format!(
+            "\n[pkg.rust]\nversion = \"{version} (0123456 {DATE})\"\n[pkg.rust.target.{HOST}]\navailable = true\n{listed}\n\
+             [renames.clippy]\nto = \"clippy-preview\"\n\n[profiles]\nminimal = [\"rustc\", \"cargo\", \"rust-std\"]\n\
+             default = [\"rustc\", \"cargo\", \"rust-std\", \"clippy-preview\"]\ncomplete = [\"rustc\"]\n"
+        ));
+        let names = [format!("channel-rust-{version}.toml"), "channel-rust-stable.toml".to_owned()];
+        for name in &names[..if at == 0 { 2 } else { 1 }] {
+            let sum = match offer.fault {
+                Fault::None | Fault::Stranger | Fault::NoSignature => Some(sha256(manifest.as_bytes())),
+                Fault::Checksum => Some(sha256(b"something else")),
+                Fault::NoChecksum => None,
+            };
+            world.upstream.file(&format!("/dist/{name}"), manifest.as_bytes());
+            let line = sum.map(|sum| format!("{sum}  {name}\n").into_bytes());
+            put(world, &format!("/dist/{name}.sha256"), line);
+            let signed = offer.signed(world, |key| key.detached(manifest.as_bytes()));
+            put(world, &format!("/dist/{name}.asc"), signed);
+        }
+        list.push_str(&format!("static.rust-lang.org/dist/{DATE}/channel-rust-{version}.toml\n"));
+    }
+    world.upstream.file("/manifests.txt", list);
+}
+
+#[test]
+fn rust_is_installed_as_its_channels_publish_it_with_components_and_targets_added_later() {
+    let world = World::new("rust", "");
+    let bin = |name: &str| world.versions().join("rust/current/bin").join(name);
+    Case {
+        runtime: "rust",
+        real: ("1.95.0", Vec::new()),
+        small: ("1.80.1", Vec::new()),
+        request: "stable",
+        refused: &[
+            (Fault::Checksum, "SHA-256"),
+            (Fault::NoChecksum, "--allow-unverified"),
+            (Fault::Stranger, "none of the known release keys"),
+            (Fault::NoSignature, "--allow-unverified"),
+        ],
+        publish: publish_rust,
+        runs: &|world, root| {
+            assert_eq!(world.run(&root.join("bin/rustc"), &[]), "rustc 1.95.0 (0123456 2026-09-10)");
+        },
+        used: &|world, _| {
+            assert_eq!(world.shell("cargo; cargo-clippy"), "cargo 1.95.0 (0123456 2026-09-10)\nclippy 1.95.0 (0123456 2026-09-10)");
+        },
+    }
+    .check(&world);
+
+    // A smaller one, to which is added.
+    assert_eq!(
+        world.done(&["use", "rust", "stable", "--profile", "minimal"]),
+        "rust 1.95.0 is installed, and is the current version\n"
+    );
+    assert!(bin("rustc").exists() && !bin("cargo-clippy").exists());
+    let text = world.refused(&["use", "rust", "stable", "--component", "nothing"], 1);
+    assert!(text.contains("nothing"), "{text}");
+    world.done(&["use", "rust", "stable", "--component", "clippy", "--target", WASM]);
+    assert!(world.versions().join(format!("rust/current/lib/rustlib/{WASM}/lib/libcore.rlib")).exists());
+    assert_eq!(world.run(&bin("cargo-clippy"), &[]), "clippy 1.95.0 (0123456 2026-09-10)");
+    // What a project's file asks for, besides.
+    let file = "[toolchain]\nchannel = \"1.80.1\"\nprofile = \"minimal\"\ncomponents = [\"rust-src\"]\n";
+    fs::write(world.path("project/rust-toolchain.toml"), file).unwrap();
+    world.done(&["install"]);
+    let older = world.versions().join("rust/1.80.1");
+    assert!(older.join("lib/rustlib/src/rust/library/core.rs").exists() && !older.join("bin/cargo-clippy").exists());
+    assert_eq!(world.shell("rustc"), "rustc 1.80.1 (0123456 2026-09-10)");
+}
