@@ -82,9 +82,12 @@ impl From<RuntimeError> for EngineError {
             RuntimeError::Fetch(error) | RuntimeError::Source(SourceError::Fetch(error)) => fetching(error),
             RuntimeError::Source(SourceError::NotOffered { .. } | SourceError::NoSuchExtra(_))
             | RuntimeError::NoSuchVersion { .. }
+            | RuntimeError::Unknown(_)
             | RuntimeError::NotInstalled { .. }
             | RuntimeError::Layout(LayoutError::NotInstalled { .. }) => FailureKind::NotFound,
-            RuntimeError::Source(SourceError::Unverifiable { .. } | SourceError::Verify(_))
+            RuntimeError::Source(
+                SourceError::Unverifiable { .. } | SourceError::Untrusted { .. } | SourceError::Verify(_),
+            )
             | RuntimeError::Verify { .. } => FailureKind::Untrusted,
             RuntimeError::Unpack { source: UnpackError::DiskFull { .. }, .. } => FailureKind::DiskFull,
             RuntimeError::Unpack { .. } => FailureKind::Untrusted,

@@ -162,6 +162,9 @@ pub enum SourceError {
     Fetch(#[from] FetchError),
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// What is published about it speaks against it.
+    #[error("{what} is not to be trusted: {reason}")]
+    Untrusted { what: String, reason: String },
     /// The upstream's answer is not of the shape that it publishes.
     #[error("{url} is not readable: {reason}")]
     Unreadable { url: String, reason: String },

@@ -211,7 +211,8 @@ async fn fetch(at: &At<'_>, version: &str) -> Result<Fetched, SourceError> {
             let published = listed(&sum, name)?;
             if published != hash {
                 let (hash, published) = (hex::encode(hash), hex::encode(published));
-                return Err(unreadable(format!("its SHA-256 is {hash}, and {sum_url} says {published}")));
+                let reason = format!("its SHA-256 is {hash}, and {sum_url} says {published}");
+                return Err(SourceError::Untrusted { what: url.clone(), reason });
             }
             checks.push(Check::Checksum { listed_in: url.clone() });
         }
