@@ -192,20 +192,27 @@ fn the_user_s_own_mise_is_left_alone_and_files_of_a_project_run_nothing() {
     world.done(&["use", "deno", "2"]);
     world.done(&["-q", "list", "deno", "--available"]);
     world.done(&["which", "deno"]);
-    world.command(&["env"]).output().unwrap();
-    world.command(&["install"]).output().unwrap();
+    for arguments in [["env"], ["install"], ["current"]] {
+        println!("{arguments:?}: {}", said(&world.command(&arguments).output().unwrap()));
+    }
     world.done(&["uninstall", "deno", "2", "--force"]);
     assert!(!mark.exists());
     for (folder, before) in folders.iter().zip(before) {
         assert_eq!(contents(&world.path(folder)), before, "{folder}");
     }
-    let mut top: Vec<String> = fs::read_dir(world.path(""))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut top: Vec<String> =
+        fs::read_dir(world.path("")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     top.sort();
     let ours = [
-        ".config", ".default-npm-packages", ".local", ".mise.toml", "bin", "cache", "config", "data", "keys.asc", "project",
+        ".config",
+        ".default-npm-packages",
+        ".local",
+        ".mise.toml",
+        "bin",
+        "config",
+        "data",
+        "keys.asc",
+        "project",
         "source.sh",
     ];
     assert_eq!(top, ours);

@@ -163,7 +163,9 @@ impl MiseManager {
         std::mem::forget(group);
         match status.success() {
             true => Ok(answer),
-            false if said.iter().any(|line| line.contains(NOT_KNOWN)) => Err(RuntimeError::Unknown(self.runtime.clone())),
+            false if said.iter().any(|line| line.contains(NOT_KNOWN)) => {
+                Err(RuntimeError::Unknown(self.runtime.clone()))
+            }
             false => Err(RuntimeError::Mise(format!("{} failed ({status}): {}", arguments.join(" "), said.join("; ")))),
         }
     }

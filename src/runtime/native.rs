@@ -15,7 +15,7 @@ use super::fetch::{Downloaded, Http, Progress};
 use super::layout::{Held, Layout};
 use super::manager::{Asking, Installed, Listener, RuntimeManager, Stage, Wanted};
 use super::record::{Record, RecordedPart};
-use super::sources::{At, Check, Part, Source};
+use super::sources::{At, Check, Part, Source, SourceError};
 use super::unpack::{self, Limits, UnpackError};
 use super::verify::Keyring;
 use super::{Host, Release, Request, Runtime, RuntimeError, Version};
@@ -156,24 +156,37 @@ impl NativeManager {
         Ok((0..parts.len()).filter_map(|index| fetched.remove(&index)).collect())
     }
 
-    /// Checks what was fetched; how, for the record.
-    fn check(keys: &Keyring, part: &Part, file: &mut Downloaded) -> Result<Vec<String>, RuntimeError> {
+    /// Checks what was fetched; how, for the record. Where nobody known vouches for it and the user takes it so, the check
+    /// becomes [`Check::Unverified`].
+    fn check(
+        keys: &Keyring,
+        part: &mut Part,
+        file: &mut Downloaded,
+        unverified: bool,
+    ) -> Result<Vec<String>, RuntimeError> {
+        use std::io::Seek;
         let mut told = Vec::new();
-        for check in &part.checks {
-            told.push(match check {
-                Check::Checksum { listed_in } => format!("SHA-256 listed in {listed_in}"),
-                Check::SignedListing { listing, fingerprint, owner } => {
-                    format!("{listing} signed by {fingerprint} ({owner})")
+        for check in &mut part.checks {
+            let Check::Detached { signature, from } = check else {
+                told.push(words(check));
+                continue;
+            };
+            let name = &part.download.name;
+            let signer = keys.detached(&mut file.file, signature);
+            file.file.rewind().map_err(RuntimeError::io(&file.path))?;
+            match signer {
+                Ok(signer) => told.push(format!("{from} by {} ({})", signer.fingerprint, signer.owner)),
+                Err(error) if error.is_lack() => {
+                    let reason = format!("{from}: {error}");
+                    if !unverified {
+                        return Err(SourceError::Unverifiable { what: name.clone(), reason }.into());
+                    }
+                    tracing::warn!("{name} is not verified, as is wanted: {reason}");
+                    *check = Check::Unverified { reason };
+                    told.push(words(check));
                 }
-                Check::Detached { signature, from } => {
-                    use std::io::Seek;
-                    let verify = |source| RuntimeError::Verify { file: part.download.name.clone(), source };
-                    let signer = keys.detached(&mut file.file, signature).map_err(verify)?;
-                    file.file.rewind().map_err(RuntimeError::io(&file.path))?;
-                    format!("{from} by {} ({})", signer.fingerprint, signer.owner)
-                }
-                Check::Unverified { reason } => format!("not verified: {reason}"),
-            });
+                Err(source) => return Err(RuntimeError::Verify { file: name.clone(), source }),
+            }
         }
         Ok(told)
     }
@@ -208,7 +221,8 @@ impl NativeManager {
     /// Fetches the parts and checks them; the files, and what there is to record.
     async fn get(
         &self,
-        parts: Vec<Part>,
+        mut parts: Vec<Part>,
+        unverified: bool,
         listener: &Arc<dyn Listener>,
     ) -> Result<(Vec<Part>, Vec<Downloaded>, Record), RuntimeError> {
         listener.stage(&self.runtime, Stage::Fetching);
@@ -217,8 +231,8 @@ impl NativeManager {
         let keys = self.keys.clone();
         let (parts, files, checks) = apart(move || {
             let mut checks = Vec::new();
-            for (part, file) in parts.iter().zip(&mut files) {
-                checks.push(Self::check(&keys, part, file)?);
+            for (part, file) in parts.iter_mut().zip(&mut files) {
+                checks.push(Self::check(&keys, part, file, unverified)?);
             }
             Ok((parts, files, checks))
         })
@@ -250,7 +264,7 @@ impl NativeManager {
     ) -> Result<Installed, RuntimeError> {
         let at = self.at(&self.http, wanted.unverified, super::FRESH)?;
         let parts = self.source.parts(&at, release, &wanted.extras).await?;
-        let (parts, mut files, record) = self.get(parts, listener).await?;
+        let (parts, mut files, record) = self.get(parts, wanted.unverified, listener).await?;
         let unverified = reasons(&parts);
         listener.stage(&self.runtime, Stage::Unpacking);
         let staged = self.layout.stage(held)?;
@@ -284,7 +298,7 @@ impl NativeManager {
         if parts.is_empty() {
             return Ok(installed);
         }
-        let (parts, mut files, record) = self.get(parts, listener).await?;
+        let (parts, mut files, record) = self.get(parts, wanted.unverified, listener).await?;
         let unverified = reasons(&parts);
         listener.stage(&self.runtime, Stage::Unpacking);
         let staged = self.layout.stage(held)?;
@@ -305,6 +319,16 @@ impl NativeManager {
         })
         .await?;
         Ok(Installed { is_new: true, unverified, ..installed })
+    }
+}
+
+/// How something was checked, for the record.
+fn words(check: &Check) -> String {
+    match check {
+        Check::Checksum { listed_in } => format!("SHA-256 listed in {listed_in}"),
+        Check::SignedListing { listing, fingerprint, owner } => format!("{listing} signed by {fingerprint} ({owner})"),
+        Check::Detached { from, .. } => from.clone(),
+        Check::Unverified { reason } => format!("not verified: {reason}"),
     }
 }
 

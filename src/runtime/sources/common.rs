@@ -101,7 +101,7 @@ pub(super) fn is_end(error: &FetchError, is_first: bool) -> bool {
 /// the user takes it so, it is the one at `plain`.
 ///
 /// # Errors
-/// [`SourceError::Unverifiable`]; [`SourceError::Verify`] when the signature speaks against the listing.
+/// [`SourceError::Unverifiable`]; [`SourceError::Untrusted`] when the signature speaks against the listing.
 pub(super) async fn listing(
     at: &At<'_>,
     what: &str,
@@ -116,7 +116,9 @@ pub(super) async fn listing(
                 return Ok((listing, Check::SignedListing { listing: signed.to_owned(), fingerprint, owner }));
             }
             Err(error) if error.is_lack() => format!("{signed}: {error}"),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                return Err(SourceError::Untrusted { what: signed.to_owned(), reason: error.to_string() });
+            }
         },
     };
     let check = unverified(at, what, reason)?;

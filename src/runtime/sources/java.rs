@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::common::{self, MAX_INDEX, MAX_SIGNATURE};
 use super::{At, Check, Part, Placing, Source, SourceError};
-use crate::runtime::fetch::Download;
+use crate::runtime::fetch::{Download, FetchError};
 use crate::runtime::unpack::Format;
 use crate::runtime::verify::sha256_of;
 use crate::runtime::{Arch, Extras, Host, Libc, Native, Release, Runtime, Version};
@@ -176,20 +176,31 @@ impl Source for Java {
     async fn releases(&self, at: &At<'_>) -> Result<Vec<Release>, SourceError> {
         let lines = lines(at).await?;
         let mut releases = Vec::new();
+        let mut offline = None;
         // Several at once, since each takes a while to answer.
         for four in lines.available_releases.chunks(4) {
             let ask = async |which: usize| match four.get(which) {
-                Some(&number) => Ok((number, line(at, number).await?)),
-                None => Ok::<_, SourceError>((0, Vec::new())),
+                Some(&number) => (number, line(at, number).await),
+                None => (0, Ok(Vec::new())),
             };
             let (a, b, c, d) = tokio::join!(ask(0), ask(1), ask(2), ask(3));
-            for answer in [a, b, c, d] {
-                let (number, entries) = answer?;
+            for (number, entries) in [a, b, c, d] {
+                let entries = match entries {
+                    // Nothing is kept of a line that has nothing for this host.
+                    Err(SourceError::Fetch(error @ FetchError::Offline(_))) => {
+                        offline = Some(error);
+                        continue;
+                    }
+                    entries => entries?,
+                };
                 let lts = lines.available_lts_releases.contains(&number);
                 releases.extend(entries.iter().filter_map(|entry| entry.release(number, lts)));
             }
         }
-        Ok(releases)
+        match offline {
+            Some(error) if releases.is_empty() => Err(error.into()),
+            _ => Ok(releases),
+        }
     }
 
     async fn parts(&self, at: &At<'_>, release: &Release, extras: &Extras) -> Result<Vec<Part>, SourceError> {

@@ -28,7 +28,7 @@ use self::manifest::{Manifest, is_date};
 use super::{At, Check, Part, Placing, Source, SourceError};
 use crate::runtime::fetch::{Download, FetchError};
 use crate::runtime::unpack::Format;
-use crate::runtime::verify::listed;
+use crate::runtime::verify::{Signer, listed};
 use crate::runtime::{Arch, Extras, Host, Libc, Native, Release, Version};
 
 /// What manifests say where archives are; rustup, too, puts a mirror's address in its place.
@@ -62,8 +62,8 @@ impl Source for Rust {
     async fn releases(&self, at: &At<'_>) -> Result<Vec<Release>, SourceError> {
         let list = match at.http.index(&format!("{}/manifests.txt", at.base), MOST_LIST, at.fresh).await {
             Ok(list) => list,
-            // Mirrors often lack it, and have the channels.
-            Err(FetchError::NotFound(_)) => Vec::new(),
+            // Mirrors often lack it, and have the channels; nothing is kept of what is lacking.
+            Err(FetchError::NotFound(_) | FetchError::Offline(_)) => Vec::new(),
             Err(error) => return Err(error.into()),
         };
         let mut channels = Vec::new();
@@ -72,7 +72,7 @@ impl Source for Rust {
             let url = format!("{}/dist/channel-rust-{channel}.toml", at.base);
             match at.http.index(&url, MOST_MANIFEST, at.fresh).await {
                 Ok(text) => channels.extend(now(channel, &text)),
-                Err(FetchError::NotFound(url)) => last = Some(FetchError::NotFound(url)),
+                Err(error @ (FetchError::NotFound(_) | FetchError::Offline(_))) => last = Some(error),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -223,11 +223,10 @@ async fn fetch(at: &At<'_>, version: &str) -> Result<Fetched, SourceError> {
     let signature_url = format!("{url}.asc");
     match at.http.small(&signature_url, MOST_SMALL).await {
         Ok(signature) => {
-            let signer = at.keys.detached(&mut text.as_slice(), &signature)?;
-            checks.push(Check::SignedListing {
-                listing: url.clone(),
-                fingerprint: signer.fingerprint,
-                owner: signer.owner,
+            checks.push(match at.keys.detached(&mut text.as_slice(), &signature) {
+                Ok(Signer { fingerprint, owner }) => Check::SignedListing { listing: url.clone(), fingerprint, owner },
+                Err(error) if error.is_lack() => unverified(at, version, format!("{signature_url}: {error}"))?,
+                Err(error) => return Err(SourceError::Untrusted { what: signature_url, reason: error.to_string() }),
             });
         }
         Err(FetchError::NotFound(_)) => checks.push(unverified(at, version, format!("{signature_url} is not there"))?),
