@@ -99,8 +99,10 @@ impl Case<'_> {
             world.done(&["use", runtime, self.small.0, "--allow-unverified"]);
             let record: Value = serde_json::from_str(world.done(&["--json", "list", runtime]).trim()).unwrap();
             assert_eq!(record["unverified"], json!(true));
+            let checks = record["parts"][0]["checks"].to_string();
+            assert!(checks.contains("not verified: ") && checks.contains("none of the known release keys"), "{checks}");
             let log = fs::read_to_string(world.path("data/omg/audit/audit.jsonl")).unwrap();
-            assert!(log.contains("\"what\":\"unverified\"") && log.contains("none of the known release keys"), "{log}");
+            assert!(log.contains("\"what\":\"unverified\"") && log.contains(self.small.0), "{log}");
             world.done(&["uninstall", runtime, self.small.0, "--force"]);
         }
         world.forget();

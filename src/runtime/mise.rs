@@ -19,6 +19,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
+use super::fetch::FetchError;
 use super::layout::{Held, Layout};
 use super::manager::{Asking, Installed, Listener, RuntimeManager, Stage, Wanted};
 use super::native::apart;
@@ -92,7 +93,8 @@ impl MiseManager {
         offline: bool,
         listener: Option<&dyn Listener>,
     ) -> Result<String, RuntimeError> {
-        let program = self.mise.path(listener).await?;
+        let offline = offline || self.offline;
+        let program = self.mise.path(offline, listener).await?;
         let home = self.mise.home();
         let failed = |what: &str, error: std::io::Error| RuntimeError::Mise(format!("{what}: {error}"));
         let work = home.join("work");
@@ -121,7 +123,7 @@ impl MiseManager {
         command.args(["MISE_YES=1", "MISE_COLOR=0", "NO_COLOR=1", "MISE_HIDE_UPDATE_WARNING=1"]);
         // It would tell its makers what is installed.
         command.arg("MISE_USE_VERSIONS_HOST_TRACK=0");
-        if offline || self.offline {
+        if offline {
             command.arg("MISE_OFFLINE=1");
         }
         command.arg(&program).args(arguments);
@@ -139,18 +141,27 @@ impl MiseManager {
         let mut answer = String::new();
         let mut said: Vec<String> = Vec::new();
         let hear = async {
+            let mut errors: Vec<String> = Vec::new();
             let mut lines = BufReader::new(stderr.take(MAX_ANSWER)).lines();
             while let Ok(Some(line)) = lines.next_line().await {
                 let line: String = line.chars().filter(|char| !char.is_control()).take(500).collect();
                 let Some(line) = telling(&line) else { continue };
-                if let Some(listener) = listener {
+                // The reason of a failure is told at its end.
+                if let Some(reason) = line.strip_prefix("ERROR ") {
+                    errors.push(reason.to_owned());
+                    continue;
+                }
+                if let Some(listener) = listener.filter(|_| !line.starts_with('✗')) {
                     listener.note(&format!("mise: {line}"));
                 }
-                let line = line.trim_start_matches("ERROR ").to_owned();
                 if said.len() == SHOWN_LINES {
                     said.remove(0);
                 }
-                said.push(line);
+                said.push(line.to_owned());
+            }
+            if !errors.is_empty() {
+                errors.truncate(SHOWN_LINES);
+                said = errors;
             }
         };
         let mut stdout = stdout.take(MAX_ANSWER);
@@ -318,7 +329,9 @@ impl RuntimeManager for MiseManager {
         self.layout.uninstall(&held, force)?;
         // What it has is of no use without the folder; that it has nothing is no failure.
         match self.run(&["uninstall", &self.at(version.as_str())], true, None).await {
-            Err(RuntimeError::Mise(said)) => tracing::warn!("mise keeps {}: {said}", self.at(version.as_str())),
+            Err(error @ (RuntimeError::Mise(_) | RuntimeError::Fetch(FetchError::Offline(_)))) => {
+                tracing::warn!("mise keeps {}: {error}", self.at(version.as_str()));
+            }
             done => drop(done?),
         }
         Ok(())

@@ -12,7 +12,7 @@ use super::super::fetch::{Download, FetchError, Http, Progress};
 use super::super::manager::{Listener, Stage};
 use super::super::native::apart;
 use super::super::sources::SourceError;
-use super::super::verify::{self, Keyring};
+use super::super::verify::{self, Keyring, VerifyError};
 use super::super::{Arch, Host, Libc, Runtime, RuntimeError};
 
 /// Where releases of mise are told and kept.
@@ -66,11 +66,11 @@ impl MiseProgram {
         &self.home
     }
 
-    /// Where the program is; fetched first where there is none.
+    /// Where the program is; fetched first where there is none, unless nobody is to be asked.
     ///
     /// # Errors
-    /// When there is none and it cannot be fetched, or is not what its maker published.
-    pub async fn path(&self, listener: Option<&dyn Listener>) -> Result<PathBuf, RuntimeError> {
+    /// When there is none and it is not or cannot be fetched, or is not what its maker published.
+    pub async fn path(&self, offline: bool, listener: Option<&dyn Listener>) -> Result<PathBuf, RuntimeError> {
         let mut found = self.found.lock().await;
         if let Some(path) = found.as_ref().filter(|path| path.exists()) {
             return Ok(path.clone());
@@ -79,6 +79,7 @@ impl MiseProgram {
         let path = match on_path("mise") {
             Some(path) => path,
             None if own.exists() => own,
+            None if offline => return Err(FetchError::Offline(self.base.clone()).into()),
             None => self.fetch(listener).await?,
         };
         Ok(found.insert(path).clone())
@@ -110,7 +111,7 @@ impl MiseProgram {
         let folder = format!("{}/download/{tag}", self.base);
         let name = format!("mise-{tag}-linux-{arch}{libc}");
         let signed = format!("{folder}/SHASUMS256.asc");
-        let wrong = |source| RuntimeError::Verify { file: "SHASUMS256.asc".to_owned(), source };
+        let wrong = |source: VerifyError| SourceError::Untrusted { what: signed.clone(), reason: source.to_string() };
         let listing = self.http.small(&signed, MAX_LISTING).await.map_err(|error| match error {
             FetchError::NotFound(_) => {
                 let reason = format!("{signed}, which vouches for it, is not there");
