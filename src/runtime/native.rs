@@ -118,7 +118,12 @@ impl NativeManager {
             // Something that came out within the hour.
             None => {
                 let releases = self.available(Asking::Fresh).await?;
-                request.choose(&releases).cloned().ok_or_else(|| {
+                let by_name = match request {
+                    // Indexes list some of the days that Rust has: its manifests tell whether there is one.
+                    Request::Exact(version) if self.source.has_unlisted() => Some(Release::of(version.clone())),
+                    _ => None,
+                };
+                request.choose(&releases).cloned().or(by_name).ok_or_else(|| {
                     let near = Request::Latest.choose(&releases).map(|release| release.version.as_str().to_owned());
                     RuntimeError::NoSuchVersion { runtime: self.runtime.clone(), request: request.to_string(), near }
                 })?

@@ -55,6 +55,11 @@ pub trait Source: Send + Sync + Debug {
     /// When the index cannot be fetched or read.
     async fn releases(&self, at: &At<'_>) -> Result<Vec<Release>, SourceError>;
 
+    /// Whether there are releases that the index does not have, to be asked for by their names.
+    fn has_unlisted(&self) -> bool {
+        false
+    }
+
     /// What is fetched for a release, and how each part is checked.
     ///
     /// # Errors

@@ -93,6 +93,10 @@ impl Source for Rust {
         assemble(root, root, parts)
     }
 
+    fn has_unlisted(&self) -> bool {
+        true
+    }
+
     fn additions(&self, at: &At<'_>, root: &Path, extras: &Extras) -> Result<Vec<Part>, SourceError> {
         additions(at.base, root, extras)
     }
