@@ -57,11 +57,16 @@ pub fn page(text: &[u8]) -> Result<Vec<Hosted>, serde_json::Error> {
     serde_json::from_slice(text)
 }
 
-/// All releases, newest first: pages of `each`, and so many of them at most.
+/// Releases, newest first: pages of `each`, so many of them at most, and none after those that are `enough`.
 ///
 /// # Errors
 /// When a page cannot be fetched or read.
-pub async fn releases(at: &At<'_>, each: usize, pages: usize) -> Result<Vec<Hosted>, SourceError> {
+pub async fn releases(
+    at: &At<'_>,
+    each: usize,
+    pages: usize,
+    enough: impl Fn(&[Hosted]) -> bool + Send,
+) -> Result<Vec<Hosted>, SourceError> {
     let mut releases = Vec::new();
     for number in 1..=pages {
         let url = format!("{}?per_page={each}&page={number}", at.base);
@@ -69,7 +74,7 @@ pub async fn releases(at: &At<'_>, each: usize, pages: usize) -> Result<Vec<Host
         let page = page(&text).map_err(|error| SourceError::Unreadable { url, reason: error.to_string() })?;
         let is_last = page.len() < each;
         releases.extend(page.into_iter().filter(|release| !release.draft));
-        if is_last {
+        if is_last || enough(&releases) {
             break;
         }
     }

@@ -24,7 +24,7 @@ use thiserror::Error;
 use super::fetch::{Download, FetchError, Http};
 use super::unpack::Format;
 use super::verify::{Keyring, VerifyError};
-use super::{Extras, Host, Libc, Native, Release, Version};
+use super::{Extras, Host, Libc, Native, Release, Request, Version};
 
 /// The upstream of a runtime and the address where it is asked: the configured one, or its own.
 pub fn of(native: Native, configured: Option<&str>, host: Option<Host>) -> (Arc<dyn Source>, String) {
@@ -111,6 +111,9 @@ pub struct At<'a> {
     pub keys: &'a Keyring,
     /// The user takes what cannot be checked.
     pub unverified: bool,
+    /// What is looked for: of an index of many pages, with the newest first, no more is read once it was found. `None`:
+    /// everything is listed.
+    pub wanted: Option<&'a Request>,
     /// An index that was fetched within this time is not asked for again.
     pub fresh: Duration,
 }

@@ -78,8 +78,14 @@ impl Source for Python {
 
     /// What PyPy has is left out when it cannot be asked: few want it.
     async fn releases(&self, at: &At<'_>) -> Result<Vec<Release>, SourceError> {
-        let builds = github::releases(at, BUILDS, PAGES).await?;
+        let is_found =
+            |builds: &[Hosted]| at.wanted.is_some_and(|request| request.choose(&cpythons(builds, at.host)).is_some());
+        let builds = github::releases(at, BUILDS, PAGES, is_found).await?;
         let mut releases = cpythons(&builds, at.host);
+        // No other implementation is meant by a request that does not name it.
+        if at.wanted.is_some() && is_found(&builds) {
+            return Ok(releases);
+        }
         match self.pypy_index(at).await {
             Ok(index) => releases.extend(pypys(&index, at.host)),
             Err(error) => tracing::warn!("PyPy is left out: {error}"),
@@ -92,7 +98,8 @@ impl Source for Python {
         if version.starts_with("pypy") {
             return Ok(vec![self.pypy_part(at, version).await?]);
         }
-        let builds = github::releases(at, BUILDS, PAGES).await?;
+        let has_it = |builds: &[Hosted]| newest(builds, at.host).contains_key(version);
+        let builds = github::releases(at, BUILDS, PAGES, has_it).await?;
         let (build, asset) = newest(&builds, at.host).remove(version).ok_or_else(|| SourceError::NotOffered {
             runtime: Native::Python,
             version: version.to_owned(),
