@@ -16,9 +16,7 @@ use super::here::{Here, sum, tell};
 use super::hook::Stamp;
 use super::shell::{ASKING, MARK, Shell, Unsayable};
 use crate::dbus::client::ErrorKind;
-use crate::runtime::environment::{
-    Changes, Entry, Environment, MANUAL, Manual, Missing, Place, Why, manual_text, parse_manual,
-};
+use crate::runtime::environment::{Changes, Entry, Environment, MANUAL, Manual, Missing, Place, Why, manual_text};
 
 #[derive(Debug, Args)]
 pub struct Env {
