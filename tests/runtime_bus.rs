@@ -1,5 +1,7 @@
 //! `org.omg.RuntimeManager1`, on the daemon's socket.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 #[path = "support/upstreams.rs"]
 #[expect(dead_code, reason = "shared by test targets that each use a part")]
 mod upstreams;

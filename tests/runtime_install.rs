@@ -1,5 +1,7 @@
 //! Versions of runtimes, from their upstreams' layouts to programs that run.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 #[path = "support/upstreams.rs"]
 mod upstreams;
 

@@ -392,12 +392,10 @@ impl RuntimeManager for NativeManager {
             Some(installed) => self.add(&held, installed, wanted, &listener).await,
             None => self.make(&held, &release, wanted, &listener).await,
         };
-        if made.is_err() {
-            // Half of it is of no use to anybody; where it cannot be removed now, it is swept away the next time.
-            if let Ok(staged) = self.layout.stage(&held) {
-                let _ = fs::remove_dir(&staged);
-            }
-        }
+        // Half of it is of no use to anybody, nor is what others have left; what cannot be removed now is the next time.
+        let layout = self.layout.clone();
+        drop(held);
+        let _ = apart(move || Ok(layout.sweep()?)).await;
         made
     }
 
