@@ -183,7 +183,7 @@ mod tests {
         let entries = entries("u", INDEX.as_bytes()).unwrap();
         let file = find(&entries, &version("1.23.3"), GLIBC).unwrap();
         assert_eq!((file.filename.as_str(), file.size), ("go1.23.3.linux-amd64.tar.gz", Some(73_645_095)));
-        assert!(find(&entries, &version("1.23"), GLIBC).is_none());
+        assert!(find(&entries, &version("1.23.0"), GLIBC).is_none());
         assert!(find(&entries, &version("1.9"), GLIBC).is_none());
         assert!(find(&entries, &version("1.5"), ARM).is_none());
     }
