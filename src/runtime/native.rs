@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -54,6 +55,32 @@ impl Progress for Hearing {
     }
 }
 
+/// An upstream with how it is asked, for a thread of its own: indexes are large, and reading them takes a while.
+struct Asked {
+    source: Arc<dyn Source>,
+    http: Arc<Http>,
+    base: String,
+    keys: Keyring,
+    host: Host,
+    unverified: bool,
+    wanted: Option<Request>,
+    fresh: Duration,
+}
+
+impl Asked {
+    fn at(&self) -> At<'_> {
+        At {
+            http: &self.http,
+            base: &self.base,
+            host: self.host,
+            keys: &self.keys,
+            unverified: self.unverified,
+            wanted: self.wanted.as_ref(),
+            fresh: self.fresh,
+        }
+    }
+}
+
 /// Tells the thread that unpacks to stop when nobody waits for it any more.
 struct Stop(Arc<AtomicBool>);
 
@@ -76,9 +103,17 @@ impl NativeManager {
         Self { runtime: source.native().into(), source, base, keys, host, http, cached, layout }
     }
 
-    fn at<'a>(&'a self, http: &'a Http, unverified: bool, fresh: Duration) -> Result<At<'a>, RuntimeError> {
-        let host = self.host.ok_or(RuntimeError::Machine)?;
-        Ok(At { http, base: &self.base, host, keys: &self.keys, unverified, wanted: None, fresh })
+    fn asked(&self, http: &Arc<Http>, unverified: bool, fresh: Duration) -> Result<Asked, RuntimeError> {
+        Ok(Asked {
+            source: Arc::clone(&self.source),
+            http: Arc::clone(http),
+            base: self.base.clone(),
+            keys: self.keys.clone(),
+            host: self.host.ok_or(RuntimeError::Machine)?,
+            unverified,
+            wanted: None,
+            fresh,
+        })
     }
 
     /// What there is, the lowest version first; where only one thing is looked for, perhaps no more than has it.
@@ -88,10 +123,20 @@ impl NativeManager {
             Asking::Usual => (&self.http, super::FRESH),
             Asking::Fresh => (&self.http, Duration::ZERO),
         };
-        let at = At { wanted, ..self.at(http, false, fresh)? };
-        let mut releases = self.source.releases(&at).await?;
-        releases.sort_by(|one, other| one.version.cmp(&other.version));
-        Ok(releases)
+        let asked = Asked { wanted: wanted.cloned(), ..self.asked(http, false, fresh)? };
+        let here = Handle::current();
+        apart(move || {
+            let mut releases = here.block_on(asked.source.releases(&asked.at()))?;
+            releases.sort_by(|one, other| one.version.cmp(&other.version));
+            Ok(releases)
+        })
+        .await
+    }
+
+    async fn parts(&self, release: &Release, wanted: &Wanted) -> Result<Vec<Part>, RuntimeError> {
+        let asked = self.asked(&self.http, wanted.unverified, super::FRESH)?;
+        let (release, extras, here) = (release.clone(), wanted.extras.clone(), Handle::current());
+        apart(move || Ok(here.block_on(asked.source.parts(&asked.at(), &release, &extras))?)).await
     }
 
     fn installed(&self) -> Result<Vec<Version>, RuntimeError> {
@@ -266,8 +311,7 @@ impl NativeManager {
         wanted: &Wanted,
         listener: &Arc<dyn Listener>,
     ) -> Result<Installed, RuntimeError> {
-        let at = self.at(&self.http, wanted.unverified, super::FRESH)?;
-        let parts = self.source.parts(&at, release, &wanted.extras).await?;
+        let parts = self.parts(release, wanted).await?;
         let (parts, mut files, record) = self.get(parts, listener).await?;
         let unverified = reasons(&parts);
         listener.stage(&self.runtime, Stage::Unpacking);
@@ -297,8 +341,9 @@ impl NativeManager {
         wanted: &Wanted,
         listener: &Arc<dyn Listener>,
     ) -> Result<Installed, RuntimeError> {
-        let at = self.at(&self.http, wanted.unverified, super::FRESH)?;
-        let parts = self.source.additions(&at, &installed.folder, &wanted.extras)?;
+        let asked = self.asked(&self.http, wanted.unverified, super::FRESH)?;
+        let (root, extras) = (installed.folder.clone(), wanted.extras.clone());
+        let parts = apart(move || Ok(asked.source.additions(&asked.at(), &root, &extras)?)).await?;
         if parts.is_empty() {
             return Ok(installed);
         }
