@@ -55,9 +55,9 @@ pub fn run(env: &Env, out: &mut Output) -> Result<(), Failure> {
         let shell = env.shell.unwrap_or(Shell::Bash);
         let memory = Stamp::memory(stamp, &here, told);
         print(&changes, shell, out);
-        match shell.remember(&memory) {
-            Ok(statements) => out.file(&statements),
-            Err(Unsayable) => {}
+        // Shells that cannot be told have nothing to remember.
+        if let Ok(statements) = shell.remember(&memory) {
+            out.file(&statements);
         }
         return Ok(());
     }
