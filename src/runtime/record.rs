@@ -24,8 +24,6 @@ pub struct Record {
     /// The user took what could not be checked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unverified: bool,
-    /// What is put on `PATH`, below the folder of the version.
-    pub programs: Vec<String>,
     /// What is set in the environment besides.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, String>,
@@ -77,13 +75,7 @@ mod tests {
             bytes: 7,
             checks: vec!["SHA-256 listed in SHASUMS256.txt".into()],
         };
-        let record = Record {
-            installed: 1,
-            manager: "omg".into(),
-            parts: vec![part],
-            programs: vec!["bin".into()],
-            ..Record::default()
-        };
+        let record = Record { installed: 1, manager: "omg".into(), parts: vec![part], ..Record::default() };
         record.write(folder.path()).unwrap();
         assert_eq!(Record::read(folder.path()), Some(record));
         fs::write(folder.path().join(FILE), "{").unwrap();

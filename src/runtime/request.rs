@@ -271,4 +271,4 @@ impl fmt::Display for Request {
 
 #[cfg(test)]
 #[path = "request/tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -26,6 +26,9 @@ pub struct Progress {
     /// Whether there is something to fetch: a phase with nothing to do is not shown.
     fetches: bool,
     phase: Option<Phase>,
+    words: fn(Phase) -> &'static str,
+    /// Where nothing can be drawn, phases and what is done are not told: what comes of it says it all.
+    terse: bool,
     /// States that were told of this phase's items; fetched lists have several parts of one name.
     told: Vec<(String, ItemState)>,
     cancellable: bool,
@@ -72,6 +75,8 @@ impl Progress {
             shares_terminal,
             fetches,
             phase: None,
+            words: phase_words,
+            terse: false,
             told: Vec::new(),
             cancellable: true,
             cancelling: false,
@@ -82,6 +87,17 @@ impl Progress {
             rate: Rate::default(),
             dirty: false,
         }
+    }
+
+    /// Of versions of runtimes.
+    pub fn of_versions() -> Self {
+        let words = |phase| match phase {
+            Phase::Locking => "Waiting for another omg",
+            Phase::Resolving => "Finding the version",
+            Phase::Applying => "Unpacking",
+            other => phase_words(other),
+        };
+        Self { words, terse: true, ..Self::new(false, true) }
     }
 
     /// Whether the work can still be cancelled.
@@ -150,8 +166,8 @@ impl Progress {
 
     /// On a terminal it is drawn.
     fn tell_phase(&mut self, out: &mut Output) {
-        if let (Some(phase), false) = (self.phase, self.draws(out)) {
-            self.keep(Style::new(), phase_words(phase), out);
+        if let (Some(phase), false) = (self.phase, self.draws(out) || self.terse) {
+            self.keep(Style::new(), (self.words)(phase), out);
         }
     }
 
@@ -170,7 +186,7 @@ impl Progress {
             // A problem is told however little somebody wants to hear.
             ItemState::Failed if out.quiet() => out.note(BAD, &format!("failed: {item}")),
             ItemState::Failed => self.keep(BAD, &format!("failed: {item}"), out),
-            ItemState::Fetched | ItemState::Installed | ItemState::Removed if !self.draws(out) => {
+            ItemState::Fetched | ItemState::Installed | ItemState::Removed if !self.draws(out) && !self.terse => {
                 let told = (item.to_owned(), state);
                 if !self.told.contains(&told) {
                     self.told.push(told);
@@ -230,7 +246,7 @@ impl Progress {
         if let Some(more @ 1..) = self.fetching.len().checked_sub(MAX_BARS) {
             lines.push(vec![Piece::new(DIM, format!("  and {more} more"))]);
         }
-        let phase = if self.cancelling { "Cancelling" } else { self.phase.map_or("", phase_words) };
+        let phase = if self.cancelling { "Cancelling" } else { self.phase.map_or("", self.words) };
         let mut line = vec![Piece::new(plain, format!("{phase} "))];
         if matches!(self.phase, Some(Phase::Fetching | Phase::Applying)) {
             line.extend(bar(self.fraction));

@@ -7,6 +7,7 @@ use super::super::Failure;
 use super::super::output::Output;
 use super::args::{Consent, Installing};
 pub use super::ask::{Interrupts, agrees, cancelled, is_interactive};
+use super::progress::Progress;
 use super::runner::{self, Job, Work};
 use super::{PlanLine, ask, decide, show, watch};
 use crate::dbus::client::{Client, ErrorKind};
@@ -141,6 +142,17 @@ pub async fn commit(
     let request = Request { actions, options, files: Vec::new(), digest: Some(digest) };
     let work = Work::Commit(request, files);
     super::carry_out(&work, how.consent.yes, planned.download_size > 0, interrupts, out).await
+}
+
+/// Follows a job that is about versions of runtimes.
+///
+/// # Errors
+/// When it ends without saying how.
+pub async fn follow_versions(job: BusJob, interrupts: &mut Interrupts, out: &mut Output) -> Result<Outcome, Failure> {
+    let mut job = Job::of_daemon(job);
+    let outcome = watch::shown_to_the_end(&mut job, Progress::of_versions(), interrupts, out).await;
+    job.close().await;
+    outcome
 }
 
 /// Follows a job of the daemon's to its end.

@@ -65,7 +65,20 @@ pub async fn to_the_end(
     interrupts: &mut Interrupts,
     out: &mut Output,
 ) -> Result<Outcome, Failure> {
-    let mut progress = Progress::new(job.shares_terminal(), fetches);
+    let progress = Progress::new(job.shares_terminal(), fetches);
+    shown_to_the_end(job, progress, interrupts, out).await
+}
+
+/// The same, shown by this.
+///
+/// # Errors
+/// When it ends without saying how.
+pub async fn shown_to_the_end(
+    job: &mut Job,
+    mut progress: Progress,
+    interrupts: &mut Interrupts,
+    out: &mut Output,
+) -> Result<Outcome, Failure> {
     let mut waiting: std::collections::VecDeque<Question> = std::collections::VecDeque::new();
     let mut asked: Option<Asked> = None;
     let mut cancelled = false;

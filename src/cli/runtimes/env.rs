@@ -99,7 +99,6 @@ struct Answer {
     variables: BTreeMap<&'static str, String>,
     runtimes: Vec<Used>,
     missing: Vec<Asked>,
-    others: Vec<Asked>,
     problems: Vec<Trouble>,
     changes: Changed,
 }
@@ -182,7 +181,6 @@ impl Answer {
             variables: variables.map(|(name, value)| (name, text(value))).collect(),
             runtimes: environment.entries.iter().map(Used::from).collect(),
             missing: environment.missing.iter().map(Asked::from).collect(),
-            others: environment.others.iter().map(Asked::from).collect(),
             problems: problems
                 .map(|problem| Trouble {
                     file: text(&problem.file),

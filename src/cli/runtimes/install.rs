@@ -169,7 +169,7 @@ async fn get(
 ) -> Result<Vec<(String, String, bool)>, Failure> {
     let mut interrupts = steps::Interrupts::listen()?;
     let job = interrupts.unless(client.runtime_install(versions, how)).await??;
-    let outcome = steps::follow(job, &mut interrupts, out).await?;
+    let outcome = steps::follow_versions(job, &mut interrupts, out).await?;
     let mut done = Vec::new();
     for item in &outcome.applied().items {
         let new = item.from.is_empty();

@@ -22,7 +22,7 @@ use super::super::output::{BAD, NAME, Output, WARN};
 use super::exec::{command, refused};
 use super::here::{Here, not_installed};
 use crate::dbus::client::ErrorKind;
-use crate::runtime::environment::{Manual, bin_folders};
+use crate::runtime::environment::{Manual, PROGRAM_FOLDERS};
 use crate::runtime::{Native, Runtime};
 
 /// This program's own names begin with it: none of them is a shim's.
@@ -74,7 +74,7 @@ fn programs(here: &Here, native: Native) -> BTreeSet<String> {
     let runtime = Runtime::from(native);
     let versions = here.layout.installed(&runtime).unwrap_or_default();
     let roots = versions.iter().map(|version| here.layout.folder(&runtime, version));
-    let folders = roots.flat_map(|root| bin_folders(native).iter().map(move |folder| root.join(folder)));
+    let folders = roots.flat_map(|root| PROGRAM_FOLDERS.iter().map(move |folder| root.join(folder)));
     let entries = folders.filter_map(|folder| fs::read_dir(folder).ok()).flat_map(Iterator::flatten);
     let names =
         entries.filter(|entry| is_program(&entry.path())).filter_map(|entry| entry.file_name().into_string().ok());

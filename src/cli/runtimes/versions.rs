@@ -170,7 +170,7 @@ pub fn available(
 async fn known(client: &mut Client, runtime: &Runtime, out: &mut Output) -> Result<Vec<AvailableVersion>, Failure> {
     let mut interrupts = steps::Interrupts::listen()?;
     let job = interrupts.unless(client.runtime_refresh(&[runtime])).await??;
-    let outcome = steps::follow(job, &mut interrupts, out).await?;
+    let outcome = steps::follow_versions(job, &mut interrupts, out).await?;
     match outcome {
         Outcome::Succeeded(_) => Ok(client.runtime_available(runtime).await?),
         Outcome::Cancelled { .. } => Err(steps::cancelled()),

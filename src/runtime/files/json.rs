@@ -63,7 +63,7 @@ pub(super) fn package(text: &str, contents: &mut Contents) {
     {
         for native in [Native::Node, Native::Bun] {
             if let Some(value) = engines.get(native.as_str()) {
-                reader.version(&native.into(), value, "engines", Weight::Bound);
+                reader.version(&native.into(), value, &format!("engines.{native}"), Weight::Bound);
             }
         }
     }

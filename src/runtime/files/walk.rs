@@ -10,6 +10,8 @@ use rustix::io::Errno;
 
 use super::{Contents, FILES, Found, Kind, MiseFile, Problem, Wish, parse_as};
 
+/// A listing costs about as much as two attempts to open a file that is not there, and there are eighteen names.
+///
 /// Of a listing that is longer than two of these (some 1,600 names) the rest is not read: trying to open each name that
 /// counts is cheaper then.
 const LISTING: usize = 32 * 1024;

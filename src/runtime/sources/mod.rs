@@ -1,8 +1,16 @@
 //! Where each upstream has its releases, and how it vouches for them.
 
+pub mod bun;
+mod common;
+mod elf;
+mod github;
+pub mod go;
+pub mod java;
+pub mod node;
 pub mod python;
 pub mod ruby;
 pub mod rust;
+mod scripts;
 
 use std::fmt::Debug;
 use std::io;
@@ -16,14 +24,24 @@ use thiserror::Error;
 use super::fetch::{Download, FetchError, Http};
 use super::unpack::Format;
 use super::verify::{Keyring, VerifyError};
-use super::{Extras, Host, Native, Release, Version};
+use super::{Extras, Host, Libc, Native, Release, Request, Version};
 
-/// The upstream of a runtime, and the address where it is.
-pub fn of(native: Native) -> (Arc<dyn Source>, &'static str) {
-    match native {
+/// The upstream of a runtime and the address where it is asked: the configured one, or its own.
+pub fn of(native: Native, configured: Option<&str>, host: Option<Host>) -> (Arc<dyn Source>, String) {
+    let (source, own): (Arc<dyn Source>, &str) = match native {
+        Native::Node if host.is_some_and(|host| host.libc == Libc::Musl) => (Arc::new(node::Node), node::MUSL_BASE),
+        Native::Node => (Arc::new(node::Node), node::DEFAULT_BASE),
+        // Who serves one of Python's implementations from another place serves both from there.
+        Native::Python => {
+            (Arc::new(configured.map_or_else(python::Python::default, python::Python::at)), python::OFFICIAL)
+        }
+        Native::Go => (Arc::new(go::Go), go::DEFAULT_BASE),
         Native::Rust => (Arc::new(rust::Rust), rust::OFFICIAL),
-        _ => todo!(),
-    }
+        Native::Ruby => (Arc::new(ruby::Ruby::default()), ruby::OFFICIAL),
+        Native::Java => (Arc::new(java::Java), java::DEFAULT_BASE),
+        Native::Bun => (Arc::new(bun::Bun), bun::DEFAULT_BASE),
+    };
+    (source, configured.unwrap_or(own).trim_end_matches('/').to_owned())
 }
 
 /// An upstream of a runtime.
@@ -36,6 +54,11 @@ pub trait Source: Send + Sync + Debug {
     /// # Errors
     /// When the index cannot be fetched or read.
     async fn releases(&self, at: &At<'_>) -> Result<Vec<Release>, SourceError>;
+
+    /// Whether there are releases that the index does not have, to be asked for by their names.
+    fn has_unlisted(&self) -> bool {
+        false
+    }
 
     /// What is fetched for a release, and how each part is checked.
     ///
@@ -75,11 +98,6 @@ pub trait Source: Send + Sync + Debug {
     fn add(&self, _from: &Path, _root: &Path, _parts: &[Part]) -> io::Result<()> {
         Ok(())
     }
-
-    /// What is put on `PATH`, below the installation.
-    fn program_folders(&self) -> &'static [&'static str] {
-        &["bin"]
-    }
 }
 
 /// Where and how an upstream is asked.
@@ -93,6 +111,9 @@ pub struct At<'a> {
     pub keys: &'a Keyring,
     /// The user takes what cannot be checked.
     pub unverified: bool,
+    /// What is looked for: of an index of many pages, with the newest first, no more is read once it was found. `None`:
+    /// everything is listed.
+    pub wanted: Option<&'a Request>,
     /// An index that was fetched within this time is not asked for again.
     pub fresh: Duration,
 }
@@ -154,6 +175,9 @@ pub enum SourceError {
     Unreadable { url: String, reason: String },
     #[error("{runtime} {version} is not offered for {host}")]
     NotOffered { runtime: Native, version: String, host: Host },
+    /// For such machines, but not for this one.
+    #[error("{runtime} {version} does not run on this system: {reason}")]
+    NotHere { runtime: Native, version: String, reason: String },
     #[error("{what} cannot be verified: {reason}; --allow-unverified installs it all the same")]
     Unverifiable { what: String, reason: String },
     /// Of what is wanted besides the version.

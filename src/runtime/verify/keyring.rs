@@ -200,20 +200,27 @@ impl<'a> Helper<'a> {
         Self { ring, policy, signer: None }
     }
 
-    /// Why this signature does not count; or whose it is after all.
+    /// Why this signature does not count; or whose it is after all. That the content is another one is told before anything
+    /// that somebody may decide to overlook.
     fn judge(&self, error: VerificationError<'_>) -> Result<Signer, VerifyError> {
         Err(match error {
             VerificationError::MissingKey { sig } => VerifyError::UnknownKey { made_by: issuer(sig) },
             VerificationError::UnboundKey { sig, cert, error } => {
-                if bound_later(sig, cert, self.policy) {
+                let made_by = named(cert);
+                if !cert.keys().key_handles(sig.get_issuers()).any(|key| sig.verify_document(key.key()).is_ok()) {
+                    VerifyError::BadSignature { made_by }
+                } else if bound_later(sig, cert, self.policy) {
                     return Ok(signer(cert));
+                } else {
+                    VerifyError::Weak { made_by, reason: shown(&error) }
                 }
-                VerifyError::Weak { made_by: named(cert), reason: shown(&error) }
             }
-            VerificationError::BadKey { ka, error, .. } => {
+            VerificationError::BadKey { sig, ka, error } => {
                 let made_by = named(ka.cert());
                 let revoked = |status| matches!(status, RevocationStatus::Revoked(_));
-                if revoked(ka.valid_cert().revocation_status()) || revoked(ka.revocation_status()) {
+                if sig.verify_document(ka.key()).is_err() {
+                    VerifyError::BadSignature { made_by }
+                } else if revoked(ka.valid_cert().revocation_status()) || revoked(ka.revocation_status()) {
                     VerifyError::Revoked { made_by }
                 } else if let Err(error) = ka.alive() {
                     VerifyError::Expired { made_by, reason: shown(&error) }

@@ -56,7 +56,10 @@ fn bare(text: &str) -> Result<&str, String> {
 fn numbers(text: &str) -> Option<(Vec<u64>, &str)> {
     let (mut numbers, mut rest) = plain::leading(text)?;
     // 1.8.0_412 is 8u412.
-    if numbers.len() > 1 && numbers.first() == Some(&1) && numbers.get(1).is_some_and(|line| *line <= LAST_OLD) {
+    if numbers.len() > 1
+        && numbers.first() == Some(&1)
+        && numbers.get(1).is_some_and(|line| (2..=LAST_OLD).contains(line))
+    {
         numbers.remove(0);
     }
     let update = if numbers.len() == 1 { rest.strip_prefix('u') } else { None };
@@ -93,8 +96,12 @@ pub(super) fn parse(text: &str) -> Result<Parts, String> {
     while build.len() > 1 && build.last() == Some(&0) {
         build.pop();
     }
-    let stage_text = stage_text.strip_prefix('-').unwrap_or(stage_text);
-    let stage_text = if stage_text == "LTS" { "" } else { stage_text };
+    let stage_text = match stage_text.strip_prefix('-') {
+        None if stage_text.is_empty() => "",
+        Some("LTS") => "",
+        Some(stage) if !stage.is_empty() => stage,
+        _ => return Err(wanted()),
+    };
     let stage = match stage_text {
         "" => Stage::Final,
         text if text.chars().all(|letter| letter.is_ascii_alphanumeric()) => Stage::before(text).ok_or_else(wanted)?,

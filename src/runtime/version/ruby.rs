@@ -27,7 +27,7 @@ pub(super) fn parse(text: &str) -> Result<Parts, String> {
     if numbers.len() != whole {
         return Err(wanted());
     }
-    let patch = rest.strip_prefix("-p").and_then(|patch| plain::only(patch, 1, 1));
+    let patch = rest.trim_start_matches(['-', '.']).strip_prefix('p').and_then(|patch| plain::only(patch, 1, 1));
     let (tail, stage) = match (&patch, rest) {
         (Some(patch), _) => (format!("-p{}", plain::join(patch)), Stage::Final),
         (None, "") => (String::new(), Stage::Final),

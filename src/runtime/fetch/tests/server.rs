@@ -167,6 +167,8 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     } else {
         stream.write_all(body)?;
     }
+    // A client whose runtime is blocked, as by the end of a test, closes nothing.
+    stream.set_write_timeout(Some(Duration::from_millis(500)))?;
     while reply.endless && !shared.over.load(Ordering::Relaxed) {
         stream.write_all(&[b'x'; 1 << 16])?;
     }

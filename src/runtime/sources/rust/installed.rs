@@ -41,6 +41,8 @@ pub struct Kept {
     pub component: Component,
     /// SHA-256 of the archive that it came in.
     pub hash: [u8; 32],
+    /// As rustup notes it: whether it was added by its name later, and is none of the components that `rust` always has.
+    pub is_extension: bool,
 }
 
 #[derive(Deserialize)]
@@ -61,6 +63,8 @@ struct TextOfComponent {
     package: String,
     target: Option<String>,
     hash: String,
+    #[serde(default)]
+    extension: bool,
 }
 
 impl Installed {
@@ -89,7 +93,7 @@ impl Installed {
         }
         let components = text.components.into_iter().map(|kept| {
             let component = Component { package: kept.package, target: kept.target };
-            Ok(Kept { component, hash: hash(&kept.hash)? })
+            Ok(Kept { component, hash: hash(&kept.hash)?, is_extension: kept.extension })
         });
         Ok(Self {
             version: text.version,
@@ -127,6 +131,9 @@ impl Installed {
                 let _ = writeln!(text, "target = {}", quoted(target));
             }
             let _ = writeln!(text, "hash = \"{}\"", hex::encode(kept.hash));
+            if kept.is_extension {
+                text.push_str("extension = true\n");
+            }
         }
         text
     }
@@ -162,10 +169,11 @@ impl Record {
         if self.installed.components.is_empty() {
             text.push_str("components = []\n");
         }
-        for Kept { component, .. } in &self.installed.components {
+        for Kept { component, is_extension, .. } in &self.installed.components {
             let target = quoted(component.target.as_deref().unwrap_or("*"));
             let package = quoted(&component.package);
-            let _ = writeln!(text, "\n[[components]]\npkg = {package}\ntarget = {target}\nis_extension = false");
+            let _ = writeln!(text, "\n[[components]]\npkg = {package}\ntarget = {target}");
+            let _ = writeln!(text, "is_extension = {is_extension}");
         }
         text
     }
@@ -188,6 +196,7 @@ mod tests {
         let component = |package: &str, target: Option<&str>| Kept {
             component: Component { package: package.to_owned(), target: target.map(str::to_owned) },
             hash: [0xab; 32],
+            is_extension: target.is_none(),
         };
         Installed {
             version: "1.95.0".to_owned(),
@@ -230,7 +239,7 @@ mod tests {
         assert_eq!(
             config,
             "config_version = \"1\"\n\n[[components]]\npkg = \"cargo\"\ntarget = \"x86_64-unknown-linux-gnu\"\n\
-             is_extension = false\n\n[[components]]\npkg = \"rust-src\"\ntarget = \"*\"\nis_extension = false\n"
+             is_extension = false\n\n[[components]]\npkg = \"rust-src\"\ntarget = \"*\"\nis_extension = true\n"
         );
     }
 }

@@ -43,9 +43,6 @@ const MOST_LIST: u64 = 64 << 20;
 /// Most bytes of a checksum or a signature.
 const MOST_SMALL: u64 = 64 << 10;
 
-/// For what changes with each release.
-const FRESH: Duration = Duration::from_secs(60 * 60);
-
 /// Manifests of a version or a day stay as they are.
 const FRESH_FIXED: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -63,7 +60,7 @@ impl Source for Rust {
 
     /// From the list of all manifests, which upstream writes about once a week, and from the channels as they are now.
     async fn releases(&self, at: &At<'_>) -> Result<Vec<Release>, SourceError> {
-        let list = match at.http.index(&format!("{}/manifests.txt", at.base), MOST_LIST, FRESH).await {
+        let list = match at.http.index(&format!("{}/manifests.txt", at.base), MOST_LIST, at.fresh).await {
             Ok(list) => list,
             // Mirrors often lack it, and have the channels.
             Err(FetchError::NotFound(_)) => Vec::new(),
@@ -73,7 +70,7 @@ impl Source for Rust {
         let mut last = None;
         for channel in CHANNELS {
             let url = format!("{}/dist/channel-rust-{channel}.toml", at.base);
-            match at.http.index(&url, MOST_MANIFEST, FRESH).await {
+            match at.http.index(&url, MOST_MANIFEST, at.fresh).await {
                 Ok(text) => channels.extend(now(channel, &text)),
                 Err(FetchError::NotFound(url)) => last = Some(FetchError::NotFound(url)),
                 Err(error) => return Err(error.into()),
@@ -88,23 +85,16 @@ impl Source for Rust {
 
     async fn parts(&self, at: &At<'_>, release: &Release, extras: &Extras) -> Result<Vec<Part>, SourceError> {
         let fetched = fetch(at, release.version.as_str()).await?;
-        let triple = triple(at.host);
-        let wanted = components::wanted(&fetched.manifest, triple, extras)
-            .map_err(|error| SourceError::NoSuchExtra(error.to_string()))?;
-        let installed = Installed {
-            version: release.version.as_str().to_owned(),
-            channel: channel(release.version.as_str()).to_owned(),
-            date: fetched.manifest.date.clone(),
-            host: triple.to_owned(),
-            profile: extras.profile.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned()),
-            manifest: fetched.hash,
-            components: Vec::new(),
-        };
-        of(at.base, &fetched.manifest, installed, &wanted, &fetched.checks)
+        let version = release.version.as_str();
+        planned(at.base, &fetched.manifest, fetched.hash, version, triple(at.host), extras, &fetched.checks)
     }
 
     fn assemble(&self, root: &Path, _version: &Version, parts: &[Part]) -> io::Result<()> {
         assemble(root, root, parts)
+    }
+
+    fn has_unlisted(&self) -> bool {
+        true
     }
 
     fn additions(&self, at: &At<'_>, root: &Path, extras: &Extras) -> Result<Vec<Part>, SourceError> {
@@ -114,6 +104,33 @@ impl Source for Rust {
     fn add(&self, from: &Path, root: &Path, parts: &[Part]) -> io::Result<()> {
         assemble(from, root, parts)
     }
+}
+
+/// What is fetched for a new installation by a manifest whose text has the SHA-256 `hash`.
+///
+/// # Errors
+/// [`SourceError::NoSuchExtra`], and [`SourceError::Unreadable`] when an archive is somewhere else than below `base`.
+pub fn planned(
+    base: &str,
+    manifest: &Manifest,
+    hash: [u8; 32],
+    version: &str,
+    triple: &str,
+    extras: &Extras,
+    checks: &[Check],
+) -> Result<Vec<Part>, SourceError> {
+    let wanted =
+        components::wanted(manifest, triple, extras).map_err(|error| SourceError::NoSuchExtra(error.to_string()))?;
+    let installed = Installed {
+        version: version.to_owned(),
+        channel: channel(version).to_owned(),
+        date: manifest.date.clone(),
+        host: triple.to_owned(),
+        profile: extras.profile.clone().unwrap_or_else(|| DEFAULT_PROFILE.to_owned()),
+        manifest: hash,
+        components: Vec::new(),
+    };
+    of(base, manifest, installed, &wanted, &|_| false, checks)
 }
 
 /// What is to be fetched so that an installation has the extras, too; nothing when it has them. The archives are those of
@@ -129,11 +146,26 @@ pub fn additions(base: &str, root: &Path, extras: &Extras) -> Result<Vec<Part>, 
     let manifest = Manifest::parse(&text).map_err(|error| unreadable(&path, error.to_string()))?;
     let wanted = components::missing(&manifest, &installed.host, &installed.components(), extras)
         .map_err(|error| SourceError::NoSuchExtra(error.to_string()))?;
+    let host = installed.host.clone();
     if let Some(profile) = &extras.profile {
         installed.profile.clone_from(profile);
     }
+    let extensions = manifest.rust(&installed.host).map(|rust| rust.extensions.as_slice()).unwrap_or_default();
+    // rustup looks up a name with a target, or that needs none; what goes by a shorter name is an extension to it.
+    let is_extension = |component: &Component| {
+        let spoken = Component { package: manifest.spoken(&component.package).to_owned(), ..component.clone() };
+        let in_full = |name: &String| *name == component.name() || *name == spoken.name();
+        let shortly = |name: &String| manifest.renamed(name) == component.package;
+        match extras.components.iter().any(in_full) {
+            true => extensions.iter().any(|listed| listed.component() == *component),
+            false => {
+                let is_here = component.target.as_ref().is_none_or(|target| *target == host);
+                is_here && extras.components.iter().any(shortly)
+            }
+        }
+    };
     let checks = [Check::Checksum { listed_in: path.display().to_string() }];
-    of(base, &manifest, installed, &wanted, &checks)
+    of(base, &manifest, installed, &wanted, &is_extension, &checks)
 }
 
 /// Puts what was unpacked below `from` into the installation `root`; a new one is put together in its own folder.
@@ -222,13 +254,15 @@ fn of(
     manifest: &Manifest,
     mut installed: Installed,
     wanted: &[Component],
+    is_extension: &dyn Fn(&Component) -> bool,
     checks: &[Check],
 ) -> Result<Vec<Part>, SourceError> {
     let mut kept = Vec::new();
     let mut downloads = Vec::new();
     for component in wanted {
         let (download, format) = download(base, manifest, component)?;
-        kept.push(Kept { component: component.clone(), hash: download.sha256.unwrap_or_default() });
+        let hash = download.sha256.unwrap_or_default();
+        kept.push(Kept { component: component.clone(), hash, is_extension: is_extension(component) });
         downloads.push((component.name(), download, format));
     }
     kept.append(&mut installed.components);
@@ -433,7 +467,10 @@ mod tests {
             host: triple.to_owned(),
             profile: "minimal".to_owned(),
             manifest: [1; 32],
-            components: minimal.into_iter().map(|component| Kept { component, hash: [2; 32] }).collect(),
+            components: minimal
+                .into_iter()
+                .map(|component| Kept { component, hash: [2; 32], is_extension: false })
+                .collect(),
         };
         Record { manifest: example(), installed }.write(root.path()).unwrap();
 

@@ -164,6 +164,8 @@ fn an_expired_key_vouches_for_what_it_signed_while_it_was_valid() {
         matches!(&error, VerifyError::Expired { made_by, .. } if made_by.starts_with(&fingerprint(&one))),
         "{error}"
     );
+    let error = ring.detached(&mut &b"other"[..], &after).unwrap_err();
+    assert!(matches!(error, VerifyError::BadSignature { .. }), "{error}");
     let [info] = &ring.keys()[..] else { panic!() };
     let expires = UNIX_EPOCH + Duration::from_secs(info.expires.unwrap());
     assert!(expires < SystemTime::now() - DAY * 9 && expires > SystemTime::now() - DAY * 11);
@@ -194,6 +196,8 @@ fn sha_1_of_content_proves_nothing() {
     let signature = sign_with(&one, SystemTime::now(), HashAlgorithm::SHA1);
     let error = ring(&[&one]).detached(&mut &DATA[..], &signature).unwrap_err();
     assert!(matches!(&error, VerifyError::Weak { reason, .. } if reason.contains("SHA1")), "{error}");
+    let error = ring(&[&one]).detached(&mut &b"other"[..], &signature).unwrap_err();
+    assert!(matches!(error, VerifyError::BadSignature { .. }), "{error}");
 }
 
 #[test]
@@ -213,7 +217,8 @@ fn a_certificate_that_has_only_its_newest_bindings_vouches_for_what_is_older_tha
     let minimal = rebound(&one, SystemTime::now() - DAY * 2, DAY * 60);
     assert!(minimal.with_policy(&policy(), SystemTime::now() - DAY * 20).is_err());
     assert_eq!(ring(&[&minimal]).detached(&mut &DATA[..], &old).unwrap().fingerprint, fingerprint(&one));
-    assert!(ring(&[&minimal]).detached(&mut &b"other"[..], &old).is_err());
+    let error = ring(&[&minimal]).detached(&mut &b"other"[..], &old).unwrap_err();
+    assert!(matches!(error, VerifyError::BadSignature { .. }), "{error}");
     let before_the_key = sign_with(&one, SystemTime::now() - DAY * 40, HashAlgorithm::SHA512);
     assert!(ring(&[&minimal]).detached(&mut &DATA[..], &before_the_key).is_err());
     let sha1 = sign_with(&one, SystemTime::now() - DAY * 20, HashAlgorithm::SHA1);
@@ -406,4 +411,27 @@ fn the_keys_that_sign_releases_now_are_of_use() {
         let valid = cert.with_policy(&policy, None).unwrap();
         assert!(valid.keys().for_signing().next().is_some(), "{}", named(cert));
     }
+}
+
+/// As <https://nodejs.org/dist/v14.2.0/SHASUMS256.txt.asc> has it, by a key that expired since then.
+#[test]
+fn what_upstream_has_signed_holds_and_changed_it_does_not() {
+    let ring = Keyring::shipped(Native::Node);
+    let signed = include_bytes!("node-v14.2.0.SHASUMS256.txt.asc");
+    let (listing, signer) = ring.cleartext(signed).unwrap();
+    assert!(ring.keys().iter().any(|key| key.fingerprint == signer.fingerprint));
+    let sum = crate::runtime::verify::listed(&listing, "node-v14.2.0-darwin-x64.tar.xz").unwrap();
+    assert_eq!(hex::encode(sum), "3caec491f8f8a46c0c88eeebfff6616c7fdbca9695b1e74cb70354507ac3bfd4");
+    let changed = String::from_utf8(signed.to_vec()).unwrap().replacen("3caec491", "3caec492", 1);
+    assert!(matches!(ring.cleartext(changed.as_bytes()), Err(VerifyError::BadSignature { .. })));
+    assert!(matches!(Keyring::shipped(Native::Rust).cleartext(signed), Err(VerifyError::UnknownKey { .. })));
+}
+
+/// As <https://nodejs.org/dist/v0.10.0/SHASUMS256.txt.asc> has it.
+#[test]
+fn what_upstream_signed_with_sha_1_is_refused() {
+    let error =
+        Keyring::shipped(Native::Node).cleartext(include_bytes!("node-v0.10.0.SHASUMS256.txt.asc")).unwrap_err();
+    assert!(error.is_lack(), "{error}");
+    assert!(matches!(error, VerifyError::Weak { .. }), "{error}");
 }

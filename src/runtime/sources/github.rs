@@ -1,0 +1,206 @@
+//! Releases of a repository on GitHub (<https://docs.github.com/rest/releases/releases>).
+
+use serde::Deserialize;
+
+use super::{At, Check, SourceError};
+use crate::runtime::fetch::FetchError;
+use crate::runtime::verify::listed;
+
+/// Most bytes of a page. A build of CPython has a thousand files, and a page tells about each of them at length.
+const MOST_PAGE: u64 = 128 << 20;
+
+/// Most bytes of a list of checksums.
+const MOST_LISTING: u64 = 8 << 20;
+
+/// A release.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Hosted {
+    #[serde(rename = "tag_name")]
+    pub tag: String,
+    #[serde(default)]
+    pub draft: bool,
+    #[serde(default)]
+    pub prerelease: bool,
+    /// `2024-09-03T12:00:00Z`.
+    pub published_at: Option<String>,
+    #[serde(default)]
+    pub assets: Vec<Asset>,
+}
+
+/// A file of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Asset {
+    pub name: String,
+    pub size: Option<u64>,
+    /// `sha256:` and hexadecimal digits: of what was uploaded, as GitHub saw it. None for files of before 2025.
+    pub digest: Option<String>,
+    #[serde(rename = "browser_download_url")]
+    pub url: String,
+}
+
+impl Hosted {
+    pub fn asset(&self, name: &str) -> Option<&Asset> {
+        self.assets.iter().find(|asset| asset.name == name)
+    }
+
+    /// The day it came out.
+    pub fn date(&self) -> Option<String> {
+        self.published_at.as_deref().and_then(|time| time.get(..10)).map(str::to_owned)
+    }
+}
+
+/// A page of releases.
+///
+/// # Errors
+/// When it is none.
+pub fn page(text: &[u8]) -> Result<Vec<Hosted>, serde_json::Error> {
+    serde_json::from_slice(text)
+}
+
+/// Releases, newest first: pages of `each`, so many of them at most, and none after those that are `enough`.
+///
+/// # Errors
+/// When a page cannot be fetched or read.
+pub async fn releases(
+    at: &At<'_>,
+    each: usize,
+    pages: usize,
+    enough: impl Fn(&[Hosted]) -> bool + Send,
+) -> Result<Vec<Hosted>, SourceError> {
+    let mut releases = Vec::new();
+    for number in 1..=pages {
+        let url = format!("{}?per_page={each}&page={number}", at.base);
+        let text = at.http.index(&url, MOST_PAGE, at.fresh).await?;
+        let page = page(&text).map_err(|error| SourceError::Unreadable { url, reason: error.to_string() })?;
+        let is_last = page.len() < each;
+        releases.extend(page.into_iter().filter(|release| !release.draft));
+        if is_last || enough(&releases) {
+            break;
+        }
+    }
+    Ok(releases)
+}
+
+/// The checksum of a file, from everything that the release says about it: a list (`SHA256SUMS`), a file beside it
+/// (`<name>.sha256`), and what GitHub noted. All that there are have to agree.
+///
+/// # Errors
+/// When there is none and the user has not said that this will do, and when they do not agree.
+pub async fn checksum(
+    at: &At<'_>,
+    release: &Hosted,
+    asset: &Asset,
+    what: String,
+) -> Result<(Option<[u8; 32]>, Vec<Check>), SourceError> {
+    let mut sums = Vec::new();
+    let listing = release.asset("SHA256SUMS").or_else(|| release.asset(&format!("{}.sha256", asset.name)));
+    if let Some(listing) = listing {
+        match at.http.small(web(&listing.url)?, MOST_LISTING).await {
+            Ok(text) => sums.push((listed(&text, &asset.name)?, listing.url.clone())),
+            Err(FetchError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if let Some(digest) = &asset.digest {
+        sums.push((noted(digest, asset)?, format!("{}, digest of {}", at.base, asset.name)));
+    }
+    agreed(asset, &sums)?;
+    match sums.first() {
+        Some((sum, _)) => {
+            let checks = sums.iter().map(|(_, listed_in)| Check::Checksum { listed_in: listed_in.clone() });
+            Ok((Some(*sum), checks.collect()))
+        }
+        None => {
+            let reason = format!("release {:?} has no checksum of it", shortened(&release.tag));
+            if !at.unverified {
+                return Err(SourceError::Unverifiable { what, reason });
+            }
+            Ok((None, vec![Check::Unverified { reason }]))
+        }
+    }
+}
+
+fn noted(digest: &str, asset: &Asset) -> Result<[u8; 32], SourceError> {
+    let mut sum = [0; 32];
+    let digits = digest.strip_prefix("sha256:").unwrap_or_default();
+    hex::decode_to_slice(digits, &mut sum).map_err(|_| SourceError::Unreadable {
+        url: shortened(&asset.url),
+        reason: format!("its digest is {:?}", shortened(digest)),
+    })?;
+    Ok(sum)
+}
+
+fn agreed(asset: &Asset, sums: &[([u8; 32], String)]) -> Result<(), SourceError> {
+    let mut rest = sums.iter();
+    let Some((first, first_from)) = rest.next() else { return Ok(()) };
+    match rest.find(|(sum, _)| sum != first) {
+        None => Ok(()),
+        Some((other, other_from)) => {
+            let (first, other) = (hex::encode(first), hex::encode(other));
+            let reason = format!("its SHA-256 is {first} by {first_from} and {other} by {other_from}");
+            Err(SourceError::Unreadable { url: shortened(&asset.url), reason })
+        }
+    }
+}
+
+/// An address, as far as it is one that is fetched.
+///
+/// # Errors
+/// When it is none.
+pub fn web(url: &str) -> Result<&str, SourceError> {
+    if url.starts_with("https://") || url.starts_with("http://") {
+        return Ok(url);
+    }
+    Err(SourceError::Unreadable { url: shortened(url), reason: "it is no address of the web".to_owned() })
+}
+
+pub(super) fn shortened(text: &str) -> String {
+    text.chars().take(200).collect::<String>().escape_debug().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asset(digest: Option<&str>) -> Asset {
+        let url = "https://github.com/o/r/releases/download/1/a.tar.gz".to_owned();
+        Asset { name: "a.tar.gz".to_owned(), size: Some(7), digest: digest.map(str::to_owned), url }
+    }
+
+    #[test]
+    fn a_page_is_read_and_what_is_not_needed_of_it_is_skipped() {
+        let text = br#"[{"url":"https://api.github.com/x","id":1,"tag_name":"20240814","draft":false,"prerelease":false,
+            "published_at":"2024-08-15T01:02:03Z","assets":[{"id":2,"uploader":{"login":"someone"},"name":"SHA256SUMS",
+            "size":5,"digest":null,"browser_download_url":"https://github.com/o/r/releases/download/20240814/SHA256SUMS"}]}]"#;
+        let releases = page(text).unwrap();
+        assert_eq!(releases[0].date().as_deref(), Some("2024-08-15"));
+        assert_eq!(releases[0].asset("SHA256SUMS").unwrap().size, Some(5));
+        assert!(page(b"{\"message\":\"API rate limit exceeded\"}").is_err());
+    }
+
+    #[test]
+    fn a_digest_is_a_sha_256_or_an_error() {
+        let digits = "ab".repeat(32);
+        assert_eq!(noted(&format!("sha256:{digits}"), &asset(None)).unwrap(), [0xab; 32]);
+        for bad in ["", "sha256:", "sha512:00", &digits] {
+            let error = noted(bad, &asset(None)).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("its digest is {bad:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn checksums_that_do_not_agree_are_an_error() {
+        let sum = |byte: u8, from: &str| ([byte; 32], from.to_owned());
+        assert!(agreed(&asset(None), &[sum(1, "SHA256SUMS"), sum(1, "digest")]).is_ok());
+        let error = agreed(&asset(None), &[sum(1, "SHA256SUMS"), sum(2, "digest")]).unwrap_err().to_string();
+        let (one, two) = ("01".repeat(32), "02".repeat(32));
+        assert!(error.ends_with(&format!("its SHA-256 is {one} by SHA256SUMS and {two} by digest")), "{error}");
+    }
+
+    #[test]
+    fn only_addresses_of_the_web_are_fetched() {
+        assert!(web("https://github.com/a").is_ok());
+        let error = web("file:///etc/shadow").unwrap_err().to_string();
+        assert_eq!(error, "file:///etc/shadow is not readable: it is no address of the web");
+    }
+}
