@@ -55,6 +55,7 @@ pub fn run(env: &Env, out: &mut Output) -> Result<(), Failure> {
         let shell = env.shell.unwrap_or(Shell::Bash);
         let memory = Stamp::memory(stamp, &here, told);
         print(&changes, shell, out);
+        // Shells that cannot be told have nothing to remember.
         if let Ok(statements) = shell.remember(&memory) {
             out.file(&statements);
         }
