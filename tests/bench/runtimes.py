@@ -220,7 +220,7 @@ class Bench:
         for daemon in (True, False):
             if daemon:
                 home.start()
-                home.said("status")
+                wait_for((home.data / "status").exists, "omgd's status file")
             else:
                 # Nothing knows of runtimes that a prompt would show.
                 home.end()

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Instant;
 
-use omg::dbus::names::PATH;
+use omg::dbus::names::RUNTIMES_PATH;
 use omg::dbus::runtimes::WireResolved;
 use omg::runtime::environment::{self, Environment, Manual};
 use omg::runtime::{Layout, files};
@@ -40,11 +40,11 @@ fn main() -> Result<()> {
         for round in 0..count + count / 10 {
             // In turn, so that what else runs on the machine meets all of them alike.
             let started = Instant::now();
-            let reply = daemon.call_method(None::<&str>, PATH, Some(RUNTIMES), "Resolve", &(folder,)).await?;
+            let reply = daemon.call_method(None::<&str>, RUNTIMES_PATH, Some(RUNTIMES), "Resolve", &(folder,)).await?;
             let rows: Vec<WireResolved> = reply.body().deserialize()?;
             let call = nanos(started);
             let started = Instant::now();
-            daemon.call_method(None::<&str>, PATH, Some(PEER), "Ping", &()).await?;
+            daemon.call_method(None::<&str>, RUNTIMES_PATH, Some(PEER), "Ping", &()).await?;
             let ping = nanos(started);
             let started = Instant::now();
             let here = black_box(resolve());
