@@ -334,7 +334,7 @@ class Bench:
         for shell in shells.values():
             shell.end()
 
-    def installing(self):
+    def installing(self, runtimes=("node", "go")):
         home = self.home("installing")
         home.configure(self.upstream.settings())
         home.start()
@@ -342,6 +342,8 @@ class Bench:
         for runtime, version, path, letter in (
             ("node", upstream.NODE, self.upstream.node_path, "J"), ("go", upstream.GO, self.upstream.go_path, "z"),
         ):
+            if runtime not in runtimes:
+                continue
             place = home.data / "versions" / runtime / version
             peers = {name: home.folder / name for name in ("tar", "tar synced")}
             url = f"{self.upstream.address}/{path}"
