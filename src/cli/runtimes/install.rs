@@ -132,7 +132,7 @@ fn switch(layout: &Layout, file: &std::path::Path, runtime: &Runtime, version: &
     if shown.runtimes != active {
         shown.runtimes = active;
         // The prompt is late then, and nothing else.
-        let _ = status::write_atomically(file, &shown);
+        let _ = status::write_quickly(file, &shown);
     }
     Ok(())
 }
