@@ -32,6 +32,7 @@ type Options = HashMap<&'static str, Variant<'static>>;
 struct World {
     home: TempDir,
     upstream: Upstream,
+    key: Key,
     daemon: Child,
 }
 
@@ -40,6 +41,29 @@ impl Drop for World {
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
     }
+}
+
+/// Publishes versions as Go's upstream does: each name with the archive of a version.
+fn publish(upstream: &Upstream, key: &Key, versions: [(&str, &str); 2]) {
+    let mut index = Vec::new();
+    for (named, version) in versions {
+        let tree = tempfile::tempdir().unwrap();
+        fs::create_dir(tree.path().join("bin")).unwrap();
+        fs::write(tree.path().join("VERSION"), format!("go{version}\ntime 2024-01-01T00:00:00Z\n")).unwrap();
+        fs::write(tree.path().join("bin/go"), format!("#!/bin/sh\necho {version}\n")).unwrap();
+        let archive = packed(tree.path(), "go", "--gzip");
+        let name = format!("go{named}.linux-amd64.tar.gz");
+        index.insert(
+            0,
+            json!({"version": format!("go{named}"), "stable": true, "files": [{
+                "filename": name, "os": "linux", "arch": "amd64", "version": format!("go{named}"),
+                "sha256": sha256(&archive), "size": archive.len(), "kind": "archive",
+            }]}),
+        );
+        upstream.file(&format!("/{name}.asc"), key.detached(&archive));
+        upstream.file(&format!("/{name}"), archive);
+    }
+    upstream.file("/?mode=json&include=all", serde_json::to_vec(&index).unwrap());
 }
 
 impl World {
@@ -57,24 +81,7 @@ impl World {
             path("keys.asc").display()
         );
         fs::write(path("config/omg/config.toml"), settings).unwrap();
-        let mut index = Vec::new();
-        for version in ["1.21.0", "1.22.1"] {
-            let tree = tempfile::tempdir().unwrap();
-            fs::create_dir(tree.path().join("bin")).unwrap();
-            fs::write(tree.path().join("bin/go"), format!("#!/bin/sh\necho {version}\n")).unwrap();
-            let archive = packed(tree.path(), "go", "--gzip");
-            let name = format!("go{version}.linux-amd64.tar.gz");
-            index.insert(
-                0,
-                json!({"version": format!("go{version}"), "stable": true, "files": [{
-                    "filename": name, "os": "linux", "arch": "amd64", "version": format!("go{version}"),
-                    "sha256": sha256(&archive), "size": archive.len(), "kind": "archive",
-                }]}),
-            );
-            upstream.file(&format!("/{name}.asc"), key.detached(&archive));
-            upstream.file(&format!("/{name}"), archive);
-        }
-        upstream.file("/?mode=json&include=all", serde_json::to_vec(&index).unwrap());
+        publish(&upstream, &key, [("1.21.0", "1.21.0"), ("1.22.1", "1.22.1")]);
         let socket = path("run/omg.sock");
         let mut command = Command::new(env!("CARGO_BIN_EXE_omgd"));
         command.env_clear().env("HOME", home.path()).env("PATH", std::env::var_os("PATH").unwrap());
@@ -83,7 +90,7 @@ impl World {
         }
         command.arg("--socket").arg(&socket).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let daemon = command.spawn().unwrap();
-        let world = Self { upstream, daemon, home };
+        let world = Self { upstream, key, daemon, home };
         let until = Instant::now() + WAIT;
         let stream = loop {
             match UnixStream::connect(&socket) {
@@ -260,4 +267,18 @@ async fn what_is_no_runtime_no_version_or_no_folder_is_refused() {
     let refused = call::<String>(&connection, "Use", &("go", "1.21")).await;
     let Err(zbus::Error::MethodError(name, Some(text), _)) = refused else { panic!("{refused:?}") };
     assert_eq!((name.as_str(), text.as_str()), ("org.omg.Error.NotFound", "go 1.21 is not installed"));
+}
+
+#[tokio::test]
+async fn an_older_version_that_is_given_for_a_newer_one_is_refused_though_it_is_signed() {
+    let (world, connection) = World::new().await;
+    publish(&world.upstream, &world.key, [("1.21.0", "1.21.0"), ("1.22.1", "1.21.0")]);
+    let none: Options = HashMap::new();
+    let job: OwnedObjectPath = call(&connection, "Install", &(vec![("go", "1.22")], &none)).await.unwrap();
+    assert_eq!(finished(&connection, &job).await, "failed");
+    let installed: Vec<(String, String, bool, String, String, bool)> =
+        call(&connection, "ListInstalled", &"go").await.unwrap();
+    assert_eq!(installed, []);
+    let left = fs::read_dir(world.path("data/omg/versions/.work")).unwrap().count();
+    assert_eq!(left, 0);
 }

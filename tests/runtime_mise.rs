@@ -199,13 +199,20 @@ fn the_user_s_own_mise_is_left_alone_and_files_of_a_project_run_nothing() {
     for (folder, before) in folders.iter().zip(before) {
         assert_eq!(contents(&world.path(folder)), before, "{folder}");
     }
-    let mut top: Vec<String> = fs::read_dir(world.path(""))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut top: Vec<String> =
+        fs::read_dir(world.path("")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     top.sort();
     let ours = [
-        ".config", ".default-npm-packages", ".local", ".mise.toml", "bin", "cache", "config", "data", "keys.asc", "project",
+        ".config",
+        ".default-npm-packages",
+        ".local",
+        ".mise.toml",
+        "bin",
+        "cache",
+        "config",
+        "data",
+        "keys.asc",
+        "project",
         "source.sh",
     ];
     assert_eq!(top, ours);

@@ -115,7 +115,10 @@ impl Case<'_> {
         fs::rename(&moved, &root).unwrap();
         let text = world.refused(&["uninstall", runtime, version], 2);
         assert!(text.contains("is the current one"), "{text}");
-        assert_eq!(world.done(&["uninstall", runtime, version, "--force"]), format!("{runtime} {version} is removed\n"));
+        assert_eq!(
+            world.done(&["uninstall", runtime, version, "--force"]),
+            format!("{runtime} {version} is removed\n")
+        );
         assert_eq!((world.left(), world.done(&["list", runtime])), (vec![], String::new()));
         // From what is kept of the download.
         world.done(&["use", runtime, self.small.0]);
@@ -136,7 +139,8 @@ fn node_is_installed_as_nodejs_org_publishes_it_and_runs_with_npm_npx_and_corepa
         for offer in offers {
             let folder = format!("/dist/v{}", offer.version);
             let name = format!("node-v{}-linux-x64.tar.xz", offer.version);
-            let listing = format!("{}  {name}\n{}  node-v{}.pkg\n", offer.sum().unwrap(), "0".repeat(64), offer.version);
+            let listing =
+                format!("{}  {name}\n{}  node-v{}.pkg\n", offer.sum().unwrap(), "0".repeat(64), offer.version);
             put(world, &format!("{folder}/SHASUMS256.txt"), Some(listing.clone().into_bytes()));
             let signed = offer.signed(world, |key| key.cleartext(&listing));
             put(world, &format!("{folder}/SHASUMS256.txt.asc"), signed);
@@ -193,10 +197,9 @@ fn go_is_installed_as_go_dev_publishes_it_and_builds_a_program() {
                 {"filename": name, "os": "linux", "arch": "amd64", "version": format!("go{}", offer.version),
                     "sha256": offer.sum().unwrap(), "size": offer.archive.len(), "kind": "archive"}]}));
             // go.dev sends on to the server that has the files.
-            for (ending, content) in [
-                ("", Some(offer.archive.to_vec())),
-                (".asc", offer.signed(world, |key| key.detached(offer.archive))),
-            ] {
+            for (ending, content) in
+                [("", Some(offer.archive.to_vec())), (".asc", offer.signed(world, |key| key.detached(offer.archive)))]
+            {
                 let file = format!("/dl.google.com/go/{name}{ending}");
                 world.upstream.put(&format!("/dl/{name}{ending}"), Served::Redirect(file.clone()));
                 put(world, &file, content);
@@ -286,7 +289,9 @@ fn bun_is_installed_as_its_releases_on_github_have_it_and_runs_with_bunx() {
             fs::create_dir_all(&folder).unwrap();
             fs::write(world.path("project/package.json"), "{}").unwrap();
             let tree = Tree::new().program("here", "#!/usr/bin/env bun\nconsole.log('bunx runs', Bun.version)\n");
-            fs::rename(tree.path("here"), folder.join("here")).or_else(|_| fs::copy(tree.path("here"), folder.join("here")).map(drop)).unwrap();
+            fs::rename(tree.path("here"), folder.join("here"))
+                .or_else(|_| fs::copy(tree.path("here"), folder.join("here")).map(drop))
+                .unwrap();
             assert_eq!(world.shell("bunx --bun here"), "bunx runs 1.4.5");
         },
     }
@@ -417,9 +422,12 @@ fn python_is_installed_as_python_build_standalone_publishes_it_and_runs_with_pip
     let debian = cache().join("python/usr");
     let python = only(&debian.join("bin"), "python3.");
     let minor = python.trim_start_matches("python");
-    let version = world.run(&debian.join("bin").join(&python), &["-c", "import platform; print(platform.python_version())"]);
+    let version =
+        world.run(&debian.join("bin").join(&python), &["-c", "import platform; print(platform.python_version())"]);
     let script = |name: &str| {
-        format!("#!/install/bin/{python}\n# {name}\nimport sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n")
+        format!(
+            "#!/install/bin/{python}\n# {name}\nimport sys\nfrom pip._internal.cli.main import main\nsys.exit(main())\n"
+        )
     };
     let tree = Tree::new()
         .with(&debian.join("bin"), "bin")
@@ -597,7 +605,12 @@ fn publish_rust(world: &World, offers: &[Offer<'_>]) {
         let says = |name: &str| format!("#!/bin/sh\necho \"{name} {version} (0123456 {DATE})\"\n");
         let std = |target: &str| {
             let path = format!("lib/rustlib/{target}/lib/libcore.rlib");
-            rust_component(&format!("rust-std-{target}"), &format!("rust-std-{target}"), version, &[(&path, "core".to_owned())])
+            rust_component(
+                &format!("rust-std-{target}"),
+                &format!("rust-std-{target}"),
+                version,
+                &[(&path, "core".to_owned())],
+            )
         };
         let packages = [
             ("rustc", HOST, rust_component("rustc", "rustc", version, &[("bin/rustc", says("rustc"))])),
@@ -612,7 +625,12 @@ fn publish_rust(world: &World, offers: &[Offer<'_>]) {
             (
                 "rust-src",
                 "*",
-                rust_component("rust-src", "rust-src", version, &[("lib/rustlib/src/rust/library/core.rs", String::new())]),
+                rust_component(
+                    "rust-src",
+                    "rust-src",
+                    version,
+                    &[("lib/rustlib/src/rust/library/core.rs", String::new())],
+                ),
             ),
         ];
         let mut manifest = format!("manifest-version = \"2\"\ndate = \"{DATE}\"\n");
@@ -678,7 +696,10 @@ fn rust_is_installed_as_its_channels_publish_it_with_components_and_targets_adde
             assert_eq!(world.run(&root.join("bin/rustc"), &[]), "rustc 1.95.0 (0123456 2026-09-10)");
         },
         used: &|world, _| {
-            assert_eq!(world.shell("cargo; cargo-clippy"), "cargo 1.95.0 (0123456 2026-09-10)\nclippy 1.95.0 (0123456 2026-09-10)");
+            assert_eq!(
+                world.shell("cargo; cargo-clippy"),
+                "cargo 1.95.0 (0123456 2026-09-10)\nclippy 1.95.0 (0123456 2026-09-10)"
+            );
         },
     }
     .check(&world);

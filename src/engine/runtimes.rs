@@ -86,10 +86,18 @@ impl From<RuntimeError> for EngineError {
             | RuntimeError::NoSuchVersion { .. }
             | RuntimeError::NotInstalled { .. }
             | RuntimeError::Layout(LayoutError::NotInstalled { .. }) => FailureKind::NotFound,
-            RuntimeError::Source(SourceError::Unverifiable { .. } | SourceError::Verify(_))
+            RuntimeError::Source(
+                SourceError::Unverifiable { .. } | SourceError::Contradiction { .. } | SourceError::Verify(_),
+            )
+            | RuntimeError::OtherVersion { .. }
             | RuntimeError::Verify { .. } => FailureKind::Untrusted,
             RuntimeError::Unpack { source: UnpackError::DiskFull { .. }, .. } => FailureKind::DiskFull,
             RuntimeError::Unpack { .. } => FailureKind::Untrusted,
+            RuntimeError::Io { source, .. } | RuntimeError::Layout(LayoutError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::StorageFull =>
+            {
+                FailureKind::DiskFull
+            }
             RuntimeError::Source(_) => FailureKind::Network,
             RuntimeError::Layout(LayoutError::Current { .. }) => FailureKind::InvalidArgument,
             RuntimeError::Machine | RuntimeError::Keys { .. } => FailureKind::BackendUnavailable,

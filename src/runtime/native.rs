@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,7 +16,7 @@ use super::fetch::{Downloaded, Http, Progress};
 use super::layout::{Held, Layout};
 use super::manager::{Asking, Installed, Listener, RuntimeManager, Stage, Wanted};
 use super::record::{Record, RecordedPart};
-use super::sources::{At, Check, Part, Source};
+use super::sources::{At, Check, Part, Source, SourceError, Told};
 use super::unpack::{self, Limits, UnpackError};
 use super::verify::Keyring;
 use super::{Host, Release, Request, Runtime, RuntimeError, Version};
@@ -220,9 +220,14 @@ impl NativeManager {
     }
 
     /// Checks what was fetched; how, for the record.
-    fn check(keys: &Keyring, part: &Part, file: &mut Downloaded) -> Result<Vec<String>, RuntimeError> {
+    fn check(
+        keys: &Keyring,
+        part: &mut Part,
+        file: &mut Downloaded,
+        unverified: bool,
+    ) -> Result<Vec<String>, RuntimeError> {
         let mut told = Vec::new();
-        for check in &part.checks {
+        for check in &mut part.checks {
             told.push(match check {
                 Check::Checksum { listed_in } => format!("SHA-256 listed in {listed_in}"),
                 Check::SignedListing { listing, fingerprint, owner } => {
@@ -231,9 +236,22 @@ impl NativeManager {
                 Check::Detached { signature, from } => {
                     use std::io::Seek;
                     let verify = |source| RuntimeError::Verify { file: part.download.name.clone(), source };
-                    let signer = keys.detached(&mut file.file, signature).map_err(verify)?;
+                    let checked = keys.detached(&mut file.file, signature);
                     file.file.rewind().map_err(RuntimeError::io(&file.path))?;
-                    format!("{from} by {} ({})", signer.fingerprint, signer.owner)
+                    match checked {
+                        Ok(signer) => format!("{from} by {} ({})", signer.fingerprint, signer.owner),
+                        // Nothing speaks against it: only nobody known vouches for it.
+                        Err(lack) if unverified && lack.is_lack() => {
+                            let reason = format!("{from}: {lack}");
+                            *check = Check::Unverified { reason: reason.clone() };
+                            format!("not verified: {reason}")
+                        }
+                        Err(lack) if lack.is_lack() => {
+                            let (what, reason) = (part.download.name.clone(), format!("{from}: {lack}"));
+                            return Err(SourceError::Unverifiable { what, reason }.into());
+                        }
+                        Err(wrong) => return Err(verify(wrong)),
+                    }
                 }
                 Check::Unverified { reason } => format!("not verified: {reason}"),
             });
@@ -271,7 +289,8 @@ impl NativeManager {
     /// Fetches the parts and checks them; the files, and what there is to record.
     async fn get(
         &self,
-        parts: Vec<Part>,
+        mut parts: Vec<Part>,
+        unverified: bool,
         listener: &Arc<dyn Listener>,
     ) -> Result<(Vec<Part>, Vec<Downloaded>, Record), RuntimeError> {
         listener.stage(&self.runtime, Stage::Fetching);
@@ -280,8 +299,8 @@ impl NativeManager {
         let keys = self.keys.clone();
         let (parts, files, checks) = apart(move || {
             let mut checks = Vec::new();
-            for (part, file) in parts.iter().zip(&mut files) {
-                checks.push(Self::check(&keys, part, file)?);
+            for (part, file) in parts.iter_mut().zip(&mut files) {
+                checks.push(Self::check(&keys, part, file, unverified)?);
             }
             Ok((parts, files, checks))
         })
@@ -312,24 +331,25 @@ impl NativeManager {
         listener: &Arc<dyn Listener>,
     ) -> Result<Installed, RuntimeError> {
         let parts = self.parts(release, wanted).await?;
-        let (parts, mut files, record) = self.get(parts, listener).await?;
+        let (parts, mut files, record) = self.get(parts, wanted.unverified, listener).await?;
         let unverified = reasons(&parts);
         listener.stage(&self.runtime, Stage::Unpacking);
-        let staged = self.layout.stage(held)?;
         let stopped = Arc::new(AtomicBool::new(false));
         let _stop = Stop(Arc::clone(&stopped));
-        let (source, version, into) = (Arc::clone(&self.source), release.version.clone(), staged.clone());
+        let (source, version, layout) = (Arc::clone(&self.source), release.version.clone(), self.layout.clone());
         // Nobody else may have the folder before this thread has let go of it, also when nobody waits for it any more.
-        let kept = Arc::clone(held);
-        apart(move || {
-            let _kept = kept;
+        let (kept, runtime) = (Arc::clone(held), self.runtime.clone());
+        let folder = apart(move || {
+            let into = layout.stage(&kept)?;
+            let _staged = Staged(into.clone());
             Self::unpack(&parts, &mut files, &into, &stopped)?;
             source.assemble(&into, &version, &parts).map_err(RuntimeError::io(&into))?;
+            tells(source.as_ref(), &runtime, &version, &into)?;
             record.write(&into).map_err(RuntimeError::io(&into))?;
-            sync(&into)
+            sync(&into)?;
+            Ok(layout.install(&kept, &into)?)
         })
         .await?;
-        let folder = self.layout.install(held, &staged)?;
         Ok(Installed { version: release.version.clone(), folder, is_new: true, unverified })
     }
 
@@ -347,15 +367,16 @@ impl NativeManager {
         if parts.is_empty() {
             return Ok(installed);
         }
-        let (parts, mut files, record) = self.get(parts, listener).await?;
+        let (parts, mut files, record) = self.get(parts, wanted.unverified, listener).await?;
         let unverified = reasons(&parts);
         listener.stage(&self.runtime, Stage::Unpacking);
-        let staged = self.layout.stage(held)?;
         let stopped = Arc::new(AtomicBool::new(false));
         let _stop = Stop(Arc::clone(&stopped));
         let (source, root, kept) = (Arc::clone(&self.source), installed.folder.clone(), Arc::clone(held));
+        let layout = self.layout.clone();
         apart(move || {
-            let _kept = kept;
+            let staged = layout.stage(&kept)?;
+            let _staged = Staged(staged.clone());
             Self::unpack(&parts, &mut files, &staged, &stopped)?;
             sync(&staged)?;
             source.add(&staged, &root, &parts).map_err(RuntimeError::io(&root))?;
@@ -363,11 +384,34 @@ impl NativeManager {
             whole.parts.extend(record.parts);
             whole.unverified |= record.unverified;
             whole.write(&root).map_err(RuntimeError::io(&root))?;
-            sync(&root)?;
-            fs::remove_dir_all(&staged).map_err(RuntimeError::io(&staged))
+            sync(&root)
         })
         .await?;
         Ok(Installed { is_new: true, unverified, ..installed })
+    }
+}
+
+/// What is staged, removed when it did not become a version: nobody else would, for a while.
+struct Staged(PathBuf);
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Makes sure that what was unpacked is the version that it was fetched for.
+fn tells(source: &dyn Source, runtime: &Runtime, version: &Version, root: &Path) -> Result<(), RuntimeError> {
+    let other = |told: String| RuntimeError::OtherVersion {
+        runtime: runtime.clone(),
+        wanted: version.as_str().to_owned(),
+        told,
+    };
+    match source.version_in(root) {
+        Told::Nothing => Ok(()),
+        Told::Missing(file) => Err(other(format!("of no version ({file} is missing)"))),
+        Told::Version(text) if Version::parse(runtime, &text).is_ok_and(|told| told == *version) => Ok(()),
+        Told::Version(text) => Err(other(text.chars().take(64).collect::<String>().escape_debug().to_string())),
     }
 }
 

@@ -27,7 +27,7 @@ pub const PRUNE_JSON: &str = "\
 Kept are current versions, and what the files of this folder and of those in which `omg install`,
 `omg pin` or a shell's hook found versions ask for.
 
---json prints one object for each version: runtime, version, folder, removed.";
+--json prints one object for each version: runtime, version, removed.";
 
 pub const KEYS_JSON: &str =
     "--json prints one object for each key: for, fingerprint, owner, expires (Unix seconds; null: never).";

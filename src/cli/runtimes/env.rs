@@ -15,6 +15,7 @@ use super::super::output::{BAD, Output};
 use super::here::{Here, sum, tell};
 use super::hook::Stamp;
 use super::shell::{ASKING, MARK, Shell, Unsayable};
+use super::tracked;
 use crate::dbus::client::ErrorKind;
 use crate::runtime::environment::{Changes, Entry, Environment, MANUAL, Manual, Missing, Place, Why, manual_text};
 
@@ -48,6 +49,9 @@ pub fn run(env: &Env, out: &mut Output) -> Result<(), Failure> {
     let place = if env.kept { Place::Kept } else { Place::Front };
     let changes = here.environment.changes(&here.versions, place, |name| std::env::var_os(name));
     if let Some(stamp) = stamp {
+        if !here.environment.files.is_empty() {
+            tracked::remember(&here.paths.data_dir, &here.folder);
+        }
         let told = sum(&messages);
         if told != env.told && !out.quiet() {
             tell(&messages, out);

@@ -66,11 +66,11 @@ impl MiseProgram {
         &self.home
     }
 
-    /// Where the program is; fetched first where there is none.
+    /// Where the program is; fetched first where there is none, but not `offline`.
     ///
     /// # Errors
     /// When there is none and it cannot be fetched, or is not what its maker published.
-    pub async fn path(&self, listener: Option<&dyn Listener>) -> Result<PathBuf, RuntimeError> {
+    pub async fn path(&self, offline: bool, listener: Option<&dyn Listener>) -> Result<PathBuf, RuntimeError> {
         let mut found = self.found.lock().await;
         if let Some(path) = found.as_ref().filter(|path| path.exists()) {
             return Ok(path.clone());
@@ -79,6 +79,7 @@ impl MiseProgram {
         let path = match on_path("mise") {
             Some(path) => path,
             None if own.exists() => own,
+            None if offline => return Err(RuntimeError::Mise("it is not installed here".to_owned())),
             None => self.fetch(listener).await?,
         };
         Ok(found.insert(path).clone())

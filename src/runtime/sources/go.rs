@@ -1,11 +1,13 @@
 //! Go: the list of downloads is <https://go.dev/dl/?mode=json&include=all>; beside each archive lies its signature
 //! (<https://github.com/golang/go/issues/14739>).
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::common::{self, MAX_INDEX, MAX_SIGNATURE};
-use super::{At, Check, Part, Placing, Source, SourceError};
+use super::{At, Check, Part, Placing, Source, SourceError, Told};
 use crate::runtime::fetch::Download;
 use crate::runtime::unpack::Format;
 use crate::runtime::verify::sha256_of;
@@ -96,6 +98,14 @@ impl Source for Go {
         let url = url(at.base);
         let index = at.http.index(&url, MAX_INDEX, at.fresh).await?;
         Ok(releases(&entries(&url, &index)?, at.host))
+    }
+
+    fn version_in(&self, root: &Path) -> Told {
+        let text = std::fs::read_to_string(root.join("VERSION")).unwrap_or_default();
+        match text.lines().next().and_then(|line| line.strip_prefix("go")) {
+            Some(version) => Told::Version(version.trim().to_owned()),
+            None => Told::Missing("VERSION"),
+        }
     }
 
     async fn parts(&self, at: &At<'_>, release: &Release, extras: &Extras) -> Result<Vec<Part>, SourceError> {

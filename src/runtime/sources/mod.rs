@@ -83,6 +83,12 @@ pub trait Source: Send + Sync + Debug {
         self.arrange(root, version)
     }
 
+    /// The version that an installation is by its own files. A signature of an archive says who made it, and not which
+    /// version it is: a mirror could give an older one.
+    fn version_in(&self, _root: &Path) -> Told {
+        Told::Nothing
+    }
+
     /// What is to be fetched so that the installation in `root` has the extras too; nothing where it has them.
     ///
     /// # Errors
@@ -98,6 +104,16 @@ pub trait Source: Send + Sync + Debug {
     fn add(&self, _from: &Path, _root: &Path, _parts: &[Part]) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// What an installation says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// It does not have to: its name is signed.
+    Nothing,
+    Version(String),
+    /// It should have said.
+    Missing(&'static str),
 }
 
 /// Where and how an upstream is asked.
@@ -178,6 +194,9 @@ pub enum SourceError {
     /// For such machines, but not for this one.
     #[error("{runtime} {version} does not run on this system: {reason}")]
     NotHere { runtime: Native, version: String, reason: String },
+    /// What vouches for it contradicts itself.
+    #[error("{what} is not what its maker published: {reason}; do not use it, try another mirror")]
+    Contradiction { what: String, reason: String },
     #[error("{what} cannot be verified: {reason}; --allow-unverified installs it all the same")]
     Unverifiable { what: String, reason: String },
     /// Of what is wanted besides the version.

@@ -231,7 +231,7 @@ build_time_vars = {
 
 /// The archive of a build, and its checksum.
 async fn cpython_part(at: &At<'_>, build: &Hosted, asset: &Asset) -> Result<Part, SourceError> {
-    let url = web(&asset.url)?.to_owned();
+    let url = web(&asset.url, at.base)?.to_owned();
     let (sha256, checks) = github::checksum(at, build, asset, asset.name.clone()).await?;
     let download = Download { url, name: asset.name.clone(), size: asset.size, sha256 };
     Ok(Part { download, format: Format::TarGz, place: Placing::Strip(1), checks })
@@ -355,7 +355,7 @@ impl Python {
         })?;
         let url = match file.download_url.strip_prefix(PYPY) {
             Some(rest) => format!("{}{rest}", self.pypy),
-            None => web(&file.download_url)?.to_owned(),
+            None => web(&file.download_url, &self.pypy)?.to_owned(),
         };
         let sum = match at.http.index(&self.pypy_checksums, MOST_INDEX, at.fresh).await {
             Ok(page) => on_page(&String::from_utf8_lossy(&page), &file.filename)

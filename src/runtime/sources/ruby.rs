@@ -80,7 +80,7 @@ impl Source for Ruby {
             None => SourceError::NotOffered { runtime: Native::Ruby, version: version.to_owned(), host: at.host },
             Some(reason) => SourceError::NotHere { runtime: Native::Ruby, version: version.to_owned(), reason },
         })?;
-        let url = web(&asset.url)?.to_owned();
+        let url = web(&asset.url, at.base)?.to_owned();
         let (sha256, checks) = github::checksum(at, hosted, asset, asset.name.clone()).await?;
         let download = Download { url, name: asset.name.clone(), size: asset.size, sha256 };
         Ok(vec![Part { download, format: Format::TarGz, place: Placing::Strip(1), checks }])
