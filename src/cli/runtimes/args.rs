@@ -32,7 +32,7 @@ Kept are current versions, and what the files of this folder and of those in whi
 pub const KEYS_JSON: &str =
     "--json prints one object for each key: for, fingerprint, owner, expires (Unix seconds; null: never).";
 
-/// How a version is installed.
+// How a version is installed: no text of its own, which would become that of the verbs.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Getting {
     /// Install what cannot be verified; it is written into the log.
