@@ -13,7 +13,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
-use real_runtimes::{Tree, World, cache};
+use real_runtimes::{Tree, World, cache, said};
 use serde_json::Value;
 use upstreams::{Key, Served, sha256};
 
@@ -76,7 +76,7 @@ fn what_mise_installs_is_listed_found_run_and_removed_like_everything_else() {
     let listed = world.done(&["-q", "list", "deno", "--available"]);
     assert_eq!(listed.lines().collect::<Vec<_>>(), ["2.1.4", "2.1.0", "1.46.3"]);
     let output = world.command(&["use", "deno", "2"]).output().unwrap();
-    println!("{}", real_runtimes::said(&output));
+    println!("{}", said(&output));
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "deno 2.1.4 is installed, and is the current version\n");
     let root = world.versions().join("deno/2.1.4");
     assert_eq!(world.done(&["list", "deno"]), format!("2.1.4\tcurrent\t{}\n", root.display()));
@@ -117,7 +117,7 @@ fn what_mise_has_not_is_told_without_its_chatter() {
     assert!(!text.contains("MISE_VERBOSE") && !text.contains("--verbose"), "{text}");
     world.upstream.put("/dl.deno.land/release/v2.1.0/deno-x86_64-unknown-linux-gnu.zip", Served::Status(404));
     let output = world.command(&["use", "deno", "2.1.0"]).output().unwrap();
-    println!("{}", real_runtimes::said(&output));
+    println!("{}", said(&output));
     assert!(!output.status.success());
     assert_eq!(world.left(), [""; 0]);
 }
@@ -165,7 +165,7 @@ fn the_user_s_own_mise_is_left_alone_and_files_of_a_project_run_nothing() {
     let hostile = format!(
         "[env]\nX = \"{{{{ exec(command='touch {0}') }}}}\"\n_.source = \"{1}\"\n[hooks]\nenter = \"touch {0}\"\n\
          postinstall = \"touch {0}\"\n[settings]\nurl_replacements = {{ \"https://deno.com\" = \"http://127.0.0.1:1\" }}\n\
-         [tools]\ndeno = {{ version = \"1\", postinstall = \"touch {0}\" }}\n",
+         [tools]\ndeno = {{ version = \"2\", postinstall = \"touch {0}\" }}\n",
         mark.display(),
         world.path("source.sh").display()
     );

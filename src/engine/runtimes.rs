@@ -84,10 +84,11 @@ impl From<RuntimeError> for EngineError {
                 SourceError::NotOffered { .. } | SourceError::NotHere { .. } | SourceError::NoSuchExtra(_),
             )
             | RuntimeError::NoSuchVersion { .. }
+            | RuntimeError::Unknown(_)
             | RuntimeError::NotInstalled { .. }
             | RuntimeError::Layout(LayoutError::NotInstalled { .. }) => FailureKind::NotFound,
             RuntimeError::Source(
-                SourceError::Unverifiable { .. } | SourceError::Contradiction { .. } | SourceError::Verify(_),
+                SourceError::Unverifiable { .. } | SourceError::Untrusted { .. } | SourceError::Verify(_),
             )
             | RuntimeError::OtherVersion { .. }
             | RuntimeError::Verify { .. } => FailureKind::Untrusted,

@@ -44,6 +44,9 @@ pub enum RuntimeError {
     /// No version is like this.
     #[error("there is no {runtime} {request}{}", hint(.near))]
     NoSuchVersion { runtime: Runtime, request: String, near: Option<String> },
+    /// mise has no such tool either.
+    #[error("there is no runtime {0}: neither omg nor mise knows it")]
+    Unknown(Runtime),
     #[error("{runtime} {request} is not installed")]
     NotInstalled { runtime: Runtime, request: String },
     #[error("nothing is fetched for this kind of machine ({})", std::env::consts::ARCH)]

@@ -36,6 +36,9 @@ const MAX_LINE: u64 = 64 << 10;
 /// Most of its words that an error repeats.
 const SHOWN_LINES: usize = 6;
 
+/// How it says that it has no tool of a name.
+const NOT_KNOWN: &str = "not found in mise tool registry";
+
 /// What mise gets of this process's environment: where proxies and certificates are, what people are called, and what makes
 /// programs of theirs be found.
 const PASSED: [&str; 20] = [
@@ -121,6 +124,8 @@ impl MiseManager {
             command.env(name, "1");
         }
         command.env("MISE_COLOR", "0");
+        // It would tell its makers what is installed.
+        command.env("MISE_USE_VERSIONS_HOST_TRACK", "0");
         if offline || self.offline {
             command.env("MISE_OFFLINE", "1");
         }
@@ -148,16 +153,15 @@ impl MiseManager {
                 }
                 let text = String::from_utf8_lossy(&line);
                 let text: String = text.chars().filter(|char| !char.is_control()).take(500).collect();
-                if text.trim().is_empty() {
-                    continue;
-                }
+                let Some(line) = telling(&text) else { continue };
                 if let Some(listener) = listener {
-                    listener.note(&text);
+                    listener.note(&format!("mise: {line}"));
                 }
+                let line = line.trim_start_matches("ERROR ").to_owned();
                 if said.len() == SHOWN_LINES {
                     said.remove(0);
                 }
-                said.push(text);
+                said.push(line);
             }
         };
         let read = async {
@@ -177,6 +181,9 @@ impl MiseManager {
         std::mem::forget(group);
         match status.success() {
             true => Ok(answer),
+            false if said.iter().any(|line| line.contains(NOT_KNOWN)) => {
+                Err(RuntimeError::Unknown(self.runtime.clone()))
+            }
             false => Err(RuntimeError::Mise(format!("{} failed ({status}): {}", arguments.join(" "), said.join("; ")))),
         }
     }
@@ -230,6 +237,22 @@ impl MiseManager {
             tokio::time::sleep(super::native::LOCK_POLL).await;
         }
     }
+}
+
+/// What a line of mise's says about the work; nothing in what is about mise itself, or only drawn.
+fn telling(line: &str) -> Option<&str> {
+    const ASIDE: [&str; 7] = [
+        "by @jdx",
+        "█",
+        "ERROR Version: ",
+        "MISE_VERBOSE=1",
+        "installed but not activated",
+        "To install and activate, run:",
+        "mise use ",
+    ];
+    let is_aside = ASIDE.iter().any(|aside| line.contains(aside));
+    let line = line.strip_prefix("mise ").unwrap_or(line).trim();
+    (!line.is_empty() && !is_aside).then_some(line)
 }
 
 /// Makes `bin` lead to the programs in these folders: to the folder itself where there is only one.
@@ -320,5 +343,30 @@ impl RuntimeManager for MiseManager {
             done => drop(done?),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_mise_says_about_the_work_is_told_and_what_it_says_about_itself_is_not() {
+        for aside in [
+            "",
+            "mise by @jdx – installing 1 tool",
+            "mise ████████████████ 1/1 · installed 1 tool in 138ms",
+            "mise WARN  deno installed but not activated — it is not in any config file.",
+            "To install and activate, run:",
+            "  mise use deno",
+            "mise ERROR Version: 2026.9.15 linux-x64 (2026-09-27)",
+            "mise ERROR Run with --verbose or MISE_VERBOSE=1 for more information",
+        ] {
+            assert_eq!(telling(aside), None, "{aside}");
+        }
+        assert_eq!(telling("mise ✓ deno@2.1.4  133ms  deno.zip"), Some("✓ deno@2.1.4  133ms  deno.zip"));
+        let failed = "ERROR HTTP status client error (404 Not Found) for url (http://127.0.0.1/)";
+        assert_eq!(telling(&format!("mise {failed}")), Some(failed));
+        assert_eq!(telling("configure: error: no C compiler"), Some("configure: error: no C compiler"));
     }
 }

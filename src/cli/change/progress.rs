@@ -150,6 +150,13 @@ impl Progress {
             Event::Item { item, state, bytes_done, bytes_total } => {
                 self.item(item, *state, (*bytes_done, *bytes_total), out);
             }
+            // What is printed is what was asked for, and nothing about how it came about.
+            Event::Message { level: Level::Info, text } if self.terse => {
+                if !out.quiet() {
+                    self.pause(out);
+                    out.note(DIM, text);
+                }
+            }
             Event::Message { level: Level::Info, text } => self.keep(DIM, text, out),
             Event::Message { level, text } => {
                 self.pause(out);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use super::super::fetch::{Download, Http, Progress};
+use super::super::fetch::{Download, FetchError, Http, Progress};
 use super::super::manager::{Listener, Stage};
 use super::super::native::apart;
 use super::super::sources::SourceError;
@@ -112,7 +112,13 @@ impl MiseProgram {
         let name = format!("mise-{tag}-linux-{arch}{libc}");
         let signed = format!("{folder}/SHASUMS256.asc");
         let wrong = |source| RuntimeError::Verify { file: "SHASUMS256.asc".to_owned(), source };
-        let listing = self.http.small(&signed, MAX_LISTING).await?;
+        let listing = self.http.small(&signed, MAX_LISTING).await.map_err(|error| match error {
+            FetchError::NotFound(_) => {
+                let reason = format!("{signed}, which vouches for it, is not there");
+                RuntimeError::Source(SourceError::Untrusted { what: name.clone(), reason })
+            }
+            error => error.into(),
+        })?;
         let (listing, signer) = self.keys.cleartext(&listing).map_err(wrong)?;
         let sha256 = verify::listed(&listing, &name).map_err(wrong)?;
         let download =

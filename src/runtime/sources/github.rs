@@ -141,7 +141,7 @@ fn agreed(asset: &Asset, sums: &[([u8; 32], String)]) -> Result<(), SourceError>
         Some((other, other_from)) => {
             let (first, other) = (hex::encode(first), hex::encode(other));
             let reason = format!("its SHA-256 is {first} by {first_from} and {other} by {other_from}");
-            Err(SourceError::Contradiction { what: shortened(&asset.url), reason })
+            Err(SourceError::Untrusted { what: shortened(&asset.url), reason })
         }
     }
 }

@@ -186,6 +186,9 @@ pub enum SourceError {
     Fetch(#[from] FetchError),
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// What is published about it speaks against it.
+    #[error("{what} is not to be trusted: {reason}")]
+    Untrusted { what: String, reason: String },
     /// The upstream's answer is not of the shape that it publishes.
     #[error("{url} is not readable: {reason}")]
     Unreadable { url: String, reason: String },
@@ -194,9 +197,6 @@ pub enum SourceError {
     /// For such machines, but not for this one.
     #[error("{runtime} {version} does not run on this system: {reason}")]
     NotHere { runtime: Native, version: String, reason: String },
-    /// What vouches for it contradicts itself.
-    #[error("{what} is not what its maker published: {reason}; do not use it, try another mirror")]
-    Contradiction { what: String, reason: String },
     #[error("{what} cannot be verified: {reason}; --allow-unverified installs it all the same")]
     Unverifiable { what: String, reason: String },
     /// Of what is wanted besides the version.

@@ -216,7 +216,7 @@ async fn fetch(at: &At<'_>, version: &str) -> Result<Fetched, SourceError> {
             if published != hash {
                 let (hash, published) = (hex::encode(hash), hex::encode(published));
                 let reason = format!("its SHA-256 is {hash}, and {sum_url} says {published}");
-                return Err(SourceError::Contradiction { what: url, reason });
+                return Err(SourceError::Untrusted { what: url.clone(), reason });
             }
             checks.push(Check::Checksum { listed_in: url.clone() });
         }
@@ -245,7 +245,7 @@ async fn fetch(at: &At<'_>, version: &str) -> Result<Fetched, SourceError> {
     if !is_of(version, told, &manifest.date) {
         let told: String = told.chars().take(64).collect();
         let reason = format!("its manifest is of {told:?} and {}", manifest.date);
-        return Err(SourceError::Contradiction { what: format!("Rust {version}"), reason });
+        return Err(SourceError::Untrusted { what: format!("Rust {version}"), reason });
     }
     Ok(Fetched { manifest, hash, checks })
 }
