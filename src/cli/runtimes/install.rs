@@ -200,7 +200,9 @@ pub fn project(options: &ConnectOptions, getting: &Getting, out: &mut Output) ->
     let mut wishes: Vec<&files::Wish> = Vec::new();
     for wish in &found.wishes {
         if !wishes.iter().any(|other| other.runtime == wish.runtime) {
-            wishes.push(wish);
+            let all = files::winners(&found, &wish.runtime);
+            let count = if wish.weight == files::Weight::Own { all.len() } else { 1 };
+            wishes.extend(all.into_iter().take(count));
         }
     }
     wishes.retain(|wish| wish.request != Request::System);
