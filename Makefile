@@ -78,6 +78,7 @@ uninstall-user: ## remove what `make install-user` installed
 bench: deps ## measure against the budgets and the peers
 	@$(MAKE) --no-print-directory build
 	@tests/bench/run
+	@tests/bench/runtimes.py || test $$? = 2
 	@if [ "$$(id -u)" = 0 ] && command -v debootstrap >/dev/null; then tests/tiers/pacman-root.sh release && tests/bench/pacman.py; \
 	else echo 'beside pacman: not measured (needs root and debootstrap)'; fi
 

@@ -416,12 +416,25 @@ pub fn read(path: &Path) -> Result<Status, StatusError> {
 /// # Errors
 /// [`StatusError::Io`]; the old file is then untouched and nothing is left behind.
 pub fn write_atomically(path: &Path, status: &Status) -> Result<(), StatusError> {
+    replace(path, status, File::sync_all)
+}
+
+/// As [`write_atomically`], but without waiting for the disk, which takes many times as long as the rest: after a power cut
+/// there may be a file that is not whole, which readers refuse by its length and checksum, and the daemon replaces.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_quickly(path: &Path, status: &Status) -> Result<(), StatusError> {
+    replace(path, status, |_| Ok(()))
+}
+
+fn replace(path: &Path, status: &Status, settle: impl FnOnce(&File) -> io::Result<()>) -> Result<(), StatusError> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
     };
     let (temporary, mut file) = create_temporary(folder, name)?;
     let written =
-        file.write_all(&status.encode()).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
+        file.write_all(&status.encode()).and_then(|()| settle(&file)).and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = written {
         // The first failure is the one to report; the name may be gone already.
         let _ = fs::remove_file(&temporary);

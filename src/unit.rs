@@ -70,8 +70,8 @@ pub async fn end(pattern: &str) {
 
 /// The program in a unit of its own where this process is one of a user manager's; elsewhere it stays a child, and ends with
 /// this process as well. The name of the unit begins with `first` and ends with `last`; in between is what is never the same
-/// twice, so that what ends one unit, late, does not end the next one. The environment is the manager's: what the program
-/// needs of it, `env` has to set.
+/// twice, so that what ends one unit, late, does not end the next one. The environment is the manager's, with the variables
+/// that are set for the command: their values are passed on without appearing among arguments, which everybody can read.
 pub fn outside(command: Command, first: &str, last: &str, description: &str) -> (Command, Option<Unit>) {
     static LAST: AtomicU32 = AtomicU32::new(0);
     let Some(own) = own_unit() else { return (command, None) };
@@ -81,8 +81,16 @@ pub fn outside(command: Command, first: &str, last: &str, description: &str) -> 
     run.arg(format!("--description={description}"));
     // However this process ends, the unit ends with it, and at once.
     run.arg(format!("--property=BindsTo={own}")).arg(format!("--property=After={own}"));
-    run.args(["--property=KillSignal=SIGKILL", "--"]);
-    run.arg(command.as_std().get_program()).args(command.as_std().get_args());
+    run.arg("--property=KillSignal=SIGKILL");
+    if let Some(folder) = command.as_std().get_current_dir() {
+        run.arg(format!("--working-directory={}", folder.display()));
+    }
+    for (name, value) in command.as_std().get_envs() {
+        if let (Some(shown), Some(value)) = (name.to_str(), value) {
+            run.arg(format!("--setenv={shown}")).env(name, value);
+        }
+    }
+    run.arg("--").arg(command.as_std().get_program()).args(command.as_std().get_args());
     run.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
     (run, Some(Unit { name, ended: false }))
 }

@@ -17,6 +17,9 @@ const PLAN: (&str, &str) = ("org.omg.Plan1", "/org/omg/PackageManager1/transacti
 /// The interface of packages of the AUR, on the same object.
 const AUR: (&str, &str) = ("org.omg.Aur1", PATH);
 
+/// The interface of language runtimes, on an object of its own.
+const RUNTIMES: (&str, &str) = ("org.omg.RuntimeManager1", "/org/omg/RuntimeManager1");
+
 /// The published description: that of one interface alone, under its object.
 fn golden(introspected: &str, interface: &str, path: &str) -> String {
     let start = introspected.find(&format!("<interface name=\"{interface}\">")).expect("our interface is described");
@@ -37,7 +40,7 @@ async fn the_published_description_is_that_of_the_running_daemon() {
     let client = world.peer().await;
     let plan: zbus::OwnedObjectPath = client.call("Plan", &(vec![("install", "vim")], options([]))).await.unwrap();
     assert_eq!(plan.as_str(), PLAN.1);
-    for (interface, path) in [(NAME, PATH), PLAN, AUR] {
+    for (interface, path) in [(NAME, PATH), PLAN, AUR, RUNTIMES] {
         let described = golden(&client.introspect(path).await, interface, path);
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("dbus").join(format!("{interface}.xml"));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -51,7 +54,7 @@ async fn the_published_description_is_that_of_the_running_daemon() {
 /// `qdbusxml2cpp` refuses a member with a type that Qt has no class for, unless an annotation names one.
 #[test]
 fn every_property_says_when_it_changes_and_every_structure_has_a_name_in_qt() {
-    let published = [NAME, PLAN.0, AUR.0].map(|interface| {
+    let published = [NAME, PLAN.0, AUR.0, RUNTIMES.0].map(|interface| {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("dbus").join(format!("{interface}.xml"));
         fs::read_to_string(file).unwrap()
     });

@@ -1,5 +1,7 @@
 //! Versions of runtimes, from their upstreams' layouts to programs that run.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 #[path = "support/upstreams.rs"]
 mod upstreams;
 
@@ -179,8 +181,7 @@ fn a_version_is_found_fetched_checked_and_used_and_the_next_use_asks_nobody() {
         assert_eq!(world.runs("node"), format!("v{version}"), "{request}");
     }
     assert_eq!(world.installed(), ["18.20.0", "20.9.0", "20.11.1", "21.6.0"]);
-    let record: Value =
-        serde_json::from_str(&world.done(&["--json", "list", "node"]).lines().nth(2).unwrap().to_owned()).unwrap();
+    let record: Value = serde_json::from_str(world.done(&["--json", "list", "node"]).lines().nth(2).unwrap()).unwrap();
     let checks: Vec<&str> =
         record["parts"][0]["checks"].as_array().unwrap().iter().map(|check| check.as_str().unwrap()).collect();
     assert!(checks.iter().any(|check| check.contains(&world.key.fingerprint())), "{checks:?}");

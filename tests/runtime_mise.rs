@@ -1,5 +1,7 @@
 //! The real mise, found on PATH or fetched, and what it installs from a loopback server.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 #[allow(dead_code, reason = "shared by test targets that each use a part")]
 #[path = "support/upstreams.rs"]
 mod upstreams;

@@ -656,7 +656,7 @@ fn a_shim_becomes_the_version_of_its_working_directory() {
     fs::write(world.at("plain/.nvmrc"), "system\n").expect("written");
     let elsewhere = world.at("elsewhere");
     fs::create_dir(&elsewhere).expect("made");
-    let system = format!("{path}:{}", elsewhere.display());
+    let system = format!("{}:{}", world.data.join("shims").display(), elsewhere.display());
     let none = world.command(&shim).current_dir(world.at("plain")).env("PATH", &system).output().expect("it runs");
     assert_eq!((none.status.code(), stdout(&none).as_str()), (Some(127), ""));
     fs::copy(world.bin("node", "22.3.0").join("node"), elsewhere.join("node")).expect("copied");

@@ -3,6 +3,8 @@
 //! The upstreams' layouts are those of their documentation; the programs are fetched once by
 //! tests/tiers/runtime-binaries.sh. What is refused is small, since nothing of it is ever run.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 #[allow(dead_code, reason = "shared by test targets that each use a part")]
 #[path = "support/upstreams.rs"]
 mod upstreams;
@@ -221,7 +223,14 @@ fn go_is_installed_as_go_dev_publishes_it_and_builds_a_program() {
     };
     let world = World::new("go", "/dl");
     let tree = Tree::new().with(&cache().join("go"), "").without("__init__.py");
-    let small = Tree::new().program("bin/go", "#!/bin/sh\n");
+    let small =
+        Tree::new().program("bin/go", "#!/bin/sh\n").program("VERSION", "go1.20.1\ntime 2023-02-14T19:48:04Z\n");
+    // An older one, truly signed, under the name of a newer one.
+    let older = small.tar("go", "gzip");
+    publish(&world, &[Offer { version: "1.27.3", archive: &older, fault: Fault::None }]);
+    let text = world.refused(&["use", "go", "1.27.3"], 5);
+    assert!(text.contains("1.20.1"), "{text}");
+    assert_eq!(world.left(), [""; 0]);
     Case {
         runtime: "go",
         real: ("1.27.3", tree.tar("go", "gzip -1")),
@@ -345,6 +354,9 @@ fn java_is_installed_as_adoptium_publishes_it_and_is_java_home() {
     };
     let world = World::new("java", "");
     let tree = Tree::new().with(&cache().join("java"), "");
+    // Whoever made this one has left it out.
+    let told = "JAVA_RUNTIME_VERSION=\"25.0.2+10-LTS\"\nJAVA_VERSION=\"25.0.2\"";
+    rewrite(&tree.path("release"), &[("JAVA_VERSION=\"25.0.2\"", told)]);
     let small = Tree::new().program("bin/java", "#!/bin/sh\n");
     Case {
         runtime: "java",

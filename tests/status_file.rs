@@ -144,24 +144,26 @@ fn runtimes_beyond_the_limit_are_left_out_and_the_file_stays_valid() {
 
 #[test]
 fn replacing_leaves_no_other_file_and_a_failure_leaves_the_old_file() {
-    let fixture = Fixture::holding(&sample());
-    let mut newer = sample();
-    newer.updates = Some(99);
-    // What a killed process of the same id would have left.
-    fs::write(fixture.folder.path().join(format!(".status.{}.0", std::process::id())), b"").unwrap();
-    status::write_atomically(&fixture.path(), &newer).unwrap();
-    assert_eq!(status::read(&fixture.path()).unwrap().updates, Some(99));
-    assert_eq!(fs::read_dir(fixture.folder.path()).unwrap().count(), 2);
+    for write in [status::write_atomically, status::write_quickly] {
+        let fixture = Fixture::holding(&sample());
+        let mut newer = sample();
+        newer.updates = Some(99);
+        // What a killed process of the same id would have left.
+        fs::write(fixture.folder.path().join(format!(".status.{}.0", std::process::id())), b"").unwrap();
+        write(&fixture.path(), &newer).unwrap();
+        assert_eq!(status::read(&fixture.path()).unwrap().updates, Some(99));
+        assert_eq!(fs::read_dir(fixture.folder.path()).unwrap().count(), 2);
 
-    // A folder cannot be replaced by a file.
-    let occupied = fixture.folder.path().join("occupied");
-    fs::create_dir(&occupied).unwrap();
-    assert!(matches!(status::write_atomically(&occupied, &newer), Err(StatusError::Io(_))));
-    assert!(occupied.is_dir());
-    assert_eq!(fs::read_dir(fixture.folder.path()).unwrap().count(), 3);
+        // A folder cannot be replaced by a file.
+        let occupied = fixture.folder.path().join("occupied");
+        fs::create_dir(&occupied).unwrap();
+        assert!(matches!(write(&occupied, &newer), Err(StatusError::Io(_))));
+        assert!(occupied.is_dir());
+        assert_eq!(fs::read_dir(fixture.folder.path()).unwrap().count(), 3);
 
-    let missing = fixture.folder.path().join("missing/status");
-    assert!(matches!(status::write_atomically(&missing, &newer), Err(StatusError::Io(_))));
+        let missing = fixture.folder.path().join("missing/status");
+        assert!(matches!(write(&missing, &newer), Err(StatusError::Io(_))));
+    }
 }
 
 #[test]

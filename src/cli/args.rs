@@ -135,7 +135,7 @@ const SHIMS_JSON: &str = "\
 
 const COMPLETIONS_JSON: &str = "--json prints one object: shell, script.";
 
-/// One fast tool for system packages.
+/// One fast tool for system packages and language runtimes.
 #[derive(Debug, Parser)]
 #[command(name = "omg", version, after_help = EXIT_CODES)]
 pub struct Cli {
@@ -210,7 +210,7 @@ pub enum Verb {
     /// Show why a package is installed.
     #[command(after_long_help = WHY_JSON)]
     Why(Why),
-    /// Install packages.
+    /// Install packages; without any, the versions of runtimes that the files of this folder ask for.
     #[command(visible_alias = "i", after_long_help = CHANGE_JSON)]
     Install(Install),
     /// Remove packages.

@@ -15,6 +15,8 @@ use crate::dbus::client::{Client, ConnectOptions, Route, find_program, is_listen
 use crate::dbus::names::{BUS_NAME, SERVICE_UNIT};
 use crate::dbus::reply::{LockHolder, Status, StoreState};
 use crate::package::{Flags, ListQuery};
+use crate::runtime::record::Record;
+use crate::runtime::{Layout, Runtime};
 
 /// Package lists older than this may hide upgrades.
 const LISTS_STALE_DAYS: u64 = 14;
@@ -64,11 +66,48 @@ pub async fn run(options: &ConnectOptions, out: &mut Output) -> Result<(), Failu
     checks.extend(known.iter().flat_map(|(status, broken)| from_status(status, broken)));
     checks.push(status_file());
     checks.push(units());
+    checks.extend(runtimes());
     let failed = checks.iter().any(|check| check.state == State::Fail);
     for check in &checks {
         print(check, out);
     }
     if failed { Err(Failure::Reported(3)) } else { Ok(()) }
+}
+
+/// Nothing is said of runtimes where there is none.
+fn runtimes() -> Option<Check> {
+    const NAME: &str = "runtimes";
+    let paths = Paths::from_process();
+    let settings = config::load(paths.config_file.as_deref()).unwrap_or_default();
+    let layout = Layout::new(&paths.with_settings(&settings).data_dir);
+    let broken = match layout.broken() {
+        Ok(broken) => broken,
+        Err(error) => {
+            let folder = layout.versions().display();
+            return Some(Check::warn(NAME, format!("{folder}: {error}"), format!("make {folder} readable")));
+        }
+    };
+    let runtimes = layout.runtimes().unwrap_or_default();
+    let unverified = runtimes.iter().flat_map(|runtime| {
+        let versions = layout.installed(runtime).unwrap_or_default();
+        let taken = versions
+            .into_iter()
+            .filter(|version| Record::read(&layout.folder(runtime, version)).is_some_and(|record| record.unverified));
+        taken.map(move |version| format!("{runtime} {version}")).collect::<Vec<_>>()
+    });
+    let unverified: Vec<String> = unverified.collect();
+    if let Some(runtime) = broken.first() {
+        let names: Vec<&str> = broken.iter().map(Runtime::as_str).collect();
+        let advice = format!("omg use {runtime} VERSION, or omg prune, which removes the links");
+        return Some(Check::warn(NAME, format!("current versions that are gone: {}", names.join(", ")), advice));
+    }
+    if !unverified.is_empty() {
+        let advice = "omg uninstall them, and omg use them again without --allow-unverified";
+        return Some(Check::warn(NAME, format!("installed unverified: {}", unverified.join(", ")), advice));
+    }
+    let count: usize = runtimes.iter().map(|runtime| layout.installed(runtime).unwrap_or_default().len()).sum();
+    let versions = counted(u64::try_from(count).unwrap_or(u64::MAX), "version");
+    (count > 0).then(|| Check::ok(NAME, format!("{versions} in {}", layout.versions().display())))
 }
 
 fn print(check: &Check, out: &mut Output) {

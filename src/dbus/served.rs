@@ -19,7 +19,7 @@ use super::runtimes::Runtimes;
 
 /// C++ types for `qdbusxml2cpp`, which asks for one wherever Qt has none of its own for the D-Bus type. Those that begin
 /// with `Omg` are for clients to define, with the fields that the member's documentation names.
-const QT_TYPES: [(&str, &str); 20] = [
+const QT_TYPES: [(&str, &str); 21] = [
     ("a(sbb)", "OmgNeededPackages"),
     ("a(ssa(ssbb)as)", "OmgBuildSteps"),
     ("a(ssh)", "OmgBuiltPackages"),
@@ -28,6 +28,7 @@ const QT_TYPES: [(&str, &str); 20] = [
     ("a(sssssstx)", "OmgPlanItems"),
     ("a(sssss)", "OmgHeldBackUpgrades"),
     ("a(ssasss)", "OmgDecisions"),
+    ("a{ss}", "OmgTexts"),
     ("a{sv}", "QVariantMap"),
     ("aa{sv}", "QList&lt;QVariantMap&gt;"),
     ("a(sssssut)", "OmgPackageRows"),

@@ -80,7 +80,9 @@ impl From<RuntimeError> for EngineError {
         let kind = match &error {
             RuntimeError::Name(_) | RuntimeError::Version(_) | RuntimeError::Invalid(_) => FailureKind::InvalidArgument,
             RuntimeError::Fetch(error) | RuntimeError::Source(SourceError::Fetch(error)) => fetching(error),
-            RuntimeError::Source(SourceError::NotOffered { .. } | SourceError::NoSuchExtra(_))
+            RuntimeError::Source(
+                SourceError::NotOffered { .. } | SourceError::NotHere { .. } | SourceError::NoSuchExtra(_),
+            )
             | RuntimeError::NoSuchVersion { .. }
             | RuntimeError::Unknown(_)
             | RuntimeError::NotInstalled { .. }
@@ -88,9 +90,15 @@ impl From<RuntimeError> for EngineError {
             RuntimeError::Source(
                 SourceError::Unverifiable { .. } | SourceError::Untrusted { .. } | SourceError::Verify(_),
             )
+            | RuntimeError::OtherVersion { .. }
             | RuntimeError::Verify { .. } => FailureKind::Untrusted,
             RuntimeError::Unpack { source: UnpackError::DiskFull { .. }, .. } => FailureKind::DiskFull,
             RuntimeError::Unpack { .. } => FailureKind::Untrusted,
+            RuntimeError::Io { source, .. } | RuntimeError::Layout(LayoutError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::StorageFull =>
+            {
+                FailureKind::DiskFull
+            }
             RuntimeError::Source(_) => FailureKind::Network,
             RuntimeError::Layout(LayoutError::Current { .. }) => FailureKind::InvalidArgument,
             RuntimeError::Machine | RuntimeError::Keys { .. } => FailureKind::BackendUnavailable,
@@ -227,7 +235,7 @@ impl Engine {
         }
         done.sort_by_key(|(index, _)| *index);
         let done = done.into_iter().map(|(_, installed)| installed).collect();
-        self.runtimes_changed().await;
+        self.runtimes_changed();
         match failure {
             None => Ok(done),
             Some(failure) => Err((done, failure)),
@@ -263,7 +271,7 @@ impl Engine {
     ///
     /// # Errors
     /// When none is as it is asked for.
-    pub async fn runtime_use(&self, runtime: Runtime, request: Request) -> Result<Version, EngineError> {
+    pub async fn runtime_use(self: &Arc<Self>, runtime: Runtime, request: Request) -> Result<Version, EngineError> {
         let layout = self.runtimes.layout().clone();
         let used = blocking(move || {
             let installed = layout.installed(&runtime).map_err(unreadable(layout.versions()))?;
@@ -274,7 +282,7 @@ impl Engine {
             Ok::<_, EngineError>(version)
         })
         .await??;
-        self.runtimes_changed().await;
+        self.runtimes_changed();
         Ok(used)
     }
 
@@ -282,10 +290,15 @@ impl Engine {
     ///
     /// # Errors
     /// When it is not installed, or is the current one and `force` is not given.
-    pub async fn runtime_uninstall(&self, runtime: Runtime, version: &str, force: bool) -> Result<(), EngineError> {
+    pub async fn runtime_uninstall(
+        self: &Arc<Self>,
+        runtime: Runtime,
+        version: &str,
+        force: bool,
+    ) -> Result<(), EngineError> {
         let version = Version::parse(&runtime, version).map_err(RuntimeError::from)?;
         self.runtimes.manager(&runtime)?.uninstall(&version, force).await?;
-        self.runtimes_changed().await;
+        self.runtimes_changed();
         Ok(())
     }
 }
@@ -312,19 +325,23 @@ impl Engine {
         seen
     }
 
-    /// Looks whether something has changed since the last time, and tells of it; says whether it has.
-    pub(super) async fn runtimes_changed(&self) -> bool {
+    /// Looks whether something has changed since the last time, and tells of it, in the status file too.
+    pub(super) fn runtimes_changed(self: &Arc<Self>) {
         let now = self.runtimes_now();
         let before = super::lock(&self.runtimes_seen).replace(now.clone());
-        let Some(before) = before else { return false };
+        let Some(before) = before else { return };
         let names: std::collections::BTreeSet<&String> = now.keys().chain(before.keys()).collect();
         let changed: Vec<String> =
             names.into_iter().filter(|name| now.get(*name) != before.get(*name)).cloned().collect();
-        let has_changed = !changed.is_empty();
-        if has_changed {
-            // Nobody may be listening.
-            let _ = self.runtime_changes.send(changed);
+        if changed.is_empty() {
+            return;
         }
-        has_changed
+        // Nobody may be listening.
+        let _ = self.runtime_changes.send(changed);
+        if self.options.announces {
+            let engine = Arc::clone(self);
+            // Why packages cannot be read is told by who reads them; the file is written all the same.
+            tokio::spawn(async move { engine.refresh().await });
+        }
     }
 }

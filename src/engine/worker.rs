@@ -4,6 +4,7 @@
 //! only one that moved leads to more.
 
 use std::future::pending;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -63,19 +64,26 @@ impl Engine {
     async fn keep_runtimes(self: &Arc<Self>) {
         let Ok(mut watch) = Watch::new() else { return };
         let versions = self.options.data_dir.join("versions");
-        loop {
+        // Where nothing was ever installed, the folder to come is seen from the one above.
+        let wanted = || -> Vec<PathBuf> {
             let runtimes = self.runtimes.layout().runtimes().unwrap_or_default();
             let folders = runtimes.iter().map(|runtime| versions.join(runtime.as_str()));
-            // Where nothing was ever installed, the folder to come is seen from the one above.
-            let above = if versions.is_dir() { versions.clone() } else { self.options.data_dir.clone() };
-            for (folder, error) in watch.set(folders.chain([above]).collect()) {
-                tracing::debug!("cannot watch {}: {error}", folder.display());
+            folders.chain(versions.ancestors().find(|folder| folder.is_dir()).map(Path::to_owned)).collect()
+        };
+        loop {
+            let mut folders = wanted();
+            loop {
+                for (folder, error) in watch.set(folders.clone()) {
+                    tracing::debug!("cannot watch {}: {error}", folder.display());
+                }
+                // What came to be before its watch did would never be told.
+                let now = wanted();
+                if std::mem::replace(&mut folders, now.clone()) == now {
+                    break;
+                }
             }
             // Watches first, comparison after, as for packages.
-            if self.runtimes_changed().await {
-                // Why packages cannot be read is told by who reads them; the file is written all the same.
-                let _ = self.refresh().await;
-            }
+            self.runtimes_changed();
             changed(Some(&watch)).await;
             while timeout_at(Instant::now() + PAUSE_OF_RUNTIMES, changed(Some(&watch))).await.is_ok() {}
         }

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use super::files::{self, Found, Problem};
+use super::files::{self, Found, Problem, Weight, Wish};
 use super::{Layout, Native, Request, Runtime, Version};
 
 /// The variable with the versions that are wanted whatever the files say: `node=20;python=3.12`.
@@ -108,14 +108,28 @@ fn decide(found: Found, layout: &Layout, manual: &Manual) -> Environment {
     runtimes.sort();
     runtimes.dedup();
     for runtime in runtimes {
-        let (request, why) = if let Some(request) = manual.get(&runtime) {
-            (Some(request), Why::Manual)
-        } else if let Some(wish) = files::winner(&found, &runtime) {
-            (Some(&wish.request), Why::File { file: wish.file.clone(), line: wish.line })
-        } else {
-            (None, Why::Default)
+        if let Some(request) = manual.get(&runtime) {
+            environment.add(layout, runtime, Some(request), Why::Manual);
+            continue;
+        }
+        let wishes = files::winners(&found, &runtime);
+        let is_there =
+            |wish: &&&Wish| layout.installed(&runtime).is_ok_and(|installed| wish.request.best(&installed).is_some());
+        // Of alternatives the first that is there counts, else the first.
+        let alternatives = wishes.first().is_some_and(|wish| wish.weight != Weight::Own);
+        let chosen = match wishes.iter().find(is_there) {
+            Some(wish) if alternatives => vec![*wish],
+            None if alternatives => wishes.into_iter().take(1).collect(),
+            _ => wishes,
         };
-        environment.add(layout, runtime, request, why);
+        if chosen.is_empty() {
+            environment.add(layout, runtime, None, Why::Default);
+            continue;
+        }
+        for wish in chosen {
+            let why = Why::File { file: wish.file.clone(), line: wish.line };
+            environment.add(layout, runtime.clone(), Some(&wish.request), why);
+        }
     }
     environment.problems.splice(0..0, found.problems);
     environment
@@ -420,6 +434,23 @@ mod tests {
         let missing: Vec<_> = environment.missing.iter().map(|missing| missing.runtime.as_str()).collect();
         assert_eq!(missing, ["node", "python"]);
         assert_eq!(environment.files, [project.join(".nvmrc")]);
+    }
+
+    #[test]
+    fn a_file_of_the_runtimes_own_asks_for_all_its_lines_and_another_for_the_first_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, project) = (folder.path().join("data"), folder.path().join("project"));
+        for (runtime, version) in [("python", "3.11.9"), ("python", "3.12.1"), ("node", "20.2.0")] {
+            install(&data, runtime, version);
+        }
+        std::fs::create_dir(&project).unwrap();
+        std::fs::write(project.join(".python-version"), "3.12\n3.11\n3.13\n").unwrap();
+        std::fs::write(project.join(".tool-versions"), "nodejs 22 20\n").unwrap();
+        let environment = resolve(&project, &Layout::new(&data), &Manual::new());
+        let used: Vec<_> = rooted(&environment, &data).into_iter().map(|(root, _)| root).collect();
+        assert_eq!(used, ["node/20.2.0", "python/3.12.1", "python/3.11.9"]);
+        let missing: Vec<_> = environment.missing.iter().map(|missing| missing.request.to_string()).collect();
+        assert_eq!(missing, ["3.13"]);
     }
 
     #[test]

@@ -34,6 +34,11 @@ pub enum RuntimeError {
         #[source]
         source: VerifyError,
     },
+    /// Signed, perhaps, but another version.
+    #[error(
+        "what was given for {runtime} {wanted} is {told} by its own files: it is not installed; try another mirror"
+    )]
+    OtherVersion { runtime: Runtime, wanted: String, told: String },
     #[error(transparent)]
     Layout(#[from] LayoutError),
     /// No version is like this.

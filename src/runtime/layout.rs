@@ -8,6 +8,8 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, OFlags, flock};
 use thiserror::Error;
@@ -17,6 +19,9 @@ use super::{Runtime, Version};
 const CURRENT: &str = "current";
 const WORK: &str = ".work";
 const LOCKS: &str = ".locks";
+
+/// A link that was not renamed for so long was left.
+const LEFT: Duration = Duration::from_secs(60);
 
 /// Why something cannot be changed.
 #[derive(Debug, Error)]
@@ -190,6 +195,14 @@ impl Layout {
         for entry in entries.flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
+            // On its way to be the current one: whoever makes it renames it at once, or was killed in between.
+            let is_young = || {
+                let changed = fs::symlink_metadata(entry.path()).and_then(|found| found.modified());
+                changed.is_ok_and(|time| time.elapsed().is_ok_and(|age| age < LEFT))
+            };
+            if name.starts_with(CURRENT) && is_young() {
+                continue;
+            }
             // The number of the process behind the last point tells those apart that work on the same version.
             let (held_by, _) = name.rsplit_once(',').unwrap_or((name, ""));
             if let Some(lock) = self.lock(held_by).map_err(LayoutError::at(&work))? {
@@ -302,8 +315,10 @@ impl Layout {
             _ => {}
         }
         let work = self.versions.join(WORK);
-        // The number keeps processes apart; one that died left its link behind.
-        let fresh = work.join(format!("{CURRENT}-{runtime},{}", std::process::id()));
+        // The numbers keep processes and threads apart; one that died left its link behind.
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        let number = LAST.fetch_add(1, Ordering::Relaxed);
+        let fresh = work.join(format!("{CURRENT}-{runtime}-{}-{number}", std::process::id()));
         let made = || {
             match symlink(version.as_str(), &fresh) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => make(&work)?,
@@ -340,10 +355,8 @@ impl Layout {
             fs::rename(&folder, &going)?;
             remove(&going)
         };
-        gone().map_err(LayoutError::at(&folder))?;
-        // Stays where other versions are in it.
-        let _ = fs::remove_dir(self.of(runtime));
-        Ok(())
+        // The folder of the runtime stays: another version may be about to be renamed into it.
+        gone().map_err(LayoutError::at(&folder))
     }
 }
 

@@ -31,6 +31,9 @@ pub use program::{DEFAULT_BASE, MiseProgram};
 /// Longest answer of mise that is read, bytes.
 const MAX_ANSWER: u64 = 16 << 20;
 
+/// Longest line of its words that is taken as one, bytes.
+const MAX_LINE: u64 = 64 << 10;
+
 /// Most of its words that an error repeats.
 const SHOWN_LINES: usize = 6;
 
@@ -99,14 +102,13 @@ impl MiseManager {
         let failed = |what: &str, error: std::io::Error| RuntimeError::Mise(format!("{what}: {error}"));
         let work = home.join("work");
         fs::create_dir_all(&work).map_err(RuntimeError::io(&work))?;
-        let mut command = Command::new("env");
+        let mut command = Command::new(&program);
+        command.args(arguments).current_dir(&work);
         // Its own folders, no other configuration, and no question that nobody would answer.
-        command.arg("-i").arg("--chdir").arg(&work);
+        command.env_clear();
         for name in PASSED {
             if let Some(value) = std::env::var_os(name) {
-                let mut setting = std::ffi::OsString::from(format!("{name}="));
-                setting.push(value);
-                command.arg(setting);
+                command.env(name, value);
             }
         }
         for (name, folder) in [
@@ -115,18 +117,20 @@ impl MiseManager {
             ("MISE_CONFIG_DIR", "config"),
             ("MISE_SYSTEM_CONFIG_DIR", "config"),
             ("MISE_CACHE_DIR", "cache"),
+            ("MISE_GLOBAL_CONFIG_FILE", "config/config.toml"),
         ] {
-            command.arg(format!("{name}={}", home.join(folder).display()));
+            command.env(name, home.join(folder));
         }
-        command.arg(format!("MISE_GLOBAL_CONFIG_FILE={}", home.join("config/config.toml").display()));
-        command.arg(format!("MISE_CEILING_PATHS={}", home.display()));
-        command.args(["MISE_YES=1", "MISE_COLOR=0", "NO_COLOR=1", "MISE_HIDE_UPDATE_WARNING=1"]);
+        command.env("MISE_CEILING_PATHS", home);
+        for name in ["MISE_YES", "NO_COLOR", "MISE_HIDE_UPDATE_WARNING"] {
+            command.env(name, "1");
+        }
+        command.env("MISE_COLOR", "0");
         // It would tell its makers what is installed.
-        command.arg("MISE_USE_VERSIONS_HOST_TRACK=0");
+        command.env("MISE_USE_VERSIONS_HOST_TRACK", "0");
         if offline {
-            command.arg("MISE_OFFLINE=1");
+            command.env("MISE_OFFLINE", "1");
         }
-        command.arg(&program).args(arguments);
         let last = hex::encode(std::os::unix::ffi::OsStrExt::as_bytes(home.as_os_str()));
         let last = format!("{}.service", last.get(last.len().saturating_sub(16)..).unwrap_or(&last));
         let first = format!("omg-mise-{}", self.runtime);
@@ -138,17 +142,26 @@ impl MiseManager {
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(RuntimeError::Mise("its output cannot be read".to_owned()));
         };
-        let mut answer = String::new();
         let mut said: Vec<String> = Vec::new();
+        // Whatever it prints is read to its end: a pipe that is full, or closed, would stop what it runs.
         let hear = async {
             let mut errors: Vec<String> = Vec::new();
-            let mut lines = BufReader::new(stderr.take(MAX_ANSWER)).lines();
-            while let Ok(Some(line)) = lines.next_line().await {
-                let line: String = line.chars().filter(|char| !char.is_control()).take(500).collect();
-                let Some(line) = telling(&line) else { continue };
+            let mut lines = BufReader::new(stderr);
+            let mut line = Vec::new();
+            loop {
+                line.clear();
+                let read = (&mut lines).take(MAX_LINE).read_until(b'\n', &mut line).await;
+                if !matches!(read, Ok(1..)) {
+                    break;
+                }
+                let text = String::from_utf8_lossy(&line);
+                let text: String = text.chars().filter(|char| !char.is_control()).take(500).collect();
+                let Some(line) = telling(&text) else { continue };
                 // The reason of a failure is told at its end.
                 if let Some(reason) = line.strip_prefix("ERROR ") {
-                    errors.push(reason.to_owned());
+                    if errors.len() < SHOWN_LINES {
+                        errors.push(reason.to_owned());
+                    }
                     continue;
                 }
                 if let Some(listener) = listener.filter(|_| !line.starts_with('✗')) {
@@ -160,13 +173,19 @@ impl MiseManager {
                 said.push(line.to_owned());
             }
             if !errors.is_empty() {
-                errors.truncate(SHOWN_LINES);
                 said = errors;
             }
         };
-        let mut stdout = stdout.take(MAX_ANSWER);
-        let (read, ()) = tokio::join!(stdout.read_to_string(&mut answer), hear);
-        read.map_err(|error| failed("its answer is not readable", error))?;
+        let read = async {
+            let mut stdout = stdout;
+            let mut answer = Vec::new();
+            (&mut stdout).take(MAX_ANSWER).read_to_end(&mut answer).await?;
+            tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await?;
+            Ok::<_, std::io::Error>(answer)
+        };
+        let (answer, ()) = tokio::join!(read, hear);
+        let answer = answer.map_err(|error| failed("its answer cannot be read", error))?;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
         let status = child.wait().await.map_err(|error| failed("it cannot be waited for", error))?;
         if let Some(unit) = in_unit.as_mut().filter(|_| status.code().is_some()) {
             unit.ended();
@@ -321,12 +340,15 @@ impl RuntimeManager for MiseManager {
         listener.stage(&self.runtime, Stage::Fetching);
         self.run(&["install", &self.at(version.as_str())], false, Some(listener.as_ref())).await?;
         let folder = self.adopt(&held, &version).await?;
+        let layout = self.layout.clone();
+        let _ = apart(move || Ok(layout.sweep()?)).await;
         Ok(Installed { version, folder, is_new: true, unverified: Vec::new() })
     }
 
     async fn uninstall(&self, version: &Version, force: bool) -> Result<(), RuntimeError> {
         let held = self.hold(version).await?;
-        self.layout.uninstall(&held, force)?;
+        let layout = self.layout.clone();
+        apart(move || Ok(layout.uninstall(&held, force)?)).await?;
         // What it has is of no use without the folder; that it has nothing is no failure.
         match self.run(&["uninstall", &self.at(version.as_str())], true, None).await {
             Err(error @ (RuntimeError::Mise(_) | RuntimeError::Fetch(FetchError::Offline(_)))) => {

@@ -8,7 +8,6 @@
 //! - [`sources`]: where each upstream has what, and how it vouches for it
 //! - [`RuntimeManager`]: what can be done with a runtime, whoever manages it
 //! - [`environment`]: which folders go on PATH, and which variables are set
-//! - [`trust`]: the files that may be handed to mise
 
 mod all;
 pub mod environment;
@@ -27,7 +26,6 @@ pub mod record;
 mod release;
 mod request;
 pub mod sources;
-pub mod trust;
 pub mod unpack;
 pub mod verify;
 mod version;

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -15,7 +16,7 @@ use super::fetch::{Downloaded, Http, Progress};
 use super::layout::{Held, Layout};
 use super::manager::{Asking, Installed, Listener, RuntimeManager, Stage, Wanted};
 use super::record::{Record, RecordedPart};
-use super::sources::{At, Check, Part, Source, SourceError};
+use super::sources::{At, Check, Part, Source, SourceError, Told};
 use super::unpack::{self, Limits, UnpackError};
 use super::verify::Keyring;
 use super::{Host, Release, Request, Runtime, RuntimeError, Version};
@@ -54,6 +55,32 @@ impl Progress for Hearing {
     }
 }
 
+/// An upstream with how it is asked, for a thread of its own: indexes are large, and reading them takes a while.
+struct Asked {
+    source: Arc<dyn Source>,
+    http: Arc<Http>,
+    base: String,
+    keys: Keyring,
+    host: Host,
+    unverified: bool,
+    wanted: Option<Request>,
+    fresh: Duration,
+}
+
+impl Asked {
+    fn at(&self) -> At<'_> {
+        At {
+            http: &self.http,
+            base: &self.base,
+            host: self.host,
+            keys: &self.keys,
+            unverified: self.unverified,
+            wanted: self.wanted.as_ref(),
+            fresh: self.fresh,
+        }
+    }
+}
+
 /// Tells the thread that unpacks to stop when nobody waits for it any more.
 struct Stop(Arc<AtomicBool>);
 
@@ -76,9 +103,40 @@ impl NativeManager {
         Self { runtime: source.native().into(), source, base, keys, host, http, cached, layout }
     }
 
-    fn at<'a>(&'a self, http: &'a Http, unverified: bool, fresh: Duration) -> Result<At<'a>, RuntimeError> {
-        let host = self.host.ok_or(RuntimeError::Machine)?;
-        Ok(At { http, base: &self.base, host, keys: &self.keys, unverified, fresh })
+    fn asked(&self, http: &Arc<Http>, unverified: bool, fresh: Duration) -> Result<Asked, RuntimeError> {
+        Ok(Asked {
+            source: Arc::clone(&self.source),
+            http: Arc::clone(http),
+            base: self.base.clone(),
+            keys: self.keys.clone(),
+            host: self.host.ok_or(RuntimeError::Machine)?,
+            unverified,
+            wanted: None,
+            fresh,
+        })
+    }
+
+    /// What there is, the lowest version first; where only one thing is looked for, perhaps no more than has it.
+    async fn releases(&self, asking: Asking, wanted: Option<&Request>) -> Result<Vec<Release>, RuntimeError> {
+        let (http, fresh) = match asking {
+            Asking::Cached => (&self.cached, Duration::MAX),
+            Asking::Usual => (&self.http, super::FRESH),
+            Asking::Fresh => (&self.http, Duration::ZERO),
+        };
+        let asked = Asked { wanted: wanted.cloned(), ..self.asked(http, false, fresh)? };
+        let here = Handle::current();
+        apart(move || {
+            let mut releases = here.block_on(asked.source.releases(&asked.at()))?;
+            releases.sort_by(|one, other| one.version.cmp(&other.version));
+            Ok(releases)
+        })
+        .await
+    }
+
+    async fn parts(&self, release: &Release, wanted: &Wanted) -> Result<Vec<Part>, RuntimeError> {
+        let asked = self.asked(&self.http, wanted.unverified, super::FRESH)?;
+        let (release, extras, here) = (release.clone(), wanted.extras.clone(), Handle::current());
+        apart(move || Ok(here.block_on(asked.source.parts(&asked.at(), &release, &extras))?)).await
     }
 
     fn installed(&self) -> Result<Vec<Version>, RuntimeError> {
@@ -102,7 +160,7 @@ impl NativeManager {
         if let Some(best) = best.clone().filter(|_| !wanted.newest && !request.is_moving()) {
             return Ok(Err(best));
         }
-        let releases = match self.available(Asking::Usual).await {
+        let releases = match self.releases(Asking::Usual, Some(request)).await {
             Ok(releases) => releases,
             Err(error) => match best {
                 Some(best) => {
@@ -117,8 +175,13 @@ impl NativeManager {
             Some(chosen) => chosen,
             // Something that came out within the hour.
             None => {
-                let releases = self.available(Asking::Fresh).await?;
-                request.choose(&releases).cloned().ok_or_else(|| {
+                let releases = self.releases(Asking::Fresh, Some(request)).await?;
+                let by_name = match request {
+                    // Indexes list some of the days that Rust has: its manifests tell whether there is one.
+                    Request::Exact(version) if self.source.has_unlisted() => Some(Release::of(version.clone())),
+                    _ => None,
+                };
+                request.choose(&releases).cloned().or(by_name).ok_or_else(|| {
                     let near = Request::Latest.choose(&releases).map(|release| release.version.as_str().to_owned());
                     RuntimeError::NoSuchVersion { runtime: self.runtime.clone(), request: request.to_string(), near }
                 })?
@@ -156,37 +219,42 @@ impl NativeManager {
         Ok((0..parts.len()).filter_map(|index| fetched.remove(&index)).collect())
     }
 
-    /// Checks what was fetched; how, for the record. Where nobody known vouches for it and the user takes it so, the check
-    /// becomes [`Check::Unverified`].
+    /// Checks what was fetched; how, for the record.
     fn check(
         keys: &Keyring,
         part: &mut Part,
         file: &mut Downloaded,
         unverified: bool,
     ) -> Result<Vec<String>, RuntimeError> {
-        use std::io::Seek;
         let mut told = Vec::new();
         for check in &mut part.checks {
-            let Check::Detached { signature, from } = check else {
-                told.push(words(check));
-                continue;
-            };
-            let name = &part.download.name;
-            let signer = keys.detached(&mut file.file, signature);
-            file.file.rewind().map_err(RuntimeError::io(&file.path))?;
-            match signer {
-                Ok(signer) => told.push(format!("{from} by {} ({})", signer.fingerprint, signer.owner)),
-                Err(error) if error.is_lack() => {
-                    let reason = format!("{from}: {error}");
-                    if !unverified {
-                        return Err(SourceError::Unverifiable { what: name.clone(), reason }.into());
-                    }
-                    tracing::warn!("{name} is not verified, as is wanted: {reason}");
-                    *check = Check::Unverified { reason };
-                    told.push(words(check));
+            told.push(match check {
+                Check::Checksum { listed_in } => format!("SHA-256 listed in {listed_in}"),
+                Check::SignedListing { listing, fingerprint, owner } => {
+                    format!("{listing} signed by {fingerprint} ({owner})")
                 }
-                Err(source) => return Err(RuntimeError::Verify { file: name.clone(), source }),
-            }
+                Check::Detached { signature, from } => {
+                    use std::io::Seek;
+                    let verify = |source| RuntimeError::Verify { file: part.download.name.clone(), source };
+                    let checked = keys.detached(&mut file.file, signature);
+                    file.file.rewind().map_err(RuntimeError::io(&file.path))?;
+                    match checked {
+                        Ok(signer) => format!("{from} by {} ({})", signer.fingerprint, signer.owner),
+                        // Nothing speaks against it: only nobody known vouches for it.
+                        Err(lack) if unverified && lack.is_lack() => {
+                            let reason = format!("{from}: {lack}");
+                            *check = Check::Unverified { reason: reason.clone() };
+                            format!("not verified: {reason}")
+                        }
+                        Err(lack) if lack.is_lack() => {
+                            let (what, reason) = (part.download.name.clone(), format!("{from}: {lack}"));
+                            return Err(SourceError::Unverifiable { what, reason }.into());
+                        }
+                        Err(wrong) => return Err(verify(wrong)),
+                    }
+                }
+                Check::Unverified { reason } => format!("not verified: {reason}"),
+            });
         }
         Ok(told)
     }
@@ -262,26 +330,26 @@ impl NativeManager {
         wanted: &Wanted,
         listener: &Arc<dyn Listener>,
     ) -> Result<Installed, RuntimeError> {
-        let at = self.at(&self.http, wanted.unverified, super::FRESH)?;
-        let parts = self.source.parts(&at, release, &wanted.extras).await?;
+        let parts = self.parts(release, wanted).await?;
         let (parts, mut files, record) = self.get(parts, wanted.unverified, listener).await?;
         let unverified = reasons(&parts);
         listener.stage(&self.runtime, Stage::Unpacking);
-        let staged = self.layout.stage(held)?;
         let stopped = Arc::new(AtomicBool::new(false));
         let _stop = Stop(Arc::clone(&stopped));
-        let (source, version, into) = (Arc::clone(&self.source), release.version.clone(), staged.clone());
+        let (source, version, layout) = (Arc::clone(&self.source), release.version.clone(), self.layout.clone());
         // Nobody else may have the folder before this thread has let go of it, also when nobody waits for it any more.
-        let kept = Arc::clone(held);
-        apart(move || {
-            let _kept = kept;
+        let (kept, runtime) = (Arc::clone(held), self.runtime.clone());
+        let folder = apart(move || {
+            let into = layout.stage(&kept)?;
+            let _staged = Staged(into.clone());
             Self::unpack(&parts, &mut files, &into, &stopped)?;
             source.assemble(&into, &version, &parts).map_err(RuntimeError::io(&into))?;
+            tells(source.as_ref(), &runtime, &version, &into)?;
             record.write(&into).map_err(RuntimeError::io(&into))?;
-            sync(&into)
+            sync(&into)?;
+            Ok(layout.install(&kept, &into)?)
         })
         .await?;
-        let folder = self.layout.install(held, &staged)?;
         Ok(Installed { version: release.version.clone(), folder, is_new: true, unverified })
     }
 
@@ -293,20 +361,22 @@ impl NativeManager {
         wanted: &Wanted,
         listener: &Arc<dyn Listener>,
     ) -> Result<Installed, RuntimeError> {
-        let at = self.at(&self.http, wanted.unverified, super::FRESH)?;
-        let parts = self.source.additions(&at, &installed.folder, &wanted.extras)?;
+        let asked = self.asked(&self.http, wanted.unverified, super::FRESH)?;
+        let (root, extras) = (installed.folder.clone(), wanted.extras.clone());
+        let parts = apart(move || Ok(asked.source.additions(&asked.at(), &root, &extras)?)).await?;
         if parts.is_empty() {
             return Ok(installed);
         }
         let (parts, mut files, record) = self.get(parts, wanted.unverified, listener).await?;
         let unverified = reasons(&parts);
         listener.stage(&self.runtime, Stage::Unpacking);
-        let staged = self.layout.stage(held)?;
         let stopped = Arc::new(AtomicBool::new(false));
         let _stop = Stop(Arc::clone(&stopped));
         let (source, root, kept) = (Arc::clone(&self.source), installed.folder.clone(), Arc::clone(held));
+        let layout = self.layout.clone();
         apart(move || {
-            let _kept = kept;
+            let staged = layout.stage(&kept)?;
+            let _staged = Staged(staged.clone());
             Self::unpack(&parts, &mut files, &staged, &stopped)?;
             sync(&staged)?;
             source.add(&staged, &root, &parts).map_err(RuntimeError::io(&root))?;
@@ -314,21 +384,34 @@ impl NativeManager {
             whole.parts.extend(record.parts);
             whole.unverified |= record.unverified;
             whole.write(&root).map_err(RuntimeError::io(&root))?;
-            sync(&root)?;
-            fs::remove_dir_all(&staged).map_err(RuntimeError::io(&staged))
+            sync(&root)
         })
         .await?;
         Ok(Installed { is_new: true, unverified, ..installed })
     }
 }
 
-/// How something was checked, for the record.
-fn words(check: &Check) -> String {
-    match check {
-        Check::Checksum { listed_in } => format!("SHA-256 listed in {listed_in}"),
-        Check::SignedListing { listing, fingerprint, owner } => format!("{listing} signed by {fingerprint} ({owner})"),
-        Check::Detached { from, .. } => from.clone(),
-        Check::Unverified { reason } => format!("not verified: {reason}"),
+/// What is staged, removed when it did not become a version: nobody else would, for a while.
+struct Staged(PathBuf);
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Makes sure that what was unpacked is the version that it was fetched for.
+fn tells(source: &dyn Source, runtime: &Runtime, version: &Version, root: &Path) -> Result<(), RuntimeError> {
+    let other = |told: String| RuntimeError::OtherVersion {
+        runtime: runtime.clone(),
+        wanted: version.as_str().to_owned(),
+        told,
+    };
+    match source.version_in(root) {
+        Told::Nothing => Ok(()),
+        Told::Missing(file) => Err(other(format!("of no version ({file} is missing)"))),
+        Told::Version(text) if Version::parse(runtime, &text).is_ok_and(|told| told == *version) => Ok(()),
+        Told::Version(text) => Err(other(text.chars().take(64).collect::<String>().escape_debug().to_string())),
     }
 }
 
@@ -379,14 +462,7 @@ impl RuntimeManager for NativeManager {
     }
 
     async fn available(&self, asking: Asking) -> Result<Vec<Release>, RuntimeError> {
-        let (http, fresh) = match asking {
-            Asking::Cached => (&self.cached, Duration::MAX),
-            Asking::Usual => (&self.http, super::FRESH),
-            Asking::Fresh => (&self.http, Duration::ZERO),
-        };
-        let mut releases = self.source.releases(&self.at(http, false, fresh)?).await?;
-        releases.sort_by(|one, other| one.version.cmp(&other.version));
-        Ok(releases)
+        self.releases(asking, None).await
     }
 
     async fn install(&self, wanted: &Wanted, listener: Arc<dyn Listener>) -> Result<Installed, RuntimeError> {
@@ -405,10 +481,10 @@ impl RuntimeManager for NativeManager {
             Some(installed) => self.add(&held, installed, wanted, &listener).await,
             None => self.make(&held, &release, wanted, &listener).await,
         };
-        if made.is_err() {
-            // Half of it is of no use to anybody; where it cannot be removed now, it is swept away the next time.
-            let _ = self.layout.stage(&held).and_then(|staged| Ok(fs::remove_dir(&staged).unwrap_or_default()));
-        }
+        // Half of it is of no use to anybody, nor is what others have left; what cannot be removed now is the next time.
+        let layout = self.layout.clone();
+        drop(held);
+        let _ = apart(move || Ok(layout.sweep()?)).await;
         made
     }
 

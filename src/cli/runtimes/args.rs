@@ -27,12 +27,12 @@ pub const PRUNE_JSON: &str = "\
 Kept are current versions, and what the files of this folder and of those in which `omg install`,
 `omg pin` or a shell's hook found versions ask for.
 
---json prints one object for each version: runtime, version, folder, removed.";
+--json prints one object for each version: runtime, version, removed.";
 
 pub const KEYS_JSON: &str =
     "--json prints one object for each key: for, fingerprint, owner, expires (Unix seconds; null: never).";
 
-/// How a version is installed.
+// How a version is installed: no text of its own, which would become that of the verbs.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Getting {
     /// Install what cannot be verified; it is written into the log.

@@ -15,10 +15,9 @@ use super::super::output::{BAD, Output};
 use super::here::{Here, sum, tell};
 use super::hook::Stamp;
 use super::shell::{ASKING, MARK, Shell, Unsayable};
+use super::tracked;
 use crate::dbus::client::ErrorKind;
-use crate::runtime::environment::{
-    Changes, Entry, Environment, MANUAL, Manual, Missing, Place, Why, manual_text, parse_manual,
-};
+use crate::runtime::environment::{Changes, Entry, Environment, MANUAL, Manual, Missing, Place, Why, manual_text};
 
 #[derive(Debug, Args)]
 pub struct Env {
@@ -50,6 +49,9 @@ pub fn run(env: &Env, out: &mut Output) -> Result<(), Failure> {
     let place = if env.kept { Place::Kept } else { Place::Front };
     let changes = here.environment.changes(&here.versions, place, |name| std::env::var_os(name));
     if let Some(stamp) = stamp {
+        if !here.environment.files.is_empty() {
+            tracked::remember(&here.paths.data_dir, &here.folder);
+        }
         let told = sum(&messages);
         if told != env.told && !out.quiet() {
             tell(&messages, out);
@@ -57,9 +59,9 @@ pub fn run(env: &Env, out: &mut Output) -> Result<(), Failure> {
         let shell = env.shell.unwrap_or(Shell::Bash);
         let memory = Stamp::memory(stamp, &here, told);
         print(&changes, shell, out);
-        match shell.remember(&memory) {
-            Ok(statements) => out.file(&statements),
-            Err(Unsayable) => {}
+        // Shells that cannot be told have nothing to remember.
+        if let Ok(statements) = shell.remember(&memory) {
+            out.file(&statements);
         }
         return Ok(());
     }

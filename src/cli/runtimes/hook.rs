@@ -42,7 +42,6 @@ pub fn run(hook: &Hook, out: &mut Output) -> Result<(), Failure> {
 #[derive(Debug)]
 pub(super) struct Stamp {
     path: PathBuf,
-    time: SystemTime,
 }
 
 impl Stamp {
@@ -72,8 +71,7 @@ impl Stamp {
         let mut file = options.open(&path).ok()?;
         // Written, not only set to the clock's time: files get the time of the same coarser clock.
         file.write_all(b"\n").ok()?;
-        let time = file.metadata().ok()?.modified().ok()?;
-        Some(Self { path, time })
+        Some(Self { path })
     }
 
     /// What the shell compares with from now on.
@@ -87,8 +85,9 @@ impl Stamp {
         watched.push(here.versions.clone());
         let runtimes = here.layout.runtimes().unwrap_or_default();
         watched.extend(runtimes.iter().map(|runtime| here.versions.join(runtime.as_str())));
-        // One with a time to come would be newer at every prompt.
-        watched.retain(|path| fs::metadata(path).and_then(|status| status.modified()).is_ok_and(|at| at <= stamp.time));
+        // One with a time to come would be a change at every prompt.
+        let now = SystemTime::now();
+        watched.retain(|path| fs::metadata(path).and_then(|status| status.modified()).is_ok_and(|at| at <= now));
         watched.truncate(MAX_WATCHED);
         Memory { stamp: Some(stamp.path), watched, told }
     }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::super::Failure;
 use super::super::change::steps;
+use super::super::output::escape::escape;
 use super::super::output::{DIM, GOOD, NAME, Output};
 use super::args::{Getting, Use};
 use super::here::{self, Here};
@@ -131,7 +132,7 @@ fn switch(layout: &Layout, file: &std::path::Path, runtime: &Runtime, version: &
     if shown.runtimes != active {
         shown.runtimes = active;
         // The prompt is late then, and nothing else.
-        let _ = status::write_atomically(file, &shown);
+        let _ = status::write_quickly(file, &shown);
     }
     Ok(())
 }
@@ -191,10 +192,17 @@ pub fn project(options: &ConnectOptions, getting: &Getting, out: &mut Output) ->
     let here = Here::look(Manual::new());
     let found = files::read(&here.folder);
     here::tell(&here.messages_of_files(), out);
+    // What it says there would be run by mise, which is never given the file: there is nothing to be trusted.
+    for mise in found.mise.iter().filter(|mise| !mise.can_run.is_empty()) {
+        let shown = escape(&mise.file.to_string_lossy()).into_owned();
+        out.note(DIM, &format!("{shown}: only versions are read; nothing is done about {}", mise.can_run.join(", ")));
+    }
     let mut wishes: Vec<&files::Wish> = Vec::new();
     for wish in &found.wishes {
         if !wishes.iter().any(|other| other.runtime == wish.runtime) {
-            wishes.push(wish);
+            let all = files::winners(&found, &wish.runtime);
+            let count = if wish.weight == files::Weight::Own { all.len() } else { 1 };
+            wishes.extend(all.into_iter().take(count));
         }
     }
     wishes.retain(|wish| wish.request != Request::System);

@@ -111,7 +111,12 @@ fn replaced(content: &str, wish: &files::Wish, text: &str) -> Option<String> {
     let start: usize = content.split_inclusive('\n').take(number).map(str::len).sum();
     let line = content.get(start..)?.split_inclusive('\n').next()?;
     let means = |candidate: &str| {
-        !candidate.is_empty() && Request::parse(&wish.runtime, candidate).is_ok_and(|request| request == wish.request)
+        let is_go = wish.runtime.native() == Some(Native::Go);
+        let same = |request: Request| request == wish.request;
+        !candidate.is_empty()
+            && (Request::parse(&wish.runtime, candidate).is_ok_and(same)
+                // go.mod's line is the least version that will do.
+                || (is_go && Request::go_minimum(candidate).is_ok_and(same)))
     };
     let (from, old) = candidates(line).into_iter().find(|(_, candidate)| means(candidate))?;
     // How the version is introduced stays: v20, go1.22, ruby-3.3.

@@ -144,7 +144,7 @@ pub fn run_as(name: &OsStr, arguments: impl IntoIterator<Item = OsString>) -> Ex
     let here = Here::look(Manual::new());
     match find(&here, name) {
         Ok(program) => {
-            let error = command(&here, program.as_os_str()).arg0(name).args(arguments).exec();
+            let error = command(&here, program.as_os_str()).args(arguments).exec();
             ExitCode::from(refused(program.as_os_str(), error.kind(), &error.to_string(), &mut out).exit_code())
         }
         Err(text) => {
@@ -175,7 +175,11 @@ fn find(here: &Here, name: &OsStr) -> Result<PathBuf, String> {
     let others = path.as_bytes().split(|byte| *byte == b':').filter(|folder| folder.starts_with(b"/"));
     let mut others =
         others.map(|folder| Path::new(OsStr::from_bytes(folder)).join(name)).filter(|path| is_program(path));
-    let other = others.find(|path| path.canonicalize().ok() != this);
+    // Neither this program nor another omg: they would start each other for ever.
+    let is_omg = |path: &PathBuf| {
+        path.canonicalize().is_ok_and(|path| Some(&path) == this.as_ref() || path.file_name() == Some(OsStr::new(OWN)))
+    };
+    let other = others.find(|path| !is_omg(path));
     other.ok_or_else(|| format!("no version that is used here has a program {name:?}: `omg env --json` lists them"))
 }
 

@@ -84,11 +84,11 @@ fn remove(
 pub fn prune(options: &ConnectOptions, wanted: &Prune, out: &mut Output) -> Result<(), Failure> {
     let here = Here::look(Manual::new());
     let layout = &here.layout;
-    let repaired = layout.repair().map_err(|error| Failure::Internal(error.to_string()))?;
-    for runtime in &repaired {
-        out.note(WARN, &format!("the current version of {runtime} was gone; nothing is current now"));
-    }
     let failed = |error: std::io::Error| Failure::Internal(format!("{}: {error}", layout.versions().display()));
+    for runtime in layout.broken().map_err(failed)? {
+        out.note(WARN, &format!("the current version of {runtime} is gone"));
+    }
+    let repair = || layout.repair().map(drop).map_err(|error| Failure::Internal(error.to_string()));
     let runtimes = layout.runtimes().map_err(failed)?;
     let mut kept: BTreeSet<(Runtime, Version)> = BTreeSet::new();
     for runtime in &runtimes {
@@ -117,7 +117,7 @@ pub fn prune(options: &ConnectOptions, wanted: &Prune, out: &mut Output) -> Resu
         if !out.quiet() && !out.is_json() {
             out.note(DIM, "every installed version is the current one, or asked for by a folder that is known");
         }
-        return Ok(());
+        return if wanted.dry_run { Ok(()) } else { repair() };
     }
     for (runtime, version) in &doomed {
         if out.is_json() && wanted.dry_run {
@@ -144,5 +144,6 @@ pub fn prune(options: &ConnectOptions, wanted: &Prune, out: &mut Output) -> Resu
             return Err(steps::cancelled());
         }
     }
+    repair()?;
     remove(options, &doomed, false, out)
 }

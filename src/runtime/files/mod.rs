@@ -102,6 +102,14 @@ pub fn winner<'a>(found: &'a Found, runtime: &Runtime) -> Option<&'a Wish> {
     found.wishes.iter().find(|wish| wish.runtime == *runtime)
 }
 
+/// The wishes that count for a runtime: all that the winner's file has of the same weight. A file of the runtime's own asks
+/// for all of them (`.python-version`), another one for the first that can be had (`.tool-versions`).
+pub fn winners<'a>(found: &'a Found, runtime: &Runtime) -> Vec<&'a Wish> {
+    let Some(first) = winner(found, runtime) else { return Vec::new() };
+    let same = |wish: &&Wish| wish.runtime == *runtime && wish.file == first.file && wish.weight == first.weight;
+    found.wishes.iter().filter(same).collect()
+}
+
 /// Whether a change of a file with this name can change what is found.
 pub fn is_watched_name(name: &str) -> bool {
     FILES.iter().any(|kind| kind.name == name)

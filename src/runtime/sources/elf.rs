@@ -65,7 +65,7 @@ fn runpath(bytes: &[u8]) -> io::Result<Option<usize>> {
     let table = long(bytes, 32)?;
     let size = u64::from(short(bytes, 54)?);
     let count = u64::from(short(bytes, 56)?);
-    let headers = (0..count).map(|number| Some(table.checked_add(number.checked_mul(size)?)?));
+    let headers = (0..count).map(|number| table.checked_add(number.checked_mul(size)?));
     let headers: Vec<u64> = headers.collect::<Option<_>>().ok_or_else(|| damaged("its headers are out of it"))?;
 
     let mut dynamic = None;

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{At, Check, SourceError};
+use super::{At, Check, SourceError, common};
 use crate::runtime::fetch::FetchError;
 use crate::runtime::verify::listed;
 
@@ -57,19 +57,27 @@ pub fn page(text: &[u8]) -> Result<Vec<Hosted>, serde_json::Error> {
     serde_json::from_slice(text)
 }
 
-/// All releases, newest first: pages of `each`, and so many of them at most.
+/// Releases, newest first: pages of `each`, so many of them at most, and none after those that are `enough`.
 ///
 /// # Errors
 /// When a page cannot be fetched or read.
-pub async fn releases(at: &At<'_>, each: usize, pages: usize) -> Result<Vec<Hosted>, SourceError> {
+pub async fn releases(
+    at: &At<'_>,
+    each: usize,
+    pages: usize,
+    enough: impl Fn(&[Hosted]) -> bool + Send,
+) -> Result<Vec<Hosted>, SourceError> {
     let mut releases = Vec::new();
     for number in 1..=pages {
         let url = format!("{}?per_page={each}&page={number}", at.base);
-        let text = at.http.index(&url, MOST_PAGE, at.fresh).await?;
+        let text = match at.http.index(&url, MOST_PAGE, at.fresh).await {
+            Err(error) if number > 1 && common::is_end(&error, false) => break,
+            text => text?,
+        };
         let page = page(&text).map_err(|error| SourceError::Unreadable { url, reason: error.to_string() })?;
         let is_last = page.len() < each;
         releases.extend(page.into_iter().filter(|release| !release.draft));
-        if is_last {
+        if is_last || enough(&releases) {
             break;
         }
     }
@@ -90,7 +98,7 @@ pub async fn checksum(
     let mut sums = Vec::new();
     let listing = release.asset("SHA256SUMS").or_else(|| release.asset(&format!("{}.sha256", asset.name)));
     if let Some(listing) = listing {
-        match at.http.small(web(&listing.url)?, MOST_LISTING).await {
+        match at.http.small(web(&listing.url, at.base)?, MOST_LISTING).await {
             Ok(text) => sums.push((listed(&text, &asset.name)?, listing.url.clone())),
             Err(FetchError::NotFound(_)) => {}
             Err(error) => return Err(error.into()),
@@ -138,15 +146,15 @@ fn agreed(asset: &Asset, sums: &[([u8; 32], String)]) -> Result<(), SourceError>
     }
 }
 
-/// An address, as far as it is one that is fetched.
+/// An address, as far as it is one that is fetched: over TLS, or from the server that named it.
 ///
 /// # Errors
 /// When it is none.
-pub fn web(url: &str) -> Result<&str, SourceError> {
-    if url.starts_with("https://") || url.starts_with("http://") {
+pub fn web<'a>(url: &'a str, base: &str) -> Result<&'a str, SourceError> {
+    if common::is_allowed(url, base) {
         return Ok(url);
     }
-    Err(SourceError::Unreadable { url: shortened(url), reason: "it is no address of the web".to_owned() })
+    Err(SourceError::Unreadable { url: shortened(url), reason: "files are not fetched from there".to_owned() })
 }
 
 pub(super) fn shortened(text: &str) -> String {
@@ -194,8 +202,10 @@ mod tests {
 
     #[test]
     fn only_addresses_of_the_web_are_fetched() {
-        assert!(web("https://github.com/a").is_ok());
-        let error = web("file:///etc/shadow").unwrap_err().to_string();
+        assert!(web("https://github.com/a", "http://127.0.0.1").is_ok());
+        assert!(web("http://127.0.0.1/a", "http://127.0.0.1/releases").is_ok());
+        assert!(web("http://example.org/a", "https://github.com/releases").is_err());
+        let error = web("file:///etc/shadow", "https://github.com").unwrap_err().to_string();
         assert_eq!(error, "file:///etc/shadow is not readable: it is no address of the web");
     }
 }

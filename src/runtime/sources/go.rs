@@ -1,11 +1,13 @@
 //! Go: the list of downloads is <https://go.dev/dl/?mode=json&include=all>; beside each archive lies its signature
 //! (<https://github.com/golang/go/issues/14739>).
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::common::{self, MAX_INDEX, MAX_SIGNATURE};
-use super::{At, Check, Part, Placing, Source, SourceError};
+use super::{At, Check, Part, Placing, Source, SourceError, Told};
 use crate::runtime::fetch::Download;
 use crate::runtime::unpack::Format;
 use crate::runtime::verify::sha256_of;
@@ -98,6 +100,14 @@ impl Source for Go {
         Ok(releases(&entries(&url, &index)?, at.host))
     }
 
+    fn version_in(&self, root: &Path) -> Told {
+        let text = std::fs::read_to_string(root.join("VERSION")).unwrap_or_default();
+        match text.lines().next().and_then(|line| line.strip_prefix("go")) {
+            Some(version) => Told::Version(version.trim().to_owned()),
+            None => Told::Missing("VERSION"),
+        }
+    }
+
     async fn parts(&self, at: &At<'_>, release: &Release, extras: &Extras) -> Result<Vec<Part>, SourceError> {
         common::without(extras, Native::Go)?;
         let index_url = url(at.base);
@@ -183,7 +193,7 @@ mod tests {
         let entries = entries("u", INDEX.as_bytes()).unwrap();
         let file = find(&entries, &version("1.23.3"), GLIBC).unwrap();
         assert_eq!((file.filename.as_str(), file.size), ("go1.23.3.linux-amd64.tar.gz", Some(73_645_095)));
-        assert!(find(&entries, &version("1.23"), GLIBC).is_none());
+        assert!(find(&entries, &version("1.23.0"), GLIBC).is_none());
         assert!(find(&entries, &version("1.9"), GLIBC).is_none());
         assert!(find(&entries, &version("1.5"), ARM).is_none());
     }

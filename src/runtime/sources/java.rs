@@ -1,10 +1,12 @@
 //! Java: Temurin, by Adoptium's API version 3 (<https://api.adoptium.net/q/swagger-ui/>).
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::common::{self, MAX_INDEX, MAX_SIGNATURE};
-use super::{At, Check, Part, Placing, Source, SourceError};
+use super::{At, Check, Part, Placing, Source, SourceError, Told};
 use crate::runtime::fetch::{Download, FetchError};
 use crate::runtime::unpack::Format;
 use crate::runtime::verify::sha256_of;
@@ -201,6 +203,15 @@ impl Source for Java {
             Some(error) if releases.is_empty() => Err(error.into()),
             _ => Ok(releases),
         }
+    }
+
+    fn version_in(&self, root: &Path) -> Told {
+        let text = std::fs::read_to_string(root.join("release")).unwrap_or_default();
+        let value = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
+            Some(Told::Version(line.trim().trim_matches('"').to_owned()))
+        };
+        value("JAVA_RUNTIME_VERSION").unwrap_or(Told::Nothing)
     }
 
     async fn parts(&self, at: &At<'_>, release: &Release, extras: &Extras) -> Result<Vec<Part>, SourceError> {

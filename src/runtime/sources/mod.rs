@@ -24,7 +24,7 @@ use thiserror::Error;
 use super::fetch::{Download, FetchError, Http};
 use super::unpack::Format;
 use super::verify::{Keyring, VerifyError};
-use super::{Extras, Host, Libc, Native, Release, Version};
+use super::{Extras, Host, Libc, Native, Release, Request, Version};
 
 /// The upstream of a runtime and the address where it is asked: the configured one, or its own.
 pub fn of(native: Native, configured: Option<&str>, host: Option<Host>) -> (Arc<dyn Source>, String) {
@@ -55,6 +55,11 @@ pub trait Source: Send + Sync + Debug {
     /// When the index cannot be fetched or read.
     async fn releases(&self, at: &At<'_>) -> Result<Vec<Release>, SourceError>;
 
+    /// Whether there are releases that the index does not have, to be asked for by their names.
+    fn has_unlisted(&self) -> bool {
+        false
+    }
+
     /// What is fetched for a release, and how each part is checked.
     ///
     /// # Errors
@@ -78,6 +83,12 @@ pub trait Source: Send + Sync + Debug {
         self.arrange(root, version)
     }
 
+    /// The version that an installation is by its own files. A signature of an archive says who made it, and not which
+    /// version it is: a mirror could give an older one.
+    fn version_in(&self, _root: &Path) -> Told {
+        Told::Nothing
+    }
+
     /// What is to be fetched so that the installation in `root` has the extras too; nothing where it has them.
     ///
     /// # Errors
@@ -95,6 +106,16 @@ pub trait Source: Send + Sync + Debug {
     }
 }
 
+/// What an installation says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// It does not have to: its name is signed.
+    Nothing,
+    Version(String),
+    /// It should have said.
+    Missing(&'static str),
+}
+
 /// Where and how an upstream is asked.
 #[derive(Debug, Clone, Copy)]
 pub struct At<'a> {
@@ -106,6 +127,9 @@ pub struct At<'a> {
     pub keys: &'a Keyring,
     /// The user takes what cannot be checked.
     pub unverified: bool,
+    /// What is looked for: of an index of many pages, with the newest first, no more is read once it was found. `None`:
+    /// everything is listed.
+    pub wanted: Option<&'a Request>,
     /// An index that was fetched within this time is not asked for again.
     pub fresh: Duration,
 }

@@ -78,8 +78,14 @@ impl Source for Python {
 
     /// What PyPy has is left out when it cannot be asked: few want it.
     async fn releases(&self, at: &At<'_>) -> Result<Vec<Release>, SourceError> {
-        let builds = github::releases(at, BUILDS, PAGES).await?;
+        let is_found =
+            |builds: &[Hosted]| at.wanted.is_some_and(|request| request.choose(&cpythons(builds, at.host)).is_some());
+        let builds = github::releases(at, BUILDS, PAGES, is_found).await?;
         let mut releases = cpythons(&builds, at.host);
+        // No other implementation is meant by a request that does not name it.
+        if at.wanted.is_some() && is_found(&builds) {
+            return Ok(releases);
+        }
         match self.pypy_index(at).await {
             Ok(index) => releases.extend(pypys(&index, at.host)),
             Err(error) => tracing::warn!("PyPy is left out: {error}"),
@@ -92,7 +98,8 @@ impl Source for Python {
         if version.starts_with("pypy") {
             return Ok(vec![self.pypy_part(at, version).await?]);
         }
-        let builds = github::releases(at, BUILDS, PAGES).await?;
+        let has_it = |builds: &[Hosted]| newest(builds, at.host).contains_key(version);
+        let builds = github::releases(at, BUILDS, PAGES, has_it).await?;
         let (build, asset) = newest(&builds, at.host).remove(version).ok_or_else(|| SourceError::NotOffered {
             runtime: Native::Python,
             version: version.to_owned(),
@@ -224,7 +231,7 @@ build_time_vars = {
 
 /// The archive of a build, and its checksum.
 async fn cpython_part(at: &At<'_>, build: &Hosted, asset: &Asset) -> Result<Part, SourceError> {
-    let url = web(&asset.url)?.to_owned();
+    let url = web(&asset.url, at.base)?.to_owned();
     let (sha256, checks) = github::checksum(at, build, asset, asset.name.clone()).await?;
     let download = Download { url, name: asset.name.clone(), size: asset.size, sha256 };
     Ok(Part { download, format: Format::TarGz, place: Placing::Strip(1), checks })
@@ -348,7 +355,7 @@ impl Python {
         })?;
         let url = match file.download_url.strip_prefix(PYPY) {
             Some(rest) => format!("{}{rest}", self.pypy),
-            None => web(&file.download_url)?.to_owned(),
+            None => web(&file.download_url, &self.pypy)?.to_owned(),
         };
         let sum = match at.http.index(&self.pypy_checksums, MOST_INDEX, at.fresh).await {
             Ok(page) => on_page(&String::from_utf8_lossy(&page), &file.filename)

@@ -62,20 +62,25 @@ impl Source for Ruby {
     }
 
     async fn releases(&self, at: &At<'_>) -> Result<Vec<Release>, SourceError> {
-        let hosted = github::releases(at, RELEASES, PAGES).await?;
-        Ok(offered(&hosted, at.host, glibc(&self.root)))
+        let glibc_here = glibc(&self.root);
+        let is_found = |hosted: &[Hosted]| {
+            at.wanted.is_some_and(|request| request.choose(&offered(hosted, at.host, glibc_here)).is_some())
+        };
+        let hosted = github::releases(at, RELEASES, PAGES, is_found).await?;
+        Ok(offered(&hosted, at.host, glibc_here))
     }
 
     async fn parts(&self, at: &At<'_>, release: &Release, _extras: &Extras) -> Result<Vec<Part>, SourceError> {
         let version = release.version.as_str();
-        let hosted = github::releases(at, RELEASES, PAGES).await?;
+        let has_it = |hosted: &[Hosted]| builds(hosted, at.host).contains_key(version);
+        let hosted = github::releases(at, RELEASES, PAGES, has_it).await?;
         let builds = builds(&hosted, at.host);
         let builds = builds.get(version).map(Vec::as_slice).unwrap_or_default();
         let (hosted, asset) = best(builds, glibc(&self.root)).map_err(|reason| match reason {
             None => SourceError::NotOffered { runtime: Native::Ruby, version: version.to_owned(), host: at.host },
             Some(reason) => SourceError::NotHere { runtime: Native::Ruby, version: version.to_owned(), reason },
         })?;
-        let url = web(&asset.url)?.to_owned();
+        let url = web(&asset.url, at.base)?.to_owned();
         let (sha256, checks) = github::checksum(at, hosted, asset, asset.name.clone()).await?;
         let download = Download { url, name: asset.name.clone(), size: asset.size, sha256 };
         Ok(vec![Part { download, format: Format::TarGz, place: Placing::Strip(1), checks }])

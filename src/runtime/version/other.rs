@@ -4,7 +4,8 @@ use super::{Key, Numbers, Parts, Plain, Stage, plain};
 
 pub(super) fn parse(text: &str) -> Result<Parts, String> {
     let wanted = || "letters, digits and . _ + - make one".to_owned();
-    if text.is_empty() {
+    // The link to the version that is used has this name.
+    if text.is_empty() || text == "current" {
         return Err(wanted());
     }
     let bare = text.strip_prefix('v').unwrap_or(text);

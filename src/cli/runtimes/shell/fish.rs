@@ -58,7 +58,7 @@ set -g __omg_program @OMG@
 function __omg_same
     test -z "$__omg_stale"; and test "$__omg_folder" = "$PWD"; or return 1
     for __omg_file in $__omg_watched
-        test -e "$__omg_file"; and not test "$__omg_file" -nt "$__omg_stamp"; or return 1
+        test -e "$__omg_file"; and test "$__omg_stamp" -nt "$__omg_file"; or return 1
     end
     return 0
 end

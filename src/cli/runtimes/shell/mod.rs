@@ -44,7 +44,8 @@ pub struct Unsayable;
 pub struct Memory {
     /// File whose time is that of the last look; none: only the working directory is compared.
     pub stamp: Option<PathBuf>,
-    /// What must not be newer than it, nor gone.
+    /// What must be older than it, and not gone. A file of the same time can have changed since: times are those of the
+    /// clock's last tick.
     pub watched: Vec<PathBuf>,
     /// Stands for the messages that were shown: hexadecimal digits.
     pub told: String,

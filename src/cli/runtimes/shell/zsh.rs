@@ -44,7 +44,7 @@ __omg_same() {
     [[ -z $__OMG_STALE && $__OMG_FOLDER == "$PWD" ]] || return 1
     local __omg_file
     for __omg_file in "${__OMG_WATCHED[@]}"; do
-        [[ -e $__omg_file && ! $__omg_file -nt $__OMG_STAMP ]] || return 1
+        [[ -e $__omg_file && $__OMG_STAMP -nt $__omg_file ]] || return 1
     done
 }
 

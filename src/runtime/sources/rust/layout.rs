@@ -104,10 +104,9 @@ fn merge_one(archive: &Path, root: &Path, component: &Component) -> io::Result<(
     let folder = archive.join(folder);
     let items = items(&name, &read(&folder.join("manifest.in"))?)?;
 
-    let installed = listed(root)?;
-    if installed.contains(&name) {
-        return Err(odd(&name, "it is installed already".to_owned()));
-    }
+    // Listed without being on record, it was interrupted between the two: it is put there again.
+    let mut installed = listed(root)?;
+    installed.retain(|other| *other != name);
     let mut taken = BTreeSet::new();
     for other in &installed {
         let listed = self::items(other, &read(&list(root, &format!("manifest-{other}")))?)?;

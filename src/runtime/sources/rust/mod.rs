@@ -93,6 +93,10 @@ impl Source for Rust {
         assemble(root, root, parts)
     }
 
+    fn has_unlisted(&self) -> bool {
+        true
+    }
+
     fn additions(&self, at: &At<'_>, root: &Path, extras: &Extras) -> Result<Vec<Part>, SourceError> {
         additions(at.base, root, extras)
     }
@@ -234,7 +238,25 @@ async fn fetch(at: &At<'_>, version: &str) -> Result<Fetched, SourceError> {
     }
 
     let manifest = Manifest::parse(&text).map_err(|error| unreadable(error.to_string()))?;
+    // What is signed does not say under which name it was published: an older one could be given for it.
+    let told = manifest.packages.get("rust").map(|package| package.version.as_str()).unwrap_or_default();
+    if !is_of(version, told, &manifest.date) {
+        let told: String = told.chars().take(64).collect();
+        let reason = format!("its manifest is of {told:?} and {}", manifest.date);
+        return Err(SourceError::Untrusted { what: format!("Rust {version}"), reason });
+    }
     Ok(Fetched { manifest, hash, checks })
+}
+
+/// Whether a manifest whose package is of the version `told`, and which was published on `date`, is of `version`.
+fn is_of(version: &str, told: &str, date: &str) -> bool {
+    let number = told.split(' ').next().unwrap_or_default();
+    match version.split_once('-') {
+        Some((channel @ ("nightly" | "beta"), day)) => {
+            date == day && number.split_once('-').is_some_and(|(_, stage)| stage.starts_with(channel))
+        }
+        _ => number == version,
+    }
 }
 
 fn unverified(at: &At<'_>, version: &str, reason: String) -> Result<Check, SourceError> {
@@ -447,6 +469,20 @@ mod tests {
             assert_eq!(refused(url), format!("{url} is not readable: {outside}"));
         }
         assert!(refused("http://127.0.0.1:1/a.exe").ends_with("is of no known format"));
+    }
+
+    #[test]
+    fn a_manifest_is_of_the_version_that_it_tells_and_of_no_other() {
+        let stable = "1.95.0 (59807616e 2026-04-14)";
+        assert!(is_of("1.95.0", stable, "2026-04-16"));
+        assert!(!is_of("1.60.0", stable, "2026-04-16") && !is_of("1.95", stable, "2026-04-16"));
+        let nightly = "1.97.0-nightly (59807616e 2026-04-14)";
+        assert!(is_of("nightly-2026-04-15", nightly, "2026-04-15"));
+        assert!(
+            !is_of("nightly-2026-04-16", nightly, "2026-04-15") && !is_of("beta-2026-04-15", nightly, "2026-04-15")
+        );
+        assert!(!is_of("1.97.0", nightly, "2026-04-15") && !is_of("nightly-2026-04-16", stable, "2026-04-16"));
+        assert!(is_of("beta-2026-04-15", "1.96.0-beta.2 (59807616e 2026-04-14)", "2026-04-15"));
     }
 
     #[test]
