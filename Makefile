@@ -10,8 +10,8 @@ TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
 
 BUILD_PACKAGES = g++ libc6-dev libapt-pkg-dev pkg-config
 DEMO_PACKAGES = dbus libglib2.0-bin
-TEST_PACKAGES = apt-utils bash binutils dbus dbus-user-session debootstrap dpkg-dev fish gcc gpg gpg-agent iproute2 \
-	libglib2.0-bin man-db npm=npm pip3=python3-pip polkitd python3 python3-dasbus python3-dbus-next systemd util-linux zsh
+TEST_PACKAGES = apt-utils bash binutils bzip2 dbus dbus-user-session debootstrap dpkg-dev fish gcc gpg gpg-agent iproute2 \
+	libglib2.0-bin man-db npm=npm pip3=python3-pip polkitd python3 python3-dasbus python3-dbus-next systemd util-linux xz-utils zsh zstd
 
 # Asked when a recipe runs, not before: `make deps` may just have installed the library.
 features = $$(if pkg-config --exists apt-pkg 2>/dev/null; then echo '--features debian'; fi; \
