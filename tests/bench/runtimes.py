@@ -272,7 +272,7 @@ class Bench:
         }
         for name, ours, mise, fnm in (
             ("list", ("list", "node"), ("ls", "node"), ("list",)), ("which", ("which", "node"), ("which", "node"), None),
-            ("current", ("current",), ("current",), ("current",)), ("exec", ("exec", "--", "true"), ("exec", "--", "true"), None),
+            ("current", ("current",), ("current",), None), ("exec", ("exec", "--", "true"), ("exec", "--", "true"), None),
         ):
             subjects = [true, self.subject("omg", home.omg(*ours), home.environment),
                         self.subject("mise", [str(self.mise), *mise], home.environment, self.slow)]
@@ -348,30 +348,25 @@ class Bench:
             peers = {name: home.folder / name for name in ("tar", "tar synced")}
             url = f"{self.upstream.address}/{path}"
 
-            def clean(*folders):
-                for folder in folders:
-                    shutil.rmtree(folder, ignore_errors=True)
-                # What an earlier run has left to be written is not part of the next one.
-                os.sync()
-
             def afresh():
-                clean(place, home.cache)
-
-            def empty(folder):
-                clean(folder)
-                folder.mkdir()
+                # Of all sides: what nobody has any more is not written to the disk during the next run.
+                for folder in (place, home.cache, *peers.values()):
+                    shutil.rmtree(folder, ignore_errors=True)
+                for folder in peers.values():
+                    folder.mkdir()
 
             def pipe(folder, end=""):
                 return ["bash", "-c", f"set -o pipefail; curl -s '{url}' | tar x{letter} -C '{folder}'{end}"]
 
-            subjects = [self.subject("omg", home.omg("use", runtime, version), home.environment, count, before=afresh)]
-            for name, folder in peers.items():
-                subjects.append(self.subject(
-                    name, pipe(folder, f" && sync -f '{folder}'" if name == "tar synced" else ""), home.environment, count,
-                    before=lambda folder=folder: empty(folder)))
-            taken = interleaved(subjects)
+            commands = {"omg": home.omg("use", runtime, version)}
+            commands |= {name: pipe(folder, f" && sync -f '{folder}'" * (name == "tar synced")) for name, folder in peers.items()}
+            afresh()
+            for command in commands.values():
+                output(command, home.environment)
             trees = [upstream.tree(place), *(upstream.tree(next(folder.iterdir())) for folder in peers.values())]
             trees[0].pop(".omg-install.json", None)
+            taken = interleaved(
+                [self.subject(name, command, home.environment, count, before=afresh) for name, command in commands.items()])
             ours, peer, synced = taken["omg"], taken["tar"], taken["tar synced"]
             size = (self.upstream.folder / path).stat().st_size
             self.table.add(
@@ -381,7 +376,7 @@ class Bench:
                 f"{of(ours, peer, 'it')}; {of(ours, synced, 'it with `sync -f`')}", "≤ 1.1 ×", ours.median <= 1.1 * peer.median,
                 trees[0] == trees[1] == trees[2],
             )
-            clean(place, *peers.values())
+            afresh()
         home.end()
 
     def resolve(self):

@@ -235,6 +235,7 @@ pub fn packed(folder: &Path, name: &str, compression: &str) -> Vec<u8> {
         .arg(".")
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // 1: a file changed meanwhile, as the count of links to it does where another test links it too.
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }

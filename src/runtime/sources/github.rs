@@ -206,6 +206,6 @@ mod tests {
         assert!(web("http://127.0.0.1/a", "http://127.0.0.1/releases").is_ok());
         assert!(web("http://example.org/a", "https://github.com/releases").is_err());
         let error = web("file:///etc/shadow", "https://github.com").unwrap_err().to_string();
-        assert_eq!(error, "file:///etc/shadow is not readable: it is no address of the web");
+        assert_eq!(error, "file:///etc/shadow is not readable: files are not fetched from there");
     }
 }
