@@ -253,7 +253,8 @@ impl MiseManager {
 
 /// What a line of mise's says about the work; nothing in what is about mise itself, or only drawn.
 fn telling(line: &str) -> Option<&str> {
-    const ASIDE: [&str; 7] = [
+    const ASIDE: [&str; 8] = [
+        "mise-versions endpoint=",
         "by @jdx",
         "█",
         "ERROR Version: ",

@@ -70,7 +70,12 @@ pub(super) fn not_installed(missing: &Missing) -> String {
     let Missing { runtime, request, why } = missing;
     match why {
         Why::File { .. } => format!("{runtime} {request} ({}) is not installed: omg install", escape(&why.place())),
-        _ => format!("{runtime} {request} is not installed: omg use {runtime} '{request}'"),
+        _ => {
+            let text = request.to_string();
+            let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._+-/".contains(letter);
+            let typed = if text.chars().all(is_plain) { text } else { format!("'{text}'") };
+            format!("{runtime} {request} is not installed: omg use {runtime} {typed}")
+        }
     }
 }
 

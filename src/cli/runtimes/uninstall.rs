@@ -43,8 +43,11 @@ pub fn run(options: &ConnectOptions, wanted: &Uninstall, out: &mut Output) -> Re
     };
     if matching.is_empty() {
         let there: Vec<&str> = versions.iter().map(Version::as_str).collect();
-        let there = if there.is_empty() { "no version is".to_owned() } else { there.join(", ") };
-        return Err(Failure::NotFound(format!("{runtime} {request} is not installed; installed: {there}")));
+        let there = match there.as_slice() {
+            [] => ", nor is any other version".to_owned(),
+            there => format!("; installed: {}", there.join(", ")),
+        };
+        return Err(Failure::NotFound(format!("{runtime} {request} is not installed{there}")));
     }
     if matching.len() > 1 && !wanted.all {
         let names: Vec<&str> = matching.iter().map(|version| version.as_str()).collect();

@@ -232,6 +232,12 @@ pub fn current(current: &Current, out: &mut Output) -> Result<(), Failure> {
         (true, true, Some(runtime)) => {
             Err(Failure::NotFound(format!("no version of {runtime} is used here: omg use {runtime} VERSION")))
         }
+        (true, true, None) => {
+            if !out.quiet() && !out.is_json() {
+                out.note(DIM, "no version of a runtime is used here: omg use RUNTIME VERSION");
+            }
+            Ok(())
+        }
         _ => Ok(()),
     }
 }

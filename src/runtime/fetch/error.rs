@@ -68,13 +68,14 @@ pub(super) fn escaped(text: &str) -> String {
     escaped
 }
 
-/// The whole chain of an error of the HTTP client; the address is told elsewhere.
+/// What is at the end of the chain of an error of the HTTP client: what comes before says only in which of its parts. The
+/// address is told elsewhere.
 pub(super) fn reason(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);
     while let Some(error) = cause {
-        text = format!("{text}: {error}");
+        text = error.to_string();
         cause = error.source();
     }
     escaped(&text)
