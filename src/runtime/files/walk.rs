@@ -97,8 +97,9 @@ fn bytes(folder: &OwnedFd, kind: &Kind) -> io::Result<Option<Vec<u8>>> {
     if !metadata.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
-    let most = kind.most as u64 + 1;
-    let mut bytes = Vec::with_capacity(usize::try_from(metadata.len().min(most)).unwrap_or(0) + 1);
-    file.take(most).read_to_end(&mut bytes)?;
+    // No more than the file says that it has: to find its end would be one call more for each file.
+    let length = metadata.len().min(kind.most as u64 + 1);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    file.take(length).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
 }
