@@ -384,8 +384,11 @@ fn java_is_installed_as_adoptium_publishes_it_and_is_java_home() {
     .check(&world);
 }
 
+/// Tag, and the files of the release: name, content where it is served, digest.
+type Hosted = (String, Vec<(String, Option<Vec<u8>>, Option<String>)>);
+
 /// A page of releases on GitHub; an asset's digest as GitHub notes it.
-fn github_page(world: &World, releases: &[(String, Vec<(String, Option<Vec<u8>>, Option<String>)>)]) -> Vec<u8> {
+fn github_page(world: &World, releases: &[Hosted]) -> Vec<u8> {
     let address = world.upstream.address();
     let mut page = Vec::new();
     for (tag, files) in releases {
