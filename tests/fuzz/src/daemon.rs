@@ -114,6 +114,7 @@ fn engine(folder: PathBuf) -> std::sync::Arc<Engine> {
     builder.write(meta, &Fingerprint::default(), &mut file).expect("a snapshot");
     Engine::new(Options {
         status_file: folder.join("status"),
+        cache_dir: folder.join("cache"),
         data_dir: folder,
         inputs,
         helper: None,
@@ -123,6 +124,7 @@ fn engine(folder: PathBuf) -> std::sync::Arc<Engine> {
         cache: CacheLimits { searches: 16, search_bytes: 1 << 20, details: 16, details_bytes: 1 << 20 },
         worker_interval: Duration::from_secs(3600),
         status_max_age: 86_400,
+        runtimes: omg::config::RuntimeSettings { offline: true, ..omg::config::RuntimeSettings::default() },
     })
 }
 
