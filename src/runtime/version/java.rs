@@ -81,11 +81,12 @@ fn numbers(text: &str) -> Option<(Vec<u64>, &str)> {
 pub(super) fn parse(text: &str) -> Result<Parts, String> {
     let wanted = || "one looks like 21.0.4+7, 22-ea+36 or 8u412-b08".to_owned();
     let text = bare(text)?;
-    let (numbers, rest) = numbers(text).ok_or_else(wanted)?;
+    let (mut numbers, rest) = numbers(text).ok_or_else(wanted)?;
     let (stage_text, build_text) = match (rest.split_once('+'), rest.strip_prefix("-b")) {
         (Some((stage, build)), _) => (stage, build),
         (None, Some(build)) if build.starts_with(|first: char| first.is_ascii_digit()) => {
-            ("", build.trim_start_matches('0'))
+            // Two digits at the least.
+            ("", build.strip_prefix('0').filter(|digit| digit.starts_with(char::is_alphanumeric)).unwrap_or(build))
         }
         _ => (rest, ""),
     };
@@ -98,7 +99,8 @@ pub(super) fn parse(text: &str) -> Result<Parts, String> {
     }
     let stage_text = match stage_text.strip_prefix('-') {
         None if stage_text.is_empty() => "",
-        Some("LTS") => "",
+        // The vendor's name again, where something else follows it.
+        Some("LTS" | "tem") => "",
         Some(stage) if !stage.is_empty() => stage,
         _ => return Err(wanted()),
     };
@@ -107,6 +109,8 @@ pub(super) fn parse(text: &str) -> Result<Parts, String> {
         text if text.chars().all(|letter| letter.is_ascii_alphanumeric()) => Stage::before(text).ok_or_else(wanted)?,
         _ => return Err(wanted()),
     };
+    // Zeros at the end are none of a version's: 21 is what others call 21.0.0.
+    numbers.truncate(numbers.iter().rposition(|&number| number != 0).map_or(1, |last| last + 1));
     let line = numbers.first().copied().unwrap_or(0);
     let update = numbers.get(2).copied().unwrap_or(0);
     let is_old =
@@ -118,10 +122,7 @@ pub(super) fn parse(text: &str) -> Result<Parts, String> {
     } else {
         let stage = if stage_text.is_empty() { String::new() } else { format!("-{stage_text}") };
         let build = if build.is_empty() { String::new() } else { format!("+{built}") };
-        // Zeros at the end are none of a version's: 21 is what others call 21.0.0.
-        let used = numbers.iter().rposition(|&number| number != 0).map_or(1, |last| last + 1);
-        let numbers = numbers.get(..used).unwrap_or(&numbers);
-        format!("{}{stage}{build}", plain::join(numbers))
+        format!("{}{stage}{build}", plain::join(&numbers))
     };
     let key = Plain::of(&numbers, stage, &build);
     Ok(Parts {
