@@ -12,7 +12,8 @@ use crate::dbus::reply::{Details, Version};
 
 /// Prints what is found in the order asked for; what is not found is said on standard error and makes the exit code.
 pub async fn run(client: &mut Client, info: &Info, out: &mut Output) -> Result<(), Failure> {
-    let answers = client.details(&info.names, false).await?;
+    let (answers, aur_problem) = rows::with_aur(client, async |client| client.details(&info.names, false).await).await;
+    let answers = answers?;
     let mut printed = false;
     let mut code = 0;
     for (name, answer) in info.names.iter().zip(answers) {
@@ -37,7 +38,7 @@ pub async fn run(client: &mut Client, info: &Info, out: &mut Output) -> Result<(
             }
         }
     }
-    rows::note_aur(client, out).await;
+    rows::note_aur(aur_problem, out);
     if code == 0 { Ok(()) } else { Err(Failure::Reported(code)) }
 }
 
