@@ -2,6 +2,7 @@
 //!
 //! - [`package`]: the domain words, used by every other module
 //! - [`index`]: the snapshot of all packages: format, writer, reader, search
+//! - [`stamp`]: whether a file is still as it was
 //! - [`status`]: the status file's format, shared with `omg-fast`
 //! - [`config`]: the configuration file, validated
 //! - [`store`]: what must survive a reboot (redb)
@@ -25,6 +26,7 @@ pub mod index;
 pub mod package;
 pub mod runtime;
 pub mod security;
+pub mod stamp;
 pub mod status;
 pub mod store;
 pub mod transaction;

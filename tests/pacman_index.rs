@@ -259,7 +259,7 @@ fn every_change_of_pacmans_shows_in_the_fingerprint() {
         // The stamps are of paths inside the machine.
         let moved = snapshot.fingerprint().sources.iter().any(|source| {
             let path = machine.path(source.path.to_str().unwrap());
-            omg::index::Stamp::of(&path).unwrap() != source.stamp
+            omg::stamp::Stamp::of(&path).unwrap() != source.stamp
         });
         assert!(moved, "{what}");
     };

@@ -6,37 +6,24 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
 
 use super::answers::DetailsAnswer;
 use crate::package::{PackageFileName, VersionDetails, VersionSource, compare_versions};
+use crate::stamp::Stamp;
 
 /// The label of their repository, as plans have it.
 const CACHE: &str = "cache";
 
-/// How long ago a folder must have changed for its time to tell the next change from that one: clocks of file systems tick
-/// less often than that.
-const SETTLED: Duration = Duration::from_secs(1);
-
 /// The package files in some folders.
 #[derive(Debug, Default)]
 pub struct Downloads {
-    stamps: Vec<Option<Stamp>>,
+    stamps: Vec<Stamp>,
     folders: Vec<PathBuf>,
     /// Whether another change would change a stamp.
     settled: bool,
     by_name: HashMap<String, Vec<Downloaded>>,
-}
-
-/// When a folder last changed, and which one it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    seconds: i64,
-    nanoseconds: i64,
-    inode: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -46,21 +33,8 @@ struct Downloaded {
     path: PathBuf,
 }
 
-impl Stamp {
-    fn of(folder: &Path) -> Option<Self> {
-        let found = fs::metadata(folder).ok()?;
-        Some(Self { seconds: found.mtime(), nanoseconds: found.mtime_nsec(), inode: found.ino() })
-    }
-
-    fn is_settled(&self) -> bool {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let changed = Duration::from_secs(u64::try_from(self.seconds).unwrap_or(0));
-        now.checked_sub(changed).is_some_and(|since| since > SETTLED * 2)
-    }
-}
-
-fn stamps(folders: &[PathBuf]) -> Vec<Option<Stamp>> {
-    folders.iter().map(|folder| Stamp::of(folder)).collect()
+fn stamps(folders: &[PathBuf]) -> Vec<Stamp> {
+    folders.iter().map(|folder| Stamp::of(folder).unwrap_or(Stamp::Absent)).collect()
 }
 
 impl Downloads {
@@ -73,7 +47,7 @@ impl Downloads {
     pub fn list(folders: &[PathBuf]) -> Self {
         // Before they are read: what changes meanwhile is another change.
         let stamps = stamps(folders);
-        let settled = stamps.iter().flatten().all(Stamp::is_settled);
+        let settled = stamps.iter().all(Stamp::is_settled);
         let mut by_name: HashMap<String, Vec<Downloaded>> = HashMap::new();
         for entry in folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten() {
             let file = entry.file_name();
@@ -140,9 +114,9 @@ mod tests {
         assert_eq!(versions(&listed, "a"), ["10-1", "9-1", "1-1"]);
         // It changed just now: the next change may have the same time.
         assert!(!listed.are_current(&folders));
-        let at = |time| fs::File::open(folder.path()).unwrap().set_modified(time).unwrap();
-        let long_ago = SystemTime::now() - Duration::from_secs(100);
-        at(long_ago);
+        while !Stamp::of(folder.path()).unwrap().is_settled() {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
         let listed = Downloads::list(&folders);
         assert!(listed.are_current(&folders) && !listed.are_current(&folders[..1]));
         fs::write(folder.path().join("a-11-1-any.pkg.tar"), "").unwrap();

@@ -45,7 +45,7 @@ use self::problems::{Problems, Subject};
 use crate::config::RuntimeSettings;
 use crate::index::{Inputs, Meta};
 use crate::package::Counts;
-use crate::runtime::Runtimes;
+use crate::runtime::{Resolver as RuntimeResolver, Runtimes};
 use crate::store::Store;
 
 /// What the engine needs to know, validated.
@@ -129,6 +129,7 @@ pub struct Engine {
     store: Store,
     aur: Option<aur::Aur>,
     runtimes: Runtimes,
+    runtime_resolver: Arc<RuntimeResolver>,
     /// Runtimes whose installed or current versions have changed.
     runtime_changes: broadcast::Sender<Vec<String>>,
     /// What was installed and current when it was last looked at.
@@ -169,6 +170,7 @@ impl Engine {
             resolvers: tokio::sync::Semaphore::new(plan::RESOLVERS),
             store,
             aur,
+            runtime_resolver: Arc::new(RuntimeResolver::new(runtimes.layout().clone())),
             runtimes,
             runtime_changes: broadcast::channel(16).0,
             runtimes_seen: Mutex::default(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::{Engine, EngineError, blocking};
-use crate::runtime::environment::{self, Environment, Manual};
+use crate::runtime::environment::{Environment, Manual};
 use crate::runtime::fetch::FetchError;
 use crate::runtime::record::Record as InstallRecord;
 use crate::runtime::sources::SourceError;
@@ -206,8 +206,8 @@ impl Engine {
     /// # Errors
     /// When the thread that looks ends early.
     pub async fn runtime_environment(&self, folder: PathBuf) -> Result<Environment, EngineError> {
-        let layout = self.runtimes.layout().clone();
-        blocking(move || environment::resolve(&folder, &layout, &Manual::new())).await
+        let resolver = Arc::clone(&self.runtime_resolver);
+        blocking(move || resolver.resolve(&folder, &Manual::new())).await
     }
 
     /// Installs all of them, at the same time. What is there already is left as it is.

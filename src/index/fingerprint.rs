@@ -1,49 +1,11 @@
 //! The fingerprint: what the files behind a snapshot looked like when it was built.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::local;
-
-/// State of one file or folder, or its absence.
-///
-/// The change time is part of it because the modification time can be set back, by `touch -d` or an unpacked archive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Stamp {
-    Absent,
-    Present {
-        size: u64,
-        inode: u64,
-        /// Seconds and nanoseconds.
-        modified: (i64, u32),
-        /// Seconds and nanoseconds.
-        changed: (i64, u32),
-    },
-}
-
-impl Stamp {
-    /// The state of `path` now, following links.
-    ///
-    /// # Errors
-    /// Anything but the file's absence: no permission, an I/O error.
-    pub fn of(path: &Path) -> io::Result<Self> {
-        let wanted = StatxFlags::SIZE | StatxFlags::INO | StatxFlags::MTIME | StatxFlags::CTIME;
-        match statx(CWD, path, AtFlags::empty(), wanted) {
-            Ok(found) => Ok(Self::Present {
-                size: found.stx_size,
-                inode: found.stx_ino,
-                modified: (found.stx_mtime.tv_sec, found.stx_mtime.tv_nsec),
-                changed: (found.stx_ctime.tv_sec, found.stx_ctime.tv_nsec),
-            }),
-            Err(Errno::NOENT | Errno::NOTDIR) => Ok(Self::Absent),
-            Err(error) => Err(error.into()),
-        }
-    }
-}
+use crate::stamp::Stamp;
 
 /// One source of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

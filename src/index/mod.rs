@@ -18,7 +18,7 @@ mod text;
 mod writer;
 
 pub use ahead::{Ahead, Newer};
-pub use fingerprint::{Fingerprint, SourceStamp, Stamp};
+pub use fingerprint::{Fingerprint, SourceStamp};
 pub use reader::{OpenError, Snapshot, View};
 pub use search::{Ranked, Searcher};
 pub use writer::{Builder, Entry, EntryId, Version};

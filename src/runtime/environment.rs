@@ -3,11 +3,13 @@
 //! What a version file says becomes a [`Request`] or a problem, and only versions that are installed get here: every
 //! folder lies below the data folder and ends in names that [`Version`] and [`Runtime`] allow.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::files::{self, Found, Problem, Weight, Wish};
 use super::{Layout, Native, Request, Runtime, Version};
@@ -91,7 +93,36 @@ pub fn resolve(folder: &Path, layout: &Layout, manual: &Manual) -> Environment {
     decide(files::read(folder), layout, manual)
 }
 
-fn decide(found: Found, layout: &Layout, manual: &Manual) -> Environment {
+/// What is installed, however it is known.
+pub(super) trait Versions {
+    /// As [`Layout::runtimes`].
+    fn runtimes(&self) -> io::Result<Vec<Runtime>>;
+    /// As [`Layout::installed`].
+    fn installed(&self, runtime: &Runtime) -> io::Result<Arc<[Version]>>;
+    /// As [`Layout::current`].
+    fn current(&self, runtime: &Runtime) -> io::Result<Option<Version>>;
+    fn layout(&self) -> &Layout;
+}
+
+impl Versions for Layout {
+    fn runtimes(&self) -> io::Result<Vec<Runtime>> {
+        self.runtimes()
+    }
+
+    fn installed(&self, runtime: &Runtime) -> io::Result<Arc<[Version]>> {
+        self.installed(runtime).map(Arc::from)
+    }
+
+    fn current(&self, runtime: &Runtime) -> io::Result<Option<Version>> {
+        self.current(runtime)
+    }
+
+    fn layout(&self) -> &Layout {
+        self
+    }
+}
+
+pub(super) fn decide(found: Found, versions: &impl Versions, manual: &Manual) -> Environment {
     let mut environment = Environment::default();
     let files = found.wishes.iter().map(|wish| &wish.file).chain(found.problems.iter().map(|problem| &problem.file));
     for file in files {
@@ -101,48 +132,71 @@ fn decide(found: Found, layout: &Layout, manual: &Manual) -> Environment {
     }
     let wished = found.wishes.iter().map(|wish| wish.runtime.clone());
     let mut runtimes: Vec<_> = manual.keys().cloned().chain(wished).collect();
-    match layout.runtimes() {
+    match versions.runtimes() {
         Ok(installed) => runtimes.extend(installed),
         Err(error) => environment.trouble(PathBuf::from("versions"), &error),
     }
     runtimes.sort();
     runtimes.dedup();
     for runtime in runtimes {
+        let there = There::of(versions, &runtime);
         if let Some(request) = manual.get(&runtime) {
-            environment.add(layout, runtime, Some(request), Why::Manual);
+            environment.add(&there, Some(request), Why::Manual);
             continue;
         }
         let wishes = files::winners(&found, &runtime);
-        let is_there =
-            |wish: &&&Wish| layout.installed(&runtime).is_ok_and(|installed| wish.request.best(&installed).is_some());
+        let is_there = |wish: &&&Wish| there.best(&wish.request).is_ok_and(|best| best.is_some());
         // Of alternatives the first that is there counts, else the first.
         let alternatives = wishes.first().is_some_and(|wish| wish.weight != Weight::Own);
-        let chosen = match wishes.iter().find(is_there) {
-            Some(wish) if alternatives => vec![*wish],
-            None if alternatives => wishes.into_iter().take(1).collect(),
-            _ => wishes,
+        let chosen = match alternatives.then(|| wishes.iter().find(is_there)) {
+            Some(Some(wish)) => vec![*wish],
+            Some(None) => wishes.into_iter().take(1).collect(),
+            None => wishes,
         };
         if chosen.is_empty() {
-            environment.add(layout, runtime, None, Why::Default);
+            environment.add(&there, None, Why::Default);
             continue;
         }
         for wish in chosen {
             let why = Why::File { file: wish.file.clone(), line: wish.line };
-            environment.add(layout, runtime.clone(), Some(&wish.request), why);
+            environment.add(&there, Some(&wish.request), why);
         }
     }
     environment.problems.splice(0..0, found.problems);
     environment
 }
 
+/// What is installed of one runtime, looked up once.
+struct There<'a, V> {
+    versions: &'a V,
+    runtime: &'a Runtime,
+    installed: OnceCell<io::Result<Arc<[Version]>>>,
+}
+
+impl<'a, V: Versions> There<'a, V> {
+    fn of(versions: &'a V, runtime: &'a Runtime) -> Self {
+        Self { versions, runtime, installed: OnceCell::new() }
+    }
+
+    fn best(&self, request: &Request) -> Result<Option<Version>, &io::Error> {
+        let installed = self.installed.get_or_init(|| self.versions.installed(self.runtime));
+        installed.as_ref().map(|installed| request.best(installed).cloned())
+    }
+}
+
 impl Environment {
-    fn add(&mut self, layout: &Layout, runtime: Runtime, request: Option<&Request>, why: Why) {
+    fn add(&mut self, there: &There<'_, impl Versions>, request: Option<&Request>, why: Why) {
         if request == Some(&Request::System) {
             return;
         }
+        let runtime = there.runtime.clone();
+        let looked_up;
         let chosen = match request {
-            Some(request) => layout.installed(&runtime).map(|installed| request.best(&installed).cloned()),
-            None => layout.current(&runtime),
+            Some(request) => there.best(request),
+            None => {
+                looked_up = there.versions.current(&runtime);
+                looked_up.as_ref().map(Clone::clone)
+            }
         };
         let version = match (chosen, request) {
             (Ok(Some(version)), _) => version,
@@ -152,11 +206,11 @@ impl Environment {
             }
             (Ok(None), None) => return,
             (Err(error), _) => {
-                self.trouble(Path::new("versions").join(runtime.as_str()), &error);
+                self.trouble(Path::new("versions").join(runtime.as_str()), error);
                 return;
             }
         };
-        let mut root = layout.folder(&runtime, &version);
+        let mut root = there.versions.layout().folder(&runtime, &version);
         if why == Why::Default {
             root.set_file_name("current");
         }

@@ -25,6 +25,7 @@ mod range;
 pub mod record;
 mod release;
 mod request;
+mod resolver;
 pub mod sources;
 pub mod unpack;
 pub mod verify;
@@ -41,6 +42,7 @@ pub use native::NativeManager;
 pub use range::Range;
 pub use release::Release;
 pub use request::{Channel, Request};
+pub use resolver::Resolver;
 pub use version::{Numbers, Version, VersionError};
 
 /// An index of versions is not asked for again within this time, unless somebody wants to know how it is now.

@@ -26,7 +26,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::{Extras, Native, Request, Runtime};
-pub use walk::read;
+pub use walk::{Memory, read};
 
 /// Longest file that is read, bytes; the manifests of large projects are longer.
 const MAX_BYTES: usize = 64 * 1024;
@@ -116,6 +116,7 @@ pub fn is_watched_name(name: &str) -> bool {
 }
 
 /// A file that says something about versions.
+#[derive(Debug)]
 struct Kind {
     name: &'static str,
     most: usize,

@@ -1,14 +1,17 @@
 //! Goes from a folder up to the root and reads what is there.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{CWD, Mode, OFlags, RawDir};
+use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use super::{Contents, FILES, Found, Kind, MiseFile, Problem, Wish, parse_as};
+use crate::stamp::Stamp;
 
 /// A listing costs about as much as two attempts to open a file that is not there, and there are eighteen names.
 ///
@@ -16,25 +19,28 @@ use super::{Contents, FILES, Found, Kind, MiseFile, Problem, Wish, parse_as};
 /// counts is cheaper then.
 const LISTING: usize = 32 * 1024;
 
+/// Folders that are remembered. Above it all are forgotten: they come again with the next questions.
+const MOST_FOLDERS: usize = 1024;
+
 /// What the files of this folder and of those above it say, up to the root. Folders that cannot be read are passed over;
 /// a file that cannot be is a problem.
 pub fn read(folder: &Path) -> Found {
+    let mut listing = Vec::with_capacity(LISTING);
+    gather(folder, |folder| {
+        let (_, there) = look(folder, &mut listing)?;
+        Some(there.into_iter().map(|file| (file.kind, file.contents)).collect())
+    })
+}
+
+/// Puts together what `look` finds in the folder and in those above it.
+fn gather(folder: &Path, mut look: impl FnMut(&Path) -> Option<Vec<(&'static Kind, Arc<Contents>)>>) -> Found {
     let mut found = Found::default();
     let Ok(folder) = std::path::absolute(folder) else { return found };
-    let mut listing = Vec::with_capacity(LISTING);
     for folder in folder.ancestors() {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let Ok(opened) = rustix::fs::openat(CWD, folder, flags, Mode::empty()) else { continue };
+        let Some(here) = look(folder) else { continue };
         let start = found.wishes.len();
-        for kind in present(&opened, &mut listing) {
-            let contents = match bytes(&opened, kind) {
-                Ok(Some(bytes)) => parse_as(kind, &bytes),
-                Ok(None) => continue,
-                Err(error) => {
-                    Contents { problems: vec![(1, format!("cannot be read: {error}"))], ..Contents::default() }
-                }
-            };
-            add(&mut found, folder, kind, contents);
+        for (kind, contents) in here {
+            add(&mut found, folder, kind, &contents);
         }
         // Stable: files of the same weight stay in their order.
         if let Some(here) = found.wishes.get_mut(start..) {
@@ -44,20 +50,111 @@ pub fn read(folder: &Path) -> Found {
     found
 }
 
-fn add(found: &mut Found, folder: &Path, kind: &Kind, contents: Contents) {
+/// A file that counts, as it was read.
+#[derive(Debug, Clone)]
+struct Known {
+    kind: &'static Kind,
+    stamp: Stamp,
+    contents: Arc<Contents>,
+}
+
+/// The files that count in a folder, and its stamp before it was read; `None` where there is no such folder for us.
+fn look(folder: &Path, listing: &mut Vec<u8>) -> Option<(Stamp, Vec<Known>)> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let opened = rustix::fs::openat(CWD, folder, flags, Mode::empty()).ok()?;
+    let (stamp, _) = Stamp::of_open(&opened).ok()?;
+    let mut there = Vec::new();
+    for kind in present(&opened, listing) {
+        let (stamp, contents) = match bytes(&opened, kind) {
+            Ok(Some((stamp, bytes))) => (stamp, parse_as(kind, &bytes)),
+            Ok(None) => continue,
+            Err(error) => {
+                let problems = vec![(1, format!("cannot be read: {error}"))];
+                (Stamp::Absent, Contents { problems, ..Contents::default() })
+            }
+        };
+        there.push(Known { kind, stamp, contents: Arc::new(contents) });
+    }
+    Some((stamp, there))
+}
+
+/// What was read before, for a process that looks at the same folders again and again: what still has its stamp is not read
+/// anew.
+#[derive(Debug, Default)]
+pub struct Memory {
+    folders: Mutex<HashMap<PathBuf, (Stamp, Arc<[Known]>)>>,
+}
+
+impl Memory {
+    /// As [`read`].
+    pub fn read(&self, folder: &Path) -> Found {
+        let mut listing = Vec::new();
+        gather(folder, |folder| {
+            let known = match self.recall(folder) {
+                Some(known) => known,
+                None => {
+                    listing.reserve(LISTING);
+                    let (stamp, there) = look(folder, &mut listing)?;
+                    self.keep(folder, stamp, there)
+                }
+            };
+            Some(known.iter().map(|file| (file.kind, Arc::clone(&file.contents))).collect())
+        })
+    }
+
+    /// Whether the files of this folder need not be read again.
+    #[cfg(test)]
+    pub fn remembers(&self, folder: &Path) -> bool {
+        self.recall(folder).is_some()
+    }
+
+    fn recall(&self, folder: &Path) -> Option<Arc<[Known]>> {
+        let (before, known) = lock(&self.folders).get(folder).cloned()?;
+        let same = |path: &Path, before: &Stamp| Stamp::of(path).is_ok_and(|now| now == *before);
+        let unchanged =
+            same(folder, &before) && known.iter().all(|file| same(&folder.join(file.kind.name), &file.stamp));
+        unchanged.then_some(known)
+    }
+
+    fn keep(&self, folder: &Path, stamp: Stamp, there: Vec<Known>) -> Arc<[Known]> {
+        // What could not be read has no stamp; it may be readable the next time.
+        let is_settled = |file: &Known| file.stamp != Stamp::Absent && file.stamp.is_settled();
+        let lasting = stamp.is_settled() && there.iter().all(is_settled);
+        let there: Arc<[Known]> = there.into();
+        if lasting {
+            let mut folders = lock(&self.folders);
+            if folders.len() >= MOST_FOLDERS {
+                folders.clear();
+            }
+            folders.insert(folder.to_owned(), (stamp, Arc::clone(&there)));
+        }
+        there
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing in there is ever left half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn add(found: &mut Found, folder: &Path, kind: &Kind, contents: &Contents) {
     let file = folder.join(kind.name);
-    found.wishes.extend(contents.wishes.into_iter().map(|entry| Wish {
-        runtime: entry.runtime,
-        request: entry.request,
-        extras: entry.extras,
+    found.wishes.extend(contents.wishes.iter().map(|entry| Wish {
+        runtime: entry.runtime.clone(),
+        request: entry.request.clone(),
+        extras: entry.extras.clone(),
         file: file.clone(),
         line: entry.line,
         weight: entry.weight,
     }));
-    let problems = contents.problems.into_iter();
-    found.problems.extend(problems.map(|(line, message)| Problem { file: file.clone(), line, message }));
-    if let Some(can_run) = contents.can_run {
-        found.mise.push(MiseFile { file, can_run });
+    let problems = contents.problems.iter();
+    found.problems.extend(problems.map(|(line, message)| Problem {
+        file: file.clone(),
+        line: *line,
+        message: message.clone(),
+    }));
+    if let Some(can_run) = &contents.can_run {
+        found.mise.push(MiseFile { file, can_run: can_run.clone() });
     }
 }
 
@@ -84,8 +181,9 @@ fn present(folder: &OwnedFd, listing: &mut Vec<u8>) -> Vec<&'static Kind> {
     FILES.iter().zip(there).filter_map(|(kind, there)| there.then_some(kind)).collect()
 }
 
-/// The bytes of a regular file, one more than is allowed at most; `None` when there is no such file.
-fn bytes(folder: &OwnedFd, kind: &Kind) -> io::Result<Option<Vec<u8>>> {
+/// The bytes of a regular file, one more than is allowed at most, and its stamp before they were read; `None` when there is no
+/// such file.
+fn bytes(folder: &OwnedFd, kind: &Kind) -> io::Result<Option<(Stamp, Vec<u8>)>> {
     // A pipe must not make this wait, nor a terminal become this process's own.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = match rustix::fs::openat(folder, kind.name, flags, Mode::empty()) {
@@ -93,13 +191,14 @@ fn bytes(folder: &OwnedFd, kind: &Kind) -> io::Result<Option<Vec<u8>>> {
         Err(Errno::NOENT) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
+    let (stamp, kind_of_file) = Stamp::of_open(&file)?;
+    let Stamp::Present { size, .. } = stamp else { return Ok(None) };
+    if kind_of_file != FileType::RegularFile {
         return Err(io::Error::other("it is no regular file"));
     }
     // No more than the file says that it has: to find its end would be one call more for each file.
-    let length = metadata.len().min(kind.most as u64 + 1);
+    let length = size.min(kind.most as u64 + 1);
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     file.take(length).read_to_end(&mut bytes)?;
-    Ok(Some(bytes))
+    Ok(Some((stamp, bytes)))
 }

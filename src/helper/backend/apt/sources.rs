@@ -6,7 +6,8 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use omg::index::{Fingerprint, SourceStamp, Stamp};
+use omg::index::{Fingerprint, SourceStamp};
+use omg::stamp::Stamp;
 use rust_apt::config::Config;
 
 use super::lists;
