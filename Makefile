@@ -32,11 +32,10 @@ user_folders = DESTDIR='$(DESTDIR)' target='$(TARGET_DIR)/release' bindir='$(HOM
 build: ## build the four programs into target/release
 	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install a Rust toolchain (https://rustup.rs)' >&2; exit 1; }
 	$(CARGO) build --release --locked $(features) --bin omgd --bin omg-helper
-	# Apart from the others: these two are started for every line and every command, and alone statically linked, since
-	# loading and relocating shared libraries takes a quarter of the time that `omg search` takes in all.
-	$(CARGO) rustc --release --locked $(features) --bin omg -- -C target-feature=+crt-static
-	# omg-fast at a fixed address too: it reads one small file of the user's own, and relocating itself would copy pages
-	# that take 5 % of its run.
+	# Apart from the others: these two are started for every line and every command, and alone statically linked, at a fixed
+	# address, since loading and relocating shared libraries takes a quarter of the time that `omg search` takes in all,
+	# and relocating themselves, which copies every page that has an address in it, a twentieth.
+	$(CARGO) rustc --release --locked $(features) --bin omg -- -C target-feature=+crt-static -C relocation-model=static
 	$(CARGO) rustc --release --locked $(features) --bin omg-fast -- -C target-feature=+crt-static -C relocation-model=static
 
 help: ## list the targets

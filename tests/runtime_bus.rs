@@ -141,6 +141,33 @@ async fn next(messages: &mut MessageStream) -> zbus::Message {
 }
 
 #[tokio::test]
+async fn the_keys_whose_signatures_count_are_listed() {
+    let (world, connection) = World::new().await;
+    let keys: Vec<(String, String, String, u64)> = call(&connection, "ListKeys", &()).await.unwrap();
+    let of = |name: &str| keys.iter().filter(|key| key.0 == name).map(|key| key.1.clone()).collect::<Vec<_>>();
+    // Those of the setting take the place of those that come with omg.
+    assert_eq!(of("go"), [world.key.fingerprint()]);
+    assert!(of("node").len() > 5, "{keys:?}");
+    let is_fingerprint =
+        |text: &String| text.len() >= 40 && text.bytes().all(|byte| b"0123456789ABCDEF".contains(&byte));
+    assert!(keys.iter().all(|key| is_fingerprint(&key.1) && !key.2.is_empty()), "{keys:?}");
+
+    let mut omg = Command::new(env!("CARGO_BIN_EXE_omg"));
+    omg.args(["runtime", "keys", "--json", "--socket"]).arg(world.path("run/omg.sock"));
+    let said = omg.env("HOME", world.home.path()).stdin(Stdio::null()).output().unwrap();
+    let lines = String::from_utf8(said.stdout).unwrap();
+    let told: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let text = |line: &serde_json::Value, key: &str| line[key].as_str().unwrap().to_owned();
+    let rows: Vec<_> = told
+        .iter()
+        .map(|line| {
+            (text(line, "for"), text(line, "fingerprint"), text(line, "owner"), line["expires"].as_u64().unwrap_or(0))
+        })
+        .collect();
+    assert_eq!(rows, keys);
+}
+
+#[tokio::test]
 async fn versions_are_listed_installed_resolved_switched_and_removed_and_every_change_is_told() {
     let (world, connection) = World::new().await;
     let none: Options = HashMap::new();

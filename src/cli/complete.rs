@@ -14,7 +14,7 @@ const LIMIT: u32 = 200;
 /// message would land in the line that is being typed.
 pub fn run(options: &ConnectOptions, only: Option<Only>, prefix: &str, out: &mut Output) -> Result<(), Failure> {
     let names = super::runtime()?.block_on(async {
-        let mut client = Client::connect(options).await.ok()?;
+        let mut client = Client::connect_and_call(options).await.ok()?;
         let names = match only {
             None => client.suggest(prefix, LIMIT).await.ok(),
             Some(only) => in_state(&mut client, only, prefix).await,

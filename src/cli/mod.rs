@@ -110,7 +110,7 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
         Verb::Status => ask(options, async |client| status::run(client, out).await),
         Verb::Why(why) => ask(options, async |client| why::run(client, why, out).await),
         Verb::Metrics => ask(options, async |client| metrics::run(client, out).await),
-        Verb::Cache { action: CacheAction::Clear } => ask(options, async |client| cache::clear(client, out).await),
+        Verb::Cache { action: CacheAction::Clear } => act(options, async |client| cache::clear(client, out).await),
         Verb::Complete { only, prefix } => complete::run(options, only, &prefix, out),
         Verb::Install(install) if install.targets.is_empty() => {
             runtimes::install::project(options, &install.getting, out)
@@ -130,9 +130,9 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
         Verb::Mark { mark: MarkAs::Dependency(named) } => {
             alter(options, Change::named(Action::MarkDependency, named)?, out)
         }
-        Verb::Refresh(refresh) => ask(options, async |client| change::refresh(client, &refresh, out).await),
+        Verb::Refresh(refresh) => act(options, async |client| change::refresh(client, &refresh, out).await),
         Verb::History(history) => ask(options, async |client| history::run(client, history, out).await),
-        Verb::Undo(undo) => ask(options, async |client| undo::run(client, undo, out).await),
+        Verb::Undo(undo) => act(options, async |client| undo::run(client, undo, out).await),
         Verb::Audit { action: AuditAction::Verify { folder } } => audit::verify(&folder, out),
         Verb::Doctor(Doctor { fix, consent }) => {
             if fix {
@@ -146,7 +146,7 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
         Verb::Uninstall(wanted) => runtimes::uninstall::run(options, &wanted, out),
         Verb::Pin(pin) => runtimes::pin::run(&pin, out),
         Verb::Prune(prune) => runtimes::uninstall::prune(options, &prune, out),
-        Verb::Runtime { action: RuntimeAction::Keys } => runtimes::keys::run(out),
+        Verb::Runtime { action: RuntimeAction::Keys } => runtimes::keys::run(options, out),
         Verb::Env(env) => runtimes::env::run(&env, out),
         Verb::Exec(exec) => runtimes::exec::run(&exec, out),
         Verb::Hook(hook) => runtimes::hook::run(&hook, out),
@@ -163,17 +163,24 @@ fn alter(options: &ConnectOptions, change: Change, out: &mut Output) -> Result<(
     if change.can_be_done_at_once(options) {
         return runtime()?.block_on(change::run_at_once(change, options, out));
     }
-    ask(options, async |client| change::run(client, change, out).await)
+    act(options, async |client| change::run(client, change, out).await)
 }
 
-/// One connection for one verb. A single thread does: starting more would cost more than the call.
+/// One connection for one verb that only looks at packages: its call goes out with the greeting. A single thread does:
+/// starting more would cost more than the call.
 fn ask<T>(options: &ConnectOptions, verb: impl AsyncFnOnce(&mut Client) -> Result<T, Failure>) -> Result<T, Failure> {
-    runtime()?.block_on(async {
-        let mut client = Client::connect(options).await?;
-        let result = verb(&mut client).await;
-        client.close().await;
-        result
-    })
+    runtime()?.block_on(async { with(Client::connect_and_call(options).await?, verb).await })
+}
+
+/// One connection for any other verb.
+fn act<T>(options: &ConnectOptions, verb: impl AsyncFnOnce(&mut Client) -> Result<T, Failure>) -> Result<T, Failure> {
+    runtime()?.block_on(async { with(Client::connect(options).await?, verb).await })
+}
+
+async fn with<T>(mut client: Client, verb: impl AsyncFnOnce(&mut Client) -> Result<T, Failure>) -> Result<T, Failure> {
+    let result = verb(&mut client).await;
+    client.close().await;
+    result
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

@@ -6,7 +6,6 @@ mod memory;
 mod peers;
 mod service_manager;
 mod socket;
-mod stream;
 
 use std::future::pending;
 use std::io;

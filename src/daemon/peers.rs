@@ -14,12 +14,12 @@ use zbus::object_server::SignalEmitter;
 use zbus::{Guid, connection};
 
 use super::socket::{Listener, Place};
-use super::stream::Stream;
 use crate::dbus::activity::Activity;
 use crate::dbus::manager::Manager;
 use crate::dbus::names::{PATH, RUNTIMES_PATH};
 use crate::dbus::runtimes::Runtimes;
 use crate::dbus::served::Served;
+use crate::dbus::socket::Stream;
 use crate::engine::Engine;
 
 /// The most clients at once.
@@ -193,7 +193,7 @@ pub(super) async fn serve_stream(
     let mut runtime_changes = engine.runtime_changes();
     let failed = |error: std::io::Error| zbus::Error::InputOutput(Arc::new(error));
     let uid = socket_peercred(stream.as_fd()).map_err(|error| failed(error.into()))?.uid;
-    let socket = Stream::new(stream, uid.as_raw()).map_err(failed)?;
+    let socket = Stream::to_client(stream, uid.as_raw()).map_err(failed)?;
     let building = connection::Builder::socket(socket)
         .server(Guid::generate())
         .p2p()

@@ -211,6 +211,18 @@ impl Client {
         Ok(Self { options: options.clone(), link })
     }
 
+    /// As [`Client::connect`], for a client that calls at once: where the user's socket is there, whether a daemon serves it
+    /// is told by the first call, which then tries the other ways.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect_and_call(options: &ConnectOptions) -> Result<Self, ClientError> {
+        match connect::hasty(options).await {
+            Some(link) => Ok(Self { options: options.clone(), link }),
+            None => Self::connect(options).await,
+        }
+    }
+
     /// The way this client reaches the daemon; the first call may change it.
     pub fn route(&self) -> &Route {
         &self.link.route
@@ -275,12 +287,21 @@ impl Client {
         names: &[String],
         why: bool,
     ) -> Result<Vec<Result<Details, ClientError>>, ClientError> {
+        let options = || if why { Options::from([("why", true.into())]) } else { Options::new() };
+        // One alone needs no batch, which wraps everything once more.
+        if let [name] = names {
+            let answer = self.call(async |proxy| proxy.get_details(&[name.as_str()], &options()).await).await;
+            return match answer {
+                Ok(answer) => Ok(vec![one_of(answer.first().map(reply::read))]),
+                Err(error @ ClientError::Call { .. }) => Ok(vec![Err(error)]),
+                Err(error) => Err(error),
+            };
+        }
         let mut details = Vec::with_capacity(names.len());
         for chunk in names.chunks(BATCH_SIZE) {
             let mut requests = Vec::with_capacity(chunk.len());
             for name in chunk {
-                let options = if why { Options::from([("why", true.into())]) } else { Options::new() };
-                let arguments = Structure::from((vec![name.as_str()], options));
+                let arguments = Structure::from((vec![name.as_str()], options()));
                 requests.push(("GetDetails", Variant::from(arguments)));
             }
             let answers = self.call(async |proxy| proxy.batch(&requests).await).await?;
@@ -572,10 +593,14 @@ fn list_options(query: &ListQuery) -> Options<'_> {
 fn details_answer(ok: bool, answer: &OwnedVariant) -> Result<Details, ClientError> {
     if ok {
         let (mut details,): (Vec<Details>,) = reply::read_variant(answer)?;
-        return details.pop().ok_or_else(|| ClientError::Protocol("no details in the answer".into()));
+        return one_of(details.pop().map(Ok));
     }
     let (name, message): (String, String) = reply::read_variant(answer)?;
     Err(ClientError::from_reply(&name, message))
+}
+
+fn one_of(details: Option<Result<Details, serde_json::Error>>) -> Result<Details, ClientError> {
+    Ok(details.ok_or_else(|| ClientError::Protocol("no details in the answer".into()))??)
 }
 
 #[cfg(test)]

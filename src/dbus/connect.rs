@@ -19,11 +19,10 @@ use zbus::connection::Builder;
 
 use super::client::ClientError;
 use super::names::{SOCKET_ENV, SOCKET_FILE};
+use super::socket::{GREETING_WAIT, Stream};
 
 /// How long a connection may wait for room in the daemon's backlog.
 const BACKLOG_WAIT: Duration = Duration::from_secs(5);
-/// How long the daemon may take from connection to greeting; systemd may have to start it first.
-pub(super) const GREETING_WAIT: Duration = Duration::from_secs(30);
 /// How long one call may take: the first one on a machine may have to wait for the index.
 const CALL_WAIT: Duration = Duration::from_secs(300);
 /// How long a private daemon may take to end once its peer is gone.
@@ -32,6 +31,9 @@ const PRIVATE_EXIT_WAIT: Duration = Duration::from_secs(2);
 const LOG_TAIL: usize = 4096;
 /// Exit code of an omgd that ends for something the user has to mend, such as its configuration file.
 const INVALID_EXIT: i32 = 2;
+
+/// Stands for the daemon's own until its answer to the greeting is there; nobody asks for it.
+const UNKNOWN_GUID: &str = "00000000000000000000000000000000";
 
 /// Where to look for the daemon.
 #[derive(Debug, Clone, Default)]
@@ -129,6 +131,21 @@ pub(super) struct Link {
     pub private: Option<PrivateDaemon>,
 }
 
+/// Opens the way that most likely works: whether it does tells the first call, with which the greeting goes out. `None`: that
+/// way is not there.
+pub(super) async fn hasty(options: &ConnectOptions) -> Option<Link> {
+    if options.user.is_some() {
+        return None;
+    }
+    let path = options.socket_path();
+    if options.socket.is_none() && options.runtime_dir.is_none() {
+        check_private_folder(path.parent()?).ok()?;
+    }
+    let stream = Stream::to_daemon(connected(&path).ok()?).ok()?;
+    let connection = Builder::authenticated_socket(stream, UNKNOWN_GUID).p2p().method_timeout(CALL_WAIT).build().await;
+    Some(Link { connection: connection.ok()?, route: Route::Socket(path), private: None })
+}
+
 /// Opens the first way that works: the named socket and nothing else; or the default socket, the session bus (unless
 /// `skip_bus`), a private daemon.
 pub(super) async fn open(options: &ConnectOptions, skip_bus: bool) -> Result<Link, ClientError> {
@@ -189,12 +206,17 @@ fn check_private_folder(folder: &Path) -> Result<(), String> {
 }
 
 async fn socket(path: &Path) -> Result<Connection, String> {
+    greet(Builder::unix_stream(connected(path)?).p2p()).await
+}
+
+/// A stream to whoever serves the socket: this user, and nobody else.
+fn connected(path: &Path) -> Result<UnixStream, String> {
     let stream = connect_unix(path).map_err(|error| std::io::Error::from(error).to_string())?;
     let peer = socket_peercred(&stream).map_err(|error| std::io::Error::from(error).to_string())?;
     if peer.uid != geteuid() {
         return Err(format!("it is served by uid {}, not by this user", peer.uid.as_raw()));
     }
-    greet(Builder::unix_stream(stream).p2p()).await
+    Ok(stream)
 }
 
 /// Connects; a full backlog is waited for, but not for ever.

@@ -24,5 +24,6 @@ mod running;
 pub mod runtimes;
 pub mod runtimes_client;
 pub mod served;
+pub mod socket;
 mod stream;
 pub mod transaction;

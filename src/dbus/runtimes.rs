@@ -34,6 +34,9 @@ pub type WireInstalled = (String, String, bool, String, String, bool);
 /// installed.
 pub type WireAvailable = (String, String, String, bool, bool);
 
+/// Whose releases it signs, fingerprint, owner, when it stops to be valid (seconds since 1970; 0: never).
+pub type WireKey = (String, String, String, u64);
+
 /// Runtime, what is asked for, version that is used (empty: none is installed), its folder, why, file, line.
 pub type WireResolved = (String, String, String, String, String, String, u32);
 
@@ -136,6 +139,15 @@ impl Runtimes {
             )
         });
         Ok(rows.collect())
+    }
+
+    /// The keys whose signatures of releases count: whose releases (a runtime, or mise), fingerprint in capital hexadecimal
+    /// digits, owner, and when the key stops to be valid (seconds since 1970; 0: never).
+    #[zbus(out_args("keys"))]
+    async fn list_keys(&self, #[zbus(header)] header: Header<'_>) -> Result<Vec<WireKey>, Error> {
+        let _call = self.begin(&header)?;
+        let keys = self.engine.runtime_keys().await?.into_iter();
+        Ok(keys.map(|(of, key)| (of.to_owned(), key.fingerprint, key.owner, key.expires.unwrap_or(0))).collect())
     }
 
     /// What is used in a folder, by its files, those above it, and the current versions: runtime, what is asked for,

@@ -5,7 +5,7 @@ use zbus::proxy::CacheProperties;
 
 use super::client::{Client, ClientError};
 use super::proxy::Options;
-use super::runtimes::WireAvailable;
+use super::runtimes::{WireAvailable, WireKey};
 use super::transaction::Job;
 use crate::runtime::{Extras, Runtime};
 
@@ -16,6 +16,7 @@ use crate::runtime::{Extras, Runtime};
 )]
 trait RuntimeManagerObject {
     fn list_available(&self, runtime: &str, options: &Options<'_>) -> zbus::Result<Vec<WireAvailable>>;
+    fn list_keys(&self) -> zbus::Result<Vec<WireKey>>;
     fn install(&self, versions: &[(&str, &str)], options: &Options<'_>) -> zbus::Result<OwnedObjectPath>;
     fn refresh_versions(&self, runtimes: &[&str], options: &Options<'_>) -> zbus::Result<OwnedObjectPath>;
     fn uninstall(&self, runtime: &str, version: &str, options: &Options<'_>) -> zbus::Result<()>;
@@ -62,6 +63,15 @@ impl Client {
                 is_installed,
             })
             .collect())
+    }
+
+    /// The keys whose signatures of releases count: whose releases, fingerprint, owner, when it stops to be valid (seconds since
+    /// 1970; 0: never).
+    ///
+    /// # Errors
+    /// When configured ones cannot be read.
+    pub async fn runtime_keys(&mut self) -> Result<Vec<WireKey>, ClientError> {
+        Ok(self.runtimes().await?.list_keys().await?)
     }
 
     /// Starts to find out which versions there are.

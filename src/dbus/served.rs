@@ -19,7 +19,7 @@ use super::runtimes::Runtimes;
 
 /// C++ types for `qdbusxml2cpp`, which asks for one wherever Qt has none of its own for the D-Bus type. Those that begin
 /// with `Omg` are for clients to define, with the fields that the member's documentation names.
-const QT_TYPES: [(&str, &str); 21] = [
+const QT_TYPES: [(&str, &str); 22] = [
     ("a(sbb)", "OmgNeededPackages"),
     ("a(ssa(ssbb)as)", "OmgBuildSteps"),
     ("a(ssh)", "OmgBuiltPackages"),
@@ -41,6 +41,7 @@ const QT_TYPES: [(&str, &str); 21] = [
     ("a(ssbssb)", "OmgInstalledVersions"),
     ("a(sssbb)", "OmgAvailableVersions"),
     ("a(ssssssu)", "OmgResolvedVersions"),
+    ("a(ssst)", "OmgReleaseKeys"),
 ];
 
 const QT_ANNOTATION: &str = "org.qtproject.QtDBus.QtTypeName";

@@ -16,11 +16,11 @@ use zbus::proxy::{CacheProperties, MethodFlags};
 use zbus::{Connection, MatchRule, Message, MessageStream, OwnedObjectPath, OwnedVariant};
 
 use super::client::{ClientError, plan_options};
-use super::connect::GREETING_WAIT;
 use super::names::{BUS_NAME, ERROR_PREFIX, JOB_INTERFACE, TRANSACTION_BUS_NAME, TRANSACTION_PATH};
 use super::planned::PlannedItem;
 use super::proxy::{Fields, Options};
 use super::reply;
+use super::socket::GREETING_WAIT;
 use crate::transaction::{
     Action, Applied, Event, Failure, FailureKind, Item, ItemState, Level, Outcome, Phase, Question, QuestionKind,
     Reply, Restart,

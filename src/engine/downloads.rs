@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::answers::DetailsAnswer;
+use crate::index::is_local_path;
 use crate::package::{PackageFileName, VersionDetails, VersionSource, compare_versions};
 use crate::stamp::Stamp;
 
@@ -23,6 +24,8 @@ pub struct Downloads {
     folders: Vec<PathBuf>,
     /// Whether another change would change a stamp.
     settled: bool,
+    /// Whether to look at them waits for nothing but this machine.
+    local: bool,
     by_name: HashMap<String, Vec<Downloaded>>,
 }
 
@@ -38,6 +41,11 @@ fn stamps(folders: &[PathBuf]) -> Vec<Stamp> {
 }
 
 impl Downloads {
+    /// Whether to compare them waits for nobody.
+    pub fn are_on_local_disks(&self) -> bool {
+        self.local
+    }
+
     /// Whether this is what these folders hold now.
     pub fn are_current(&self, folders: &[PathBuf]) -> bool {
         self.folders == folders && self.settled && self.stamps == stamps(folders)
@@ -64,7 +72,8 @@ impl Downloads {
                 versions.insert(at, found);
             }
         }
-        Self { stamps, folders: folders.to_vec(), settled, by_name }
+        let local = folders.iter().all(|folder| is_local_path(folder));
+        Self { stamps, folders: folders.to_vec(), settled, local, by_name }
     }
 
     /// The answer with the versions that it does not have yet, newest first behind those it has.

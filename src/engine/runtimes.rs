@@ -11,6 +11,7 @@ use crate::runtime::fetch::FetchError;
 use crate::runtime::record::Record as InstallRecord;
 use crate::runtime::sources::SourceError;
 use crate::runtime::unpack::UnpackError;
+use crate::runtime::verify::KeyInfo;
 use crate::runtime::{
     Asking, Extras, Installed, LayoutError, Listener, Native, Release, Request, Runtime, RuntimeError, Version, Wanted,
 };
@@ -199,6 +200,19 @@ impl Engine {
             self.runtimes.manager(runtime)?.available(Asking::Usual).await?;
         }
         Ok(())
+    }
+
+    /// The keys whose signatures count, each with whose releases it signs.
+    ///
+    /// # Errors
+    /// When configured ones cannot be read.
+    pub async fn runtime_keys(self: &Arc<Self>) -> Result<Vec<(&'static str, KeyInfo)>, EngineError> {
+        let engine = Arc::clone(self);
+        blocking(move || {
+            let keys = engine.runtimes.all_keys()?.into_iter();
+            Ok(keys.flat_map(|(of, keys)| keys.into_iter().map(move |key| (of, key))).collect())
+        })
+        .await?
     }
 
     /// What the files of a folder, and those above it, come to.

@@ -85,7 +85,9 @@ impl Engine {
             // Watches first, comparison after, as for packages.
             self.runtimes_changed();
             changed(Some(&watch)).await;
-            while timeout_at(Instant::now() + PAUSE_OF_RUNTIMES, changed(Some(&watch))).await.is_ok() {}
+            // What comes meanwhile is taken together: whoever switches should not share the processor with who looks on.
+            sleep(PAUSE_OF_RUNTIMES).await;
+            while timeout_at(Instant::now(), changed(Some(&watch))).await.is_ok() {}
         }
     }
 

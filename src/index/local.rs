@@ -31,7 +31,7 @@ pub(super) fn is_local(file: impl AsFd) -> bool {
 }
 
 /// Whether `path`, or what of it exists, is on such a file system.
-pub(super) fn is_local_path(path: &Path) -> bool {
+pub fn is_local_path(path: &Path) -> bool {
     path.ancestors().find_map(|part| statfs(part).ok()).is_some_and(|found| is_known(&found))
 }
 

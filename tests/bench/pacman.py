@@ -3,7 +3,8 @@
 
     tests/bench/pacman.py [--quick] [COUNT...]
 
-COUNT is how many packages the sync database has (0: all of this machine's Debian lists); 15000 and 0 when not given.
+COUNT is how many packages the sync database has (0: all of this machine's Debian lists); 15000 and 0 when not given. The AUR is
+off but for its own table, since pacman does not know it.
 `tests/tiers/pacman-root.sh release` builds the programs. Prints a Markdown table for each, one for changes of packages and one
 with the AUR's; beside each row stands whether both sides gave the same answer. Exit status 1 when answers differ, 2 when it cannot run.
 """
@@ -37,6 +38,8 @@ DisableSandbox
 Server = file:///srv/big
 """
 SETTINGS = 'helper = "/usr/libexec/omg-helper"\n'
+# Which pacman does not know.
+WITHOUT_AUR = "[aur]\nenabled = false\n"
 WORD, PACKAGE = "firefox", "bash"
 # With their numbers in sched.h.
 NAMESPACES = (("pid", 0x20000000), ("mnt", 0x00020000))
@@ -123,12 +126,12 @@ def names(text):
     return sorted({line.split("\t")[0] for line in text.splitlines() if line})
 
 
-def generated(count, scratch):
-    """The folder of databases of which the sync database has `count` packages."""
-    databases = scratch / f"databases-{count}"
+def generated(count, scratch, installed=()):
+    """The folder of databases of which the sync database has `count` packages; ("all",): they are installed, too."""
+    databases = scratch / "-".join(("databases", str(count), *installed))
     if not databases.exists():
-        done = subprocess.run([sys.executable, str(GENERATOR), str(count), str(databases)], stdout=subprocess.PIPE, text=True,
-                              check=True)
+        done = subprocess.run([sys.executable, str(GENERATOR), str(count), str(databases), *installed], stdout=subprocess.PIPE,
+                              text=True, check=True)
         print(done.stdout.strip(), file=sys.stderr)
     return databases
 
@@ -139,7 +142,7 @@ def bench(count, runs, layers, programs, scratch):
     changes.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(changes)], check=False)
     try:
-        with running(layers, programs, databases, scratch, changes) as (machine, daemon):
+        with running(layers, programs, databases, scratch, changes, WITHOUT_AUR) as (machine, daemon):
             same = {
                 "search": names(machine.run("omg", "search", "--substring", "--limit", "0", "--json", WORD)) != []
                 and sorted(json.loads(line)["name"] for line in machine.run(
@@ -194,6 +197,30 @@ def bench(count, runs, layers, programs, scratch):
             subprocess.run(["umount", str(changes)], check=False)
 
 
+def listing(count, runs, layers, programs, scratch):
+    """The listing where as many packages are installed as the sync database has: pacman reads those alone for it."""
+    with running(layers, programs, generated(count, scratch, ("all",)), scratch, settings=WITHOUT_AUR) as (machine, _):
+        same = names(machine.run("omg", "list", "--explicit")) == sorted(machine.run("pacman", "-Qqe").split())
+
+        def measured():
+            subject = lambda name, command, count: Subject(name, command, ENVIRONMENT, count)
+            return interleaved([
+                subject("true", ["/usr/bin/true"], runs),
+                subject("omg", ["/usr/bin/omg", "list", "--explicit"], runs),
+                subject("pacman", ["/usr/bin/pacman", "-Qe"], max(3, runs // 10)),
+            ])
+
+        times = inside(machine, measured)
+    ours, theirs, true = times["omg"], times["pacman"], times["true"]
+    print(f"\n{count} packages, all of them installed\n")
+    print("| what | ours ms | pacman ms | ratio | × true | by fastest runs | budget | met | same answer |\n|---|---|---|---|---|---|---|---|---|")
+    met = theirs.median / ours.median >= 80
+    print(f"| explicit | {ours.median / 1e6:.2f} | {theirs.median / 1e6:.1f} | {theirs.median / ours.median:.0f} | "
+          f"{ours.median / true.median:.2f} | {theirs.fastest / ours.fastest:.0f}, {ours.fastest / true.fastest:.2f} × true | "
+          f"≥ 80 × | {'yes' if met else '**no**'} | {'yes' if same else '**no**'} |")
+    return same
+
+
 def changed(count, runs, layers, programs, scratch):
     """The rows of pacman_changes."""
     big = generated(count, scratch) / "sync/big.db"
@@ -206,7 +233,7 @@ def changed(count, runs, layers, programs, scratch):
               f"≤ 1.0 × | {'yes' if ratio <= 1 else '**no**'} | {'yes' if same else '**no**'} |", flush=True)
 
     def prepare(machine):
-        arch(machine, programs, "[aur]\nenabled = false\n")
+        arch(machine, programs, WITHOUT_AUR)
 
     return pacman_changes.rows(scratch, layers, prepare, big, runs, show)
 
@@ -256,6 +283,7 @@ def main():
     try:
         for count in arguments.counts:
             same &= bench(count, 30 if arguments.quick else 200, [cache / "forky"], programs, scratch)
+        same &= listing(15000, 30 if arguments.quick else 200, [cache / "forky"], programs, scratch)
         same &= changed(15000, 7 if arguments.quick else 25, [cache / "forky"], programs, scratch)
         with_aur(15000, 200 if arguments.quick else 1000, [cache / "forky"], programs, scratch)
     except (Fault, Unavailable) as error:

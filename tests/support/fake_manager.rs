@@ -355,6 +355,11 @@ impl Service {
         ])
     }
 
+    fn get_details(&self, names: Vec<String>, options: HashMap<String, OwnedVariant>) -> Result<Vec<Dict>, Error> {
+        let why = options.contains_key("why");
+        names.iter().map(|name| details(name, why).map_err(Error::NotFound)).collect()
+    }
+
     fn batch(&self, requests: Vec<(String, OwnedVariant)>) -> Vec<(bool, OwnedVariant)> {
         let answer = |(method, arguments): (String, OwnedVariant)| {
             assert_eq!(method, "GetDetails");

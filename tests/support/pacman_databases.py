@@ -2,10 +2,10 @@
 """Databases of pacman's of real size, made from this machine's Debian package lists: real names, summaries, relations and
 sections (as groups); versions made legal for pacman.
 
-    pacman_databases.py COUNT FOLDER
+    pacman_databases.py COUNT FOLDER [all]
 
 writes FOLDER/sync/big.db with COUNT packages (0: all), those that are installed here and others spread evenly over the names,
-and FOLDER/local with the installed ones, every third as a dependency.
+and FOLDER/local with the installed ones, or with all, every third as a dependency.
 """
 import gzip
 import io
@@ -74,7 +74,7 @@ def desc(fields):
     return "".join(f"%{key}%\n" + "\n".join(values) + "\n\n" for key, values in text if values)
 
 
-def main(count, folder):
+def main(count, folder, install_all=False):
     packages = {}
     for fields in stanzas():
         packages.setdefault(fields["Package"], fields)
@@ -85,6 +85,7 @@ def main(count, folder):
     others = sorted(set(packages) - set(chosen))
     wanted = max(0, count - len(chosen)) if count else len(others)
     names = sorted(chosen + [others[at * len(others) // wanted] for at in range(wanted)])
+    chosen = names if install_all else chosen
     (folder / "sync").mkdir(parents=True)
     (folder / "local").mkdir()
     (folder / "local/ALPM_DB_VERSION").write_text("9\n", encoding="ascii")
@@ -104,4 +105,4 @@ def main(count, folder):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), pathlib.Path(sys.argv[2]))
+    main(int(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3:] == ["all"])

@@ -60,6 +60,6 @@ exec chroot "$base/root" env -i HOME=/root CARGO_HOME=/cargo CARGO_TARGET_DIR=/t
         [ "$CI" != true ] || [ "$PROFILE" != dev ] || cargo clippy --locked --features "$FEATURES" --bin omg-helper -- -D warnings
         cargo build --locked --profile "$PROFILE" --features "$FEATURES" --bin omg --bin omgd --bin omg-fast --bin omg-helper
         # As it is linked there.
-        [ "$PROFILE" = dev ] || cargo rustc --locked --profile "$PROFILE" --features "$FEATURES" --bin omg -- -C target-feature=+crt-static'
+        [ "$PROFILE" = dev ] || cargo rustc --locked --profile "$PROFILE" --features "$FEATURES" --bin omg -- -C target-feature=+crt-static -C relocation-model=static'
 IN
 cp "$cache/$target/$built/"{omg,omgd,omg-fast,omg-helper} "$cache/$programs/"

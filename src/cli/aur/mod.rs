@@ -134,7 +134,7 @@ pub fn upgrade(options: &ConnectOptions, upgrade: Upgrade, out: &mut Output) -> 
     }
     let wish = Wish { targets, upgrade: Some(verb), how, aur, replaced: BTreeSet::new() };
     let order = builder(options).and_then(|connect| {
-        super::ask(&connect, async |client| {
+        super::act(&connect, async |client| {
             let order = client.aur_order(&[], true, wish.aur.devel, &Answers::default()).await?;
             // The repositories' upgrades need no files to be passed on, so they are not refused for that.
             if !order.steps.is_empty() && !wish.how.consent.dry_run {
@@ -164,7 +164,7 @@ pub fn upgrade(options: &ConnectOptions, upgrade: Upgrade, out: &mut Output) -> 
 
 fn run(options: &ConnectOptions, wish: &Wish, out: &mut Output) -> Result<(), Failure> {
     let connect = builder(options)?;
-    super::ask(&connect, async |client| carry_out(client, wish.clone(), out).await)
+    super::act(&connect, async |client| carry_out(client, wish.clone(), out).await)
 }
 
 /// The actions on packages of repositories.

@@ -92,7 +92,7 @@ pub fn run(options: &ConnectOptions, wanted: &Use, out: &mut Output) -> Result<(
                 extras,
             };
             let versions = [(runtime.clone(), request.to_string())];
-            let done = super::super::ask(options, async |client| get(client, &versions, &how, out).await)?;
+            let done = super::super::act(options, async |client| get(client, &versions, &how, out).await)?;
             let version = done.into_iter().next().map(|(_, version, _)| version);
             let version = version.ok_or_else(|| Failure::Internal("the daemon installed nothing".to_owned()))?;
             let version = Version::parse(&runtime, &version).map_err(|error| Failure::Internal(error.to_string()))?;
@@ -223,7 +223,7 @@ pub fn project(options: &ConnectOptions, getting: &Getting, out: &mut Output) ->
         unverified: getting.allow_unverified,
         extras: Extras::default(),
     };
-    super::super::ask(options, async |client| {
+    super::super::act(options, async |client| {
         let extras = with.first().map(|wish| wish.extras.clone()).unwrap_or_default();
         // There is one runtime only that has such.
         let all: Vec<&files::Wish> = without.iter().chain(&with).copied().collect();

@@ -5,10 +5,7 @@ use serde::Serialize;
 use super::super::Failure;
 use super::super::output::format::utc;
 use super::super::output::{Cell, DIM, NAME, Output, Table};
-use super::here;
-use crate::config;
-use crate::dbus::client::ErrorKind;
-use crate::runtime::Runtimes;
+use crate::dbus::client::ConnectOptions;
 
 #[derive(Serialize)]
 struct KeyLine<'a> {
@@ -19,18 +16,13 @@ struct KeyLine<'a> {
 }
 
 /// # Errors
-/// When keys that are configured cannot be read.
-pub fn run(out: &mut Output) -> Result<(), Failure> {
-    let paths = here::paths();
-    let settings = config::load(paths.config_file.as_deref())
-        .map_err(|error| Failure::Of(ErrorKind::Invalid, error.to_string()))?;
-    let runtimes = Runtimes::new(&paths.data_dir, &paths.cache_dir, settings.runtimes);
-    let keys = runtimes.all_keys().map_err(|error| Failure::Of(ErrorKind::Invalid, error.to_string()))?;
+/// When the daemon cannot be asked, or cannot read keys that are configured.
+pub fn run(options: &ConnectOptions, out: &mut Output) -> Result<(), Failure> {
+    let keys = super::super::act(options, async |client| Ok(client.runtime_keys().await?))?;
+    let expires = |at: u64| (at > 0).then_some(at);
     let rows: Vec<(&str, &str, &str, Option<u64>)> = keys
         .iter()
-        .flat_map(|(name, keys)| {
-            keys.iter().map(move |key| (*name, key.fingerprint.as_str(), key.owner.as_str(), key.expires))
-        })
+        .map(|(of, fingerprint, owner, at)| (of.as_str(), fingerprint.as_str(), owner.as_str(), expires(*at)))
         .collect();
     let as_table = out.is_terminal() && !out.quiet() && !out.is_json();
     let mut table = Table::new(["FOR", "FINGERPRINT", "OWNER", "EXPIRES"]);

@@ -65,7 +65,7 @@ fn remove(
     force: bool,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    super::super::ask(options, async |client| {
+    super::super::act(options, async |client| {
         for (runtime, version) in doomed {
             client.runtime_uninstall(runtime, version.as_str(), force).await?;
             if out.is_json() {

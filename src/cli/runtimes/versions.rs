@@ -113,7 +113,7 @@ pub fn available(
         Some(text) => Some(Request::parse(&runtime, text).map_err(|error| invalid(error.to_string()))?),
         None => None,
     };
-    let rows = super::super::ask(options, async |client| known(client, &runtime, out).await)?;
+    let rows = super::super::act(options, async |client| known(client, &runtime, out).await)?;
     let shown = |row: &&AvailableVersion| {
         let is_wanted = match &wanted {
             None => true,
