@@ -188,6 +188,96 @@ fn a_version_is_found_fetched_checked_and_used_and_the_next_use_asks_nobody() {
 }
 
 #[test]
+fn a_line_of_support_that_only_the_index_knew_is_known_afterwards() {
+    let mut world = World::new();
+    for (version, lts) in
+        [("26.1.0", None), ("26.9.0", Some("Lithium")), ("24.12.0", Some("Krypton")), ("27.0.0", None)]
+    {
+        world.publish(version, lts);
+    }
+    fs::create_dir_all(world.path("project")).unwrap();
+    for (asked, version) in [("lts/*", "26.9.0"), ("lts/lithium", "26.9.0"), ("lts/-1", "24.12.0")] {
+        fs::write(world.path("project/.nvmrc"), asked).unwrap();
+        world.done(&["install"]);
+        world.upstream.requests();
+        assert_eq!(world.done(&["exec", "--", "node"]), format!("v{version}\n"), "{asked}");
+        assert_eq!(world.done(&["current", "node"]).split('\t').nth(1), Some(version), "{asked}");
+        assert_eq!(world.upstream.requests(), [], "{asked}");
+    }
+}
+
+#[test]
+fn a_command_gets_the_versions_that_it_is_to_run_with() {
+    let mut world = World::new();
+    world.publish("20.9.0", Some("Iron"));
+    world.publish("21.6.0", None);
+    let text = world.refused(&["exec", "--no-install", "node@20", "--", "node"], 1);
+    assert_eq!(text, "omg: node 20 is not installed: omg use node 20\n");
+    let output = world.omg(&["exec", "node@20", "--", "node"]);
+    assert_eq!((output.status.code(), String::from_utf8(output.stdout).unwrap()), (Some(0), "v20.9.0\n".to_owned()));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("omg: node 20.9.0 is installed\n"));
+    // Nothing else changes for anybody.
+    assert!(!world.versions().join("node/current").exists());
+    let text = world.refused(&["exec", "node@3", "--", "node"], 1);
+    assert!(text.contains("there is no node 3"), "{text}");
+    // What a folder asks for is installed where somebody says so.
+    fs::write(world.path("project/.nvmrc"), "21").unwrap();
+    let text = world.refused(&["exec", "--", "node"], 1);
+    assert_eq!(text, "omg: node 21 (.nvmrc) is not installed: omg install\n");
+    assert_eq!(world.installed(), ["20.9.0"]);
+}
+
+#[test]
+fn names_and_versions_of_runtimes_are_completed() {
+    let mut world = World::new();
+    world.publish("20.9.0", Some("Iron"));
+    world.publish("21.6.0", None);
+    world.done(&["use", "node", "20"]);
+    let lines = |arguments: &[&str]| world.done(arguments).lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(lines(&["complete", "--runtimes"]), ["bun", "go", "java", "node", "python", "ruby", "rust"]);
+    assert_eq!(lines(&["complete", "--runtimes", "r"]), ["ruby", "rust"]);
+    assert_eq!(lines(&["complete", "--versions-of", "node"]), ["20.9.0"]);
+    assert_eq!(lines(&["complete", "--versions-of", "node", "--available"]), ["latest", "lts", "20.9.0", "21.6.0"]);
+    assert_eq!(lines(&["complete", "--versions-of", "node", "--available", "21"]), ["21.6.0"]);
+    assert_eq!(lines(&["complete", "--versions-of", "$(id)"]), [""; 0]);
+
+    for (shell, file) in [("bash", "omg.bash"), ("fish", "omg.fish"), ("zsh", "_omg")] {
+        fs::write(world.path(file), world.done(&["completions", shell])).unwrap();
+    }
+    let bin = Path::new(OMG).parent().unwrap().display().to_string();
+    let bash = |words: &str| {
+        let commands = format!(
+            "source '{}'; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _omg_packages omg \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            world.path("omg.bash").display()
+        );
+        let mut command = world.command(&[]);
+        let mut shell = Command::new("bash");
+        shell.args(["--norc", "-c", &commands]).env_clear();
+        command.get_envs().for_each(|(name, value)| drop(value.map(|value| shell.env(name, value))));
+        let output = shell.env("PATH", format!("{bin}:/usr/bin:/bin")).output().unwrap();
+        drop(command);
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(bash("omg use n"), ["node"]);
+    assert_eq!(bash("omg use node 2"), ["20.9.0", "21.6.0"]);
+    assert_eq!(bash("omg --json uninstall node ''"), ["20.9.0"]);
+    assert_eq!(bash("omg current ''"), ["bun", "go", "java", "node", "python", "ruby", "rust"]);
+    assert_eq!(bash("omg uninstall node --fo"), ["--force"]);
+    let mut fish = Command::new("fish");
+    fish.args(["--no-config", "-c"]).env_clear();
+    world.command(&[]).get_envs().for_each(|(name, value)| drop(value.map(|value| fish.env(name, value))));
+    fish.arg(format!(
+        "source '{}'; complete -C 'omg use n'; complete -C 'omg pin node 2'",
+        world.path("omg.fish").display()
+    ));
+    let output = fish.env("PATH", format!("{bin}:/usr/bin:/bin")).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "node\n20.9.0\n21.6.0\n");
+    let script = fs::read_to_string(world.path("_omg")).unwrap();
+    assert!(script.contains(":_omg_runtimes' \\\n") && script.contains(":_omg_versions' \\\n"));
+}
+
+#[test]
 fn what_cannot_be_had_says_what_and_what_there_is() {
     let mut world = World::new();
     world.publish("20.9.0", Some("Iron"));

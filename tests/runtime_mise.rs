@@ -107,6 +107,42 @@ fn what_mise_installs_is_listed_found_run_and_removed_like_everything_else() {
 }
 
 #[test]
+fn what_upstream_has_not_for_this_machine_comes_from_mise() {
+    let mut world = world();
+    on_path(&mut world);
+    let settings = fs::read_to_string(world.path("config/omg/config.toml")).unwrap();
+    let node = format!("[runtimes.node]\nurl = \"{}/elsewhere\"\n", world.upstream.address());
+    fs::write(world.path("config/omg/config.toml"), settings + &node).unwrap();
+    let index = |files: &str| {
+        format!(
+            r#"[{{"version": "v20.9.0", "date": "2023-10-24", "files": ["{files}"], "lts": "Iron", "npm": "10.1.0"}}]"#
+        )
+    };
+    world.upstream.file("/elsewhere/index.json", index("aix-ppc64"));
+    // Nobody is there whose key would count for mise.
+    fs::create_dir_all(world.path("data/omg/mise/config")).unwrap();
+    fs::write(world.path("data/omg/mise/config/config.toml"), "[settings]\ngpg_verify = false\n").unwrap();
+    let text = world.refused(&["use", "node", "20.9.0"], 1);
+    println!("{text}");
+    assert!(text.contains("node 20.9.0") && text.contains("mise may have it"), "{text}");
+    let name = "node-v20.9.0-linux-x64";
+    let archive = Tree::new().program("bin/node", "#!/bin/sh\necho mise has v20.9.0\n").tar(name, "gzip");
+    let listing = format!("{}  {name}.tar.gz\n", sha256(&archive));
+    world.upstream.file("/nodejs.org/dist/index.json", index("linux-x64"));
+    world.upstream.file("/nodejs.org/dist/v20.9.0/SHASUMS256.txt", listing);
+    world.upstream.file(&format!("/nodejs.org/dist/v20.9.0/{name}.tar.gz"), archive);
+    let output = world.command(&["use", "node", "20.9.0"]).output().unwrap();
+    println!("{}", said(&output));
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(world.shell("node"), "mise has v20.9.0");
+    let record: Value = serde_json::from_str(world.done(&["--json", "list", "node"]).trim()).unwrap();
+    assert_eq!(record["manager"].as_str(), Some("mise"));
+    assert_eq!(world.done(&["uninstall", "node", "20", "--force"]), "node 20.9.0 is removed\n");
+    let kept = contents(&world.path("data/omg/mise/data/installs/node"));
+    assert_eq!(kept.keys().filter(|path| path.ends_with("/node")).collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
 fn what_mise_has_not_is_told_without_its_chatter() {
     let mut world = world();
     on_path(&mut world);

@@ -471,6 +471,10 @@ fn use_for_this_shell_acts_at_once_and_on_this_shell_only() {
             _ => session.run("eval \"$(omg use --shell node 20)\""),
         }
         assert_eq!(session.printed("node"), "node 20.2.0\n", "{shell}");
+        // None of ours.
+        session.run("omg use --shell node system");
+        assert_eq!(session.variable("OMG_USE"), "node=system\n", "{shell}");
+        assert!(!session.path().to_string_lossy().contains("versions/node"), "{shell}: {:?}", session.path());
         session.end();
         assert_eq!(fs::read_link(world.data.join("versions/node/current")).unwrap(), Path::new("18.1.0"));
     }

@@ -127,8 +127,8 @@ makes the caller's environment this one; path null: it stays).
 OMG_USE has versions that go before those of files, as node=20;python=3.12.";
 
 const EXEC_CODES: &str = "\
-The exit code is the command's; 127 when there is no such command, 126 when it cannot be run, 1 when
-a version is not installed.";
+The exit code is the command's; 127 when there is no such command, 126 when it cannot be run; those
+above where a version is not installed or cannot be.";
 
 const SHIMS_JSON: &str = "\
 --json prints one object: folder, shims, removed, refused (names that something else has).";
@@ -318,12 +318,21 @@ pub enum Verb {
     /// into ~/.config/fish/completions/omg.fish.
     #[command(after_long_help = COMPLETIONS_JSON)]
     Completions { shell: Shell },
-    /// Print the package names that start with a prefix, for completion scripts.
+    /// Print the names that start with a prefix, for completion scripts.
     #[command(hide = true)]
     Complete {
         /// Only packages in this state.
         #[arg(long, value_name = "STATE")]
         only: Option<Only>,
+        /// Names of language runtimes instead.
+        #[arg(long, conflicts_with = "only")]
+        runtimes: bool,
+        /// Versions of this runtime instead.
+        #[arg(long, value_name = "RUNTIME", conflicts_with_all = ["only", "runtimes"])]
+        versions_of: Option<String>,
+        /// Versions that are not installed, too.
+        #[arg(long, requires = "versions_of")]
+        available: bool,
         #[arg(default_value = "", value_hint = ValueHint::Other)]
         prefix: String,
     },

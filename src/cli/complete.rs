@@ -1,11 +1,15 @@
 //! `omg complete`, which the completion scripts call
 
+use std::collections::BTreeSet;
+
 use super::Failure;
 use super::args::Only;
 use super::output::Output;
 use super::rows::display_name;
+use super::runtimes::paths;
 use crate::dbus::client::{Client, ConnectOptions};
 use crate::package::ListQuery;
+use crate::runtime::{Layout, Native, Runtime};
 
 /// More names help nobody to choose.
 const LIMIT: u32 = 200;
@@ -23,6 +27,55 @@ pub fn run(options: &ConnectOptions, only: Option<Only>, prefix: &str, out: &mut
         names
     });
     for name in names.iter().flatten().filter(|name| is_plain(name)) {
+        out.line(name);
+    }
+    Ok(())
+}
+
+/// Prints the names of runtimes that start with `prefix`: those that omg itself installs, and those that are installed.
+pub fn runtimes(prefix: &str, out: &mut Output) -> Result<(), Failure> {
+    let layout = Layout::new(&paths().data_dir);
+    let mut names: BTreeSet<String> = Native::ALL.into_iter().map(|native| native.as_str().to_owned()).collect();
+    names.extend(layout.runtimes().unwrap_or_default().iter().map(|runtime| runtime.as_str().to_owned()));
+    for name in names.iter().filter(|name| name.starts_with(prefix)) {
+        out.line(name);
+    }
+    Ok(())
+}
+
+/// Prints what versions of a runtime may be called, where it starts with `prefix`: the words that it knows and those that are
+/// installed, the newest first; with `available` also what is known to be there, without asking a server.
+pub fn versions(
+    options: &ConnectOptions,
+    runtime: &str,
+    available: bool,
+    prefix: &str,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let Ok(runtime) = Runtime::parse(runtime) else { return Ok(()) };
+    let mut found: Vec<String> = Vec::new();
+    if available {
+        let words: &[&str] = match runtime.native() {
+            Some(Native::Node | Native::Java) => &["latest", "lts"],
+            Some(Native::Rust) => &["stable", "beta", "nightly"],
+            _ => &["latest"],
+        };
+        found.extend(words.iter().map(|word| (*word).to_owned()));
+    }
+    let installed = Layout::new(&paths().data_dir).installed(&runtime).unwrap_or_default();
+    found.extend(installed.iter().rev().map(|version| version.as_str().to_owned()));
+    if available {
+        let known = super::runtime()?.block_on(async {
+            let mut client = Client::connect(options).await.ok()?;
+            let known = client.runtime_available(&runtime).await.ok();
+            client.close().await;
+            known
+        });
+        found.extend(known.into_iter().flatten().rev().map(|known| known.version));
+    }
+    let mut told = BTreeSet::new();
+    let fitting = found.iter().filter(|name| name.starts_with(prefix) && is_plain(name));
+    for name in fitting.filter(|name| told.insert(*name)).take(LIMIT as usize) {
         out.line(name);
     }
     Ok(())

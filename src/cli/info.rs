@@ -7,12 +7,14 @@ use super::output::format::{ago, bytes};
 use super::output::{BAD, DIM, GOOD, NAME, Output, WARN};
 use super::rows::state;
 use super::{Failure, failure, rows};
-use crate::dbus::client::Client;
+use crate::dbus::client::{Besides, Client};
 use crate::dbus::reply::{Details, Version};
 
 /// Prints what is found in the order asked for; what is not found is said on standard error and makes the exit code.
 pub async fn run(client: &mut Client, info: &Info, out: &mut Output) -> Result<(), Failure> {
-    let (answers, aur_problem) = rows::with_aur(client, async |client| client.details(&info.names, false).await).await;
+    let besides = Besides { versions: info.all || out.is_json(), ..Besides::default() };
+    let ask = async |client: &mut Client| client.details(&info.names, besides).await;
+    let (answers, aur_problem) = rows::with_aur(client, ask).await;
     let answers = answers?;
     let mut printed = false;
     let mut code = 0;

@@ -111,7 +111,11 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
         Verb::Why(why) => ask(options, async |client| why::run(client, why, out).await),
         Verb::Metrics => ask(options, async |client| metrics::run(client, out).await),
         Verb::Cache { action: CacheAction::Clear } => act(options, async |client| cache::clear(client, out).await),
-        Verb::Complete { only, prefix } => complete::run(options, only, &prefix, out),
+        Verb::Complete { runtimes: true, prefix, .. } => complete::runtimes(&prefix, out),
+        Verb::Complete { versions_of: Some(runtime), available, prefix, .. } => {
+            complete::versions(options, &runtime, available, &prefix, out)
+        }
+        Verb::Complete { only, prefix, .. } => complete::run(options, only, &prefix, out),
         Verb::Install(install) if install.targets.is_empty() => {
             runtimes::install::project(options, &install.getting, out)
         }
@@ -148,7 +152,7 @@ fn run(verb: Verb, options: &ConnectOptions, out: &mut Output) -> Result<(), Fai
         Verb::Prune(prune) => runtimes::uninstall::prune(options, &prune, out),
         Verb::Runtime { action: RuntimeAction::Keys } => runtimes::keys::run(options, out),
         Verb::Env(env) => runtimes::env::run(&env, out),
-        Verb::Exec(exec) => runtimes::exec::run(&exec, out),
+        Verb::Exec(exec) => runtimes::exec::run(options, &exec, out),
         Verb::Hook(hook) => runtimes::hook::run(&hook, out),
         Verb::Shims(shims) => runtimes::shims::run(&shims, out),
         Verb::Daemon { action: DaemonAction::Status } => runtime()?.block_on(daemon::status(options, out)),

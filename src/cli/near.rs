@@ -1,7 +1,7 @@
 //! The names near to one that nothing has.
 
 use super::change::target_name;
-use crate::dbus::client::{Client, ClientError, ConnectOptions, ErrorKind};
+use crate::dbus::client::{Besides, Client, ClientError, ConnectOptions, ErrorKind};
 use crate::package::ListQuery;
 use crate::transaction::{Action, Failure, FailureKind, Outcome, Verb};
 
@@ -15,7 +15,7 @@ pub async fn known(client: &mut Client, name: &str) -> String {
 
 /// `None` for the name of a package.
 async fn hint(client: &mut Client, name: &str) -> Option<String> {
-    let answer = client.details(&[name.to_owned()], false).await.ok()?.pop()?;
+    let answer = client.details(&[name.to_owned()], Besides::default()).await.ok()?.pop()?;
     match answer {
         Err(ClientError::Call { kind: ErrorKind::NotFound, message, .. }) => {
             let from = message.find("; did you mean ").unwrap_or(message.len());

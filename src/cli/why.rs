@@ -6,7 +6,7 @@ use super::Failure;
 use super::args::Why;
 use super::output::{DIM, NAME, Output};
 use super::rows::display_name;
-use crate::dbus::client::{Client, ClientError};
+use crate::dbus::client::{Besides, Client, ClientError};
 use crate::package::{Flags, Relation};
 
 /// What `--json` prints.
@@ -19,7 +19,7 @@ struct Answer<'a> {
 }
 
 pub async fn run(client: &mut Client, why: Why, out: &mut Output) -> Result<(), Failure> {
-    let mut answers = client.details(&[why.name], true).await?;
+    let mut answers = client.details(&[why.name], Besides { why: true, ..Besides::default() }).await?;
     let details = answers.pop().unwrap_or_else(|| Err(ClientError::Protocol("no answer".into())))?;
     let chain = details.why.unwrap_or_default();
     if out.is_json() {

@@ -192,6 +192,15 @@ impl From<serde_json::Error> for ClientError {
     }
 }
 
+/// What is told in details besides what is known of the package itself; each takes its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Besides {
+    /// How it came to be installed.
+    pub why: bool,
+    /// All its versions.
+    pub versions: bool,
+}
+
 /// A connection to the daemon. Every call is one round trip; all of them are idempotent and are repeated once on a
 /// fresh connection when the daemon ends at that moment.
 #[derive(Debug)]
@@ -285,9 +294,18 @@ impl Client {
     pub async fn details(
         &mut self,
         names: &[String],
-        why: bool,
+        besides: Besides,
     ) -> Result<Vec<Result<Details, ClientError>>, ClientError> {
-        let options = || if why { Options::from([("why", true.into())]) } else { Options::new() };
+        let options = || {
+            let mut options = Options::new();
+            if besides.why {
+                options.insert("why", true.into());
+            }
+            if !besides.versions {
+                options.insert("versions", false.into());
+            }
+            options
+        };
         // One alone needs no batch, which wraps everything once more.
         if let [name] = names {
             let answer = self.call(async |proxy| proxy.get_details(&[name.as_str()], &options()).await).await;

@@ -38,8 +38,8 @@ const RELATION_FIELDS: [(&str, &str); 12] = [
     ("Provides", "Provides"),
 ];
 
-/// The dictionary of `GetDetails` for one package; `why` adds how it came to be installed.
-pub fn details(answer: &DetailsAnswer, why: bool) -> Dictionary {
+/// The dictionary of `GetDetails` for one package; `why` adds how it came to be installed, `versions` all that are known.
+pub fn details(answer: &DetailsAnswer, why: bool, versions: bool) -> Dictionary {
     let details = &answer.details;
     let candidate = details.versions.iter().find(|version| version.candidate);
     let installed = details.versions.iter().find(|version| version.installed);
@@ -70,8 +70,10 @@ pub fn details(answer: &DetailsAnswer, why: bool) -> Dictionary {
     if let Some(pin) = &details.pin {
         dictionary.insert("Pin", pin.clone().into());
     }
-    let versions: Vec<Dictionary> = details.versions.iter().map(version).collect();
-    dictionary.insert("Versions", versions.into());
+    if versions {
+        let versions: Vec<Dictionary> = details.versions.iter().map(version).collect();
+        dictionary.insert("Versions", versions.into());
+    }
     if why {
         let chain: Vec<(String, String, String)> = answer
             .why

@@ -144,8 +144,9 @@ impl Manager {
     async fn details(&self, names: Vec<String>, options: &Options) -> Result<Vec<Dictionary>, Error> {
         arguments::names(&names)?;
         let why = arguments::boolean(options, "why")?.unwrap_or(false);
+        let versions = arguments::boolean(options, "versions")?.unwrap_or(true);
         let answers = self.engine.details(names).await?;
-        Ok(answers.iter().map(|answer| dictionaries::details(answer, why)).collect())
+        Ok(answers.iter().map(|answer| dictionaries::details(answer, why, versions)).collect())
     }
 
     async fn updates(&self, options: &Options) -> Result<(u64, Updates), Error> {
@@ -298,7 +299,8 @@ impl Manager {
 
     /// Everything known about each package, in the order of names given (name, or name:arch).
     ///
-    /// Options: why b adds the shortest chain of relations that keeps the package installed.
+    /// Options: why b adds the shortest chain of relations that keeps the package installed; versions b (true when it is not
+    /// given) takes Versions away.
     #[zbus(out_args("details"))]
     async fn get_details(
         &self,

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use super::{Engine, EngineError, blocking};
 use crate::runtime::environment::{Environment, Manual};
 use crate::runtime::fetch::FetchError;
+use crate::runtime::mise::NAME as MISE;
 use crate::runtime::record::Record as InstallRecord;
 use crate::runtime::sources::SourceError;
 use crate::runtime::unpack::UnpackError;
@@ -133,7 +134,7 @@ impl Engine {
             let row = |runtime: Runtime| {
                 let installed = layout.installed(&runtime).map_err(failed())?.len();
                 let current = layout.current(&runtime).map_err(failed())?;
-                let manager = if engine.runtimes.is_native(&runtime) { "omg" } else { "mise" };
+                let manager = if engine.runtimes.is_native(&runtime) { "omg" } else { MISE };
                 Ok(RuntimeRow { runtime, manager, current, installed })
             };
             names.into_iter().map(row).collect()
@@ -272,7 +273,20 @@ impl Engine {
             logged.map_err(|error| EngineError::Internal(format!("what is not verified must be logged: {error}")))?;
         }
         let wanted = Wanted { request, extras, unverified: how.unverified, newest: how.newest };
-        let installed = manager.install(&wanted, listener).await?;
+        let installed = match manager.install(&wanted, Arc::clone(&listener)).await {
+            Err(error) if error.is_not_offered() => match self.runtimes.otherwise(&runtime)? {
+                Some(other) => {
+                    listener.note(&format!("{error}; mise may have it"));
+                    let tried = other.install(&wanted, Arc::clone(&listener)).await;
+                    tried.map_err(|second| {
+                        listener.note(&second.to_string());
+                        EngineError::from(error)
+                    })?
+                }
+                None => return Err(error.into()),
+            },
+            done => done?,
+        };
         if how.make_current {
             let (layout, runtime, version) =
                 (self.runtimes.layout().clone(), runtime.clone(), installed.version.clone());
@@ -288,8 +302,7 @@ impl Engine {
     pub async fn runtime_use(self: &Arc<Self>, runtime: Runtime, request: Request) -> Result<Version, EngineError> {
         let layout = self.runtimes.layout().clone();
         let used = blocking(move || {
-            let installed = layout.installed(&runtime).map_err(unreadable(layout.versions()))?;
-            let best = request.best(&installed).cloned();
+            let best = layout.best(&runtime, &request).map_err(unreadable(layout.versions()))?;
             let none = || RuntimeError::NotInstalled { runtime: runtime.clone(), request: request.to_string() };
             let version = best.ok_or_else(none)?;
             layout.set_current(&runtime, &version).map_err(RuntimeError::from)?;
@@ -311,7 +324,7 @@ impl Engine {
         force: bool,
     ) -> Result<(), EngineError> {
         let version = Version::parse(&runtime, version).map_err(RuntimeError::from)?;
-        self.runtimes.manager(&runtime)?.uninstall(&version, force).await?;
+        self.runtimes.manager_of(&runtime, &version)?.uninstall(&version, force).await?;
         self.runtimes_changed();
         Ok(())
     }

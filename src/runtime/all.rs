@@ -9,9 +9,10 @@ use super::layout::Layout;
 use super::manager::RuntimeManager;
 use super::mise::{self, MiseManager, MiseProgram};
 use super::native::NativeManager;
+use super::record::Record;
 use super::sources;
 use super::verify::{KeyInfo, Keyring};
-use super::{Host, Native, Runtime, RuntimeError};
+use super::{Host, Native, Runtime, RuntimeError, Version};
 use crate::config::{Manager, RuntimeSettings, Upstream};
 
 /// Longest file of keys, bytes.
@@ -59,25 +60,41 @@ impl Runtimes {
     /// # Errors
     /// When the keys that are configured cannot be read.
     pub fn manager(&self, runtime: &Runtime) -> Result<Arc<dyn RuntimeManager>, RuntimeError> {
+        let Some(native) = runtime.native().filter(|_| self.is_native(runtime)) else { return self.mise(runtime) };
         let both = (Arc::clone(&self.http), Arc::clone(&self.cached));
-        match runtime.native().filter(|_| self.is_native(runtime)) {
-            Some(native) => {
-                let keys = self.keys(native.as_str())?;
-                let configured = self.upstream(native.as_str()).and_then(|upstream| upstream.url.as_deref());
-                let (source, base) = sources::of(native, configured, self.host);
-                let layout = self.layout.clone();
-                let manager = NativeManager::new(source, base, keys, self.host, both, layout);
-                Ok(Arc::new(manager))
-            }
-            None => {
-                let keys = self.keys("mise")?;
-                let base = self.upstream("mise").and_then(|upstream| upstream.url.as_deref());
-                let base = base.unwrap_or(mise::DEFAULT_BASE);
-                let mise = MiseProgram::new(self.home.clone(), base, keys, self.host, both.0);
-                let layout = self.layout.clone();
-                Ok(Arc::new(MiseManager::new(runtime.clone(), Arc::new(mise), layout, self.settings.offline)))
-            }
+        let keys = self.keys(native.as_str())?;
+        let configured = self.upstream(native.as_str()).and_then(|upstream| upstream.url.as_deref());
+        let (source, base) = sources::of(native, configured, self.host);
+        Ok(Arc::new(NativeManager::new(source, base, keys, self.host, both, self.layout.clone())))
+    }
+
+    /// Whoever is asked where upstream has nothing for this machine; `None`: nobody else manages it.
+    ///
+    /// # Errors
+    /// As [`Runtimes::manager`].
+    pub fn otherwise(&self, runtime: &Runtime) -> Result<Option<Arc<dyn RuntimeManager>>, RuntimeError> {
+        self.is_native(runtime).then(|| self.mise(runtime)).transpose()
+    }
+
+    /// Whoever has installed this version.
+    ///
+    /// # Errors
+    /// As [`Runtimes::manager`].
+    pub fn manager_of(&self, runtime: &Runtime, version: &Version) -> Result<Arc<dyn RuntimeManager>, RuntimeError> {
+        let record = Record::read(&self.layout.folder(runtime, version));
+        if record.is_some_and(|record| record.manager == mise::NAME) {
+            self.mise(runtime)
+        } else {
+            self.manager(runtime)
         }
+    }
+
+    fn mise(&self, runtime: &Runtime) -> Result<Arc<dyn RuntimeManager>, RuntimeError> {
+        let base = self.upstream(mise::NAME).and_then(|upstream| upstream.url.as_deref()).unwrap_or(mise::DEFAULT_BASE);
+        let (keys, http) = (self.keys(mise::NAME)?, Arc::clone(&self.http));
+        let program = MiseProgram::new(self.home.clone(), base, keys, self.host, http);
+        let layout = self.layout.clone();
+        Ok(Arc::new(MiseManager::new(runtime.clone(), Arc::new(program), layout, self.settings.offline)))
     }
 
     fn upstream(&self, name: &str) -> Option<&Upstream> {
@@ -109,7 +126,7 @@ impl Runtimes {
     /// # Errors
     /// When configured ones cannot be read.
     pub fn all_keys(&self) -> Result<Vec<(&'static str, Vec<KeyInfo>)>, RuntimeError> {
-        let names = Native::ALL.into_iter().map(Native::as_str).chain(["mise"]);
+        let names = Native::ALL.into_iter().map(Native::as_str).chain([mise::NAME]);
         names.map(|name| Ok((name, self.keys(name)?.keys()))).collect()
     }
 }

@@ -20,7 +20,10 @@ pub const MANUAL: &str = "OMG_USE";
 /// Keeps the user's own `JAVA_HOME` while ours is set.
 pub const OLD_JAVA_HOME: &str = "OMG_OLD_JAVA_HOME";
 
-const JAVA_HOME: &str = "JAVA_HOME";
+pub(super) const JAVA_HOME: &str = "JAVA_HOME";
+
+/// In the folder of a version that mise has installed: a link to what it would set as [`JAVA_HOME`].
+pub(super) const MISE_HOME: &str = "home";
 
 /// Longest value of [`MANUAL`], bytes.
 const MAX_MANUAL: usize = 4096;
@@ -180,7 +183,8 @@ impl<'a, V: Versions> There<'a, V> {
 
     fn best(&self, request: &Request) -> Result<Option<Version>, &io::Error> {
         let installed = self.installed.get_or_init(|| self.versions.installed(self.runtime));
-        installed.as_ref().map(|installed| request.best(installed).cloned())
+        let layout = self.versions.layout();
+        installed.as_ref().map(|installed| layout.best_of(self.runtime, installed, request))
     }
 }
 
@@ -234,9 +238,9 @@ impl Environment {
     }
 
     /// Variables besides PATH.
-    pub fn variables(&self) -> Vec<(&'static str, &Path)> {
+    pub fn variables(&self) -> Vec<(&'static str, PathBuf)> {
         let java = self.entries.iter().filter(|entry| entry.runtime.native() == Some(Native::Java));
-        java.map(|entry| (JAVA_HOME, entry.root.as_path())).collect()
+        java.map(|entry| (JAVA_HOME, entry.java_home())).collect()
     }
 
     /// What makes an environment with the given variables this one. What an earlier one put there is recognised by
@@ -246,7 +250,7 @@ impl Environment {
         let venv = variable("VIRTUAL_ENV").filter(|venv| !venv.is_empty()).map(|venv| Path::new(&venv).join("bin"));
         let path = path(old.as_deref(), &self.folders(), versions, place, venv.as_deref());
         let mut changes = Changes { path: path.filter(|path| Some(path) != old.as_ref()), variables: Vec::new() };
-        let wanted = self.variables().first().map(|(_, root)| root.as_os_str().to_owned());
+        let wanted = self.variables().into_iter().next().map(|(_, home)| home.into_os_string());
         let (set, saved) = (variable(JAVA_HOME), variable(OLD_JAVA_HOME));
         let is_ours = set.as_ref().is_some_and(|home| is_below(home.as_bytes(), versions));
         let (home, keep) = match (wanted, is_ours) {
@@ -265,6 +269,12 @@ impl Environment {
 }
 
 impl Entry {
+    /// The folder itself, or what in it leads to where mise has the whole of it.
+    fn java_home(&self) -> PathBuf {
+        let home = self.root.join(MISE_HOME);
+        if home.is_symlink() { home } else { self.root.clone() }
+    }
+
     /// Its folders of programs.
     pub fn folders(&self) -> impl Iterator<Item = PathBuf> {
         PROGRAM_FOLDERS.iter().map(|folder| self.root.join(folder))

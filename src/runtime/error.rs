@@ -75,6 +75,11 @@ fn hint(near: &Option<String>) -> String {
 }
 
 impl RuntimeError {
+    /// Upstream has nothing of this version for this machine.
+    pub fn is_not_offered(&self) -> bool {
+        matches!(self, Self::Machine | Self::Source(SourceError::NotOffered { .. } | SourceError::NotHere { .. }))
+    }
+
     pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.display().to_string();
         |source| Self::Io { path, source }

@@ -14,7 +14,8 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use thiserror::Error;
 
-use super::{Runtime, Version};
+use super::record::Record;
+use super::{Request, Runtime, Version};
 
 const CURRENT: &str = "current";
 const WORK: &str = ".work";
@@ -129,6 +130,20 @@ impl Layout {
             .collect();
         versions.sort_unstable();
         Ok(versions)
+    }
+
+    /// The best installed version for a request.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn best(&self, runtime: &Runtime, request: &Request) -> io::Result<Option<Version>> {
+        Ok(self.best_of(runtime, &self.installed(runtime)?, request))
+    }
+
+    /// The best of these installed versions for a request.
+    pub fn best_of(&self, runtime: &Runtime, installed: &[Version], request: &Request) -> Option<Version> {
+        let recorded = |version: &Version| Record::read(&self.folder(runtime, version))?.lts;
+        request.best(installed, recorded).cloned()
     }
 
     pub fn is_installed(&self, runtime: &Runtime, version: &Version) -> bool {

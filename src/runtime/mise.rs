@@ -19,6 +19,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
+use super::environment::{JAVA_HOME, MISE_HOME};
 use super::fetch::FetchError;
 use super::layout::{Held, Layout};
 use super::manager::{Asking, Installed, Listener, RuntimeManager, Stage, Wanted};
@@ -27,6 +28,9 @@ use super::record::Record;
 use super::{Release, Request, Runtime, RuntimeError, Version};
 use crate::unit;
 pub use program::{DEFAULT_BASE, MiseProgram};
+
+/// What it is called in settings and records.
+pub const NAME: &str = "mise";
 
 /// Longest answer of mise that is read, bytes.
 const MAX_ANSWER: u64 = 16 << 20;
@@ -225,16 +229,21 @@ impl MiseManager {
             let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
             is_name && name != "PATH" && !name.starts_with("MISE_") && !value.contains(char::is_control)
         });
+        let variables: BTreeMap<String, String> = variables.collect();
+        let home = variables.get(JAVA_HOME).map(PathBuf::from).filter(|home| home.is_absolute());
         let record = Record {
             installed: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
-            manager: "mise".to_owned(),
-            variables: variables.collect(),
+            manager: NAME.to_owned(),
+            variables,
             ..Record::default()
         };
         let staged = self.layout.stage(held)?;
         let into = staged.clone();
         apart(move || {
             link_programs(&folders, &into.join("bin")).map_err(RuntimeError::io(&into))?;
+            if let Some(home) = home {
+                symlink(home, into.join(MISE_HOME)).map_err(RuntimeError::io(&into))?;
+            }
             record.write(&into).map_err(RuntimeError::io(&into))
         })
         .await?;
@@ -326,7 +335,8 @@ impl RuntimeManager for MiseManager {
             let folder = self.layout.folder(&self.runtime, version);
             Installed { version: version.clone(), folder, is_new: false, unverified: Vec::new() }
         };
-        if let Some(best) = request.best(&versions).filter(|_| !wanted.newest && !request.is_moving()) {
+        let best = self.layout.best_of(&self.runtime, &versions, request);
+        if let Some(best) = best.as_ref().filter(|_| !wanted.newest && !request.is_moving()) {
             return Ok(have(best));
         }
         let answer = self.run(&["latest", &self.at(&Self::prefix(request))], false, Some(listener.as_ref())).await?;

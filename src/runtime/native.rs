@@ -156,7 +156,7 @@ impl NativeManager {
         listener: &dyn Listener,
     ) -> Result<Result<Release, Version>, RuntimeError> {
         let request = &wanted.request;
-        let best = request.best(&self.installed()?).cloned();
+        let best = self.layout.best_of(&self.runtime, &self.installed()?, request);
         if let Some(best) = best.clone().filter(|_| !wanted.newest && !request.is_moving()) {
             return Ok(Err(best));
         }
@@ -332,6 +332,7 @@ impl NativeManager {
     ) -> Result<Installed, RuntimeError> {
         let parts = self.parts(release, wanted).await?;
         let (parts, mut files, record) = self.get(parts, wanted.unverified, listener).await?;
+        let record = Record { lts: release.lts.clone(), ..record };
         let unverified = reasons(&parts);
         listener.stage(&self.runtime, Stage::Unpacking);
         let stopped = Arc::new(AtomicBool::new(false));

@@ -18,12 +18,15 @@ const MAX_BYTES: u64 = 1 << 20;
 pub struct Record {
     /// Unix time, seconds.
     pub installed: u64,
-    /// Who made it: `omg`, or `mise`.
+    /// Who made it: `omg`, or [`super::mise::NAME`].
     pub manager: String,
     pub parts: Vec<RecordedPart>,
     /// The user took what could not be checked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unverified: bool,
+    /// Line of long-term support that the index had for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lts: Option<String>,
     /// What is set in the environment besides.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, String>,

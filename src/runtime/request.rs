@@ -1,5 +1,6 @@
 //! What is asked for: a version, or a way to choose one.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::range::Range;
@@ -49,7 +50,7 @@ impl Channel {
 }
 
 /// Node's lines of long-term support and the first version of each that had it (nodejs/Release): what is installed is
-/// told by it without an index. Lines that are newer than this table are known from an index only.
+/// told by it without an index. Lines that are newer than this table are known from what an index said at the installation.
 const NODE_LINES: [(&str, [u64; 3]); 11] = [
     ("argon", [4, 2, 0]),
     ("boron", [6, 9, 0]),
@@ -179,13 +180,35 @@ impl Request {
         offered.iter().filter(is_admitted).max_by(|a, b| a.version.cmp(&b.version))
     }
 
-    /// The best of what is installed.
-    pub fn best<'a>(&self, installed: &'a [Version]) -> Option<&'a Version> {
-        installed.iter().filter(|version| self.admits(version)).max()
+    /// The best of what is installed. `recorded` tells the line of long-term support that the index had for a version when it
+    /// was installed; it is asked only where that counts.
+    pub fn best<'a>(
+        &self,
+        installed: &'a [Version],
+        recorded: impl Fn(&Version) -> Option<String>,
+    ) -> Option<&'a Version> {
+        let Self::Lts(wanted) = self else {
+            return installed.iter().filter(|version| self.admits(version)).max();
+        };
+        let lines: Vec<Option<String>> =
+            installed.iter().map(|version| recorded(version).or_else(|| line_of(version))).collect();
+        let counted = wanted.as_deref().and_then(|line| line.strip_prefix('-'));
+        let wanted = match counted {
+            Some(back) => Some(nth_known(installed, &lines, back.parse().ok()?)?),
+            None => wanted.clone(),
+        };
+        let has_it = |line: &Option<String>| {
+            line.as_deref().is_some_and(|line| wanted.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(line)))
+        };
+        let supported = installed
+            .iter()
+            .zip(&lines)
+            .filter(|(version, line)| !version.is_prerelease() && version.flavour().is_empty() && has_it(line));
+        supported.map(|(version, _)| version).max()
     }
 
-    /// Whether the version will do. Which lines have long-term support is known up to Node 24 and for Java by its rule;
-    /// lines that are counted (`lts/-1`) are not known without an index, and admit nothing here.
+    /// Whether the version will do. Which lines have long-term support is known up to Node 24 and for Java by its rule, and
+    /// lines that are counted (`lts/-1`) admit nothing here: [`Self::best`] knows more.
     pub fn admits(&self, version: &Version) -> bool {
         let is_release = !version.is_prerelease();
         match self {
@@ -236,19 +259,39 @@ fn nth_line(offered: &[Release], back: usize) -> Option<&str> {
     lines.get(back).copied()
 }
 
+/// The name of the line that is so many before the newest of those that are known here: by the table, and by what is
+/// installed. Only Node's have names.
+fn nth_known(installed: &[Version], lines: &[Option<String>], back: usize) -> Option<String> {
+    let mut known: BTreeMap<u64, String> =
+        NODE_LINES.iter().filter_map(|(name, first)| Some((*first.first()?, (*name).to_owned()))).collect();
+    for (version, line) in installed.iter().zip(lines) {
+        if let (Key::Semver(_), Some(&major), Some(line)) = (version.key(), version.numbers().first(), line) {
+            known.insert(major, line.clone());
+        }
+    }
+    let of_node = installed.iter().any(|version| matches!(version.key(), Key::Semver(_)));
+    known.into_values().rev().nth(back).filter(|_| of_node)
+}
+
 fn has_support(version: &Version, line: Option<&str>) -> bool {
+    line_of(version).is_some_and(|own| line.is_none_or(|line| line == own))
+}
+
+/// The line of long-term support that a version belongs to, as far as that is known without an index.
+fn line_of(version: &Version) -> Option<String> {
     let numbers = version.numbers();
-    let Some(&major) = numbers.first() else { return false };
+    let &major = numbers.first()?;
     match version.key() {
-        Key::Semver(_) => NODE_LINES.iter().any(|(name, first)| {
-            first.first() == Some(&major) && numbers >= first.as_slice() && line.is_none_or(|line| line == *name)
-        }),
+        Key::Semver(_) => {
+            let has = |(_, first): &&(&str, [u64; 3])| first.first() == Some(&major) && numbers >= first.as_slice();
+            NODE_LINES.iter().find(has).map(|(name, _)| (*name).to_owned())
+        }
         // Java: 8, 11, 17, and from there every second year's autumn release.
         Key::Plain(_) => {
             let is_line = matches!(major, 8 | 11) || (major >= 17 && (major - 17).is_multiple_of(4));
-            is_line && line.is_none_or(|line| line == major.to_string())
+            is_line.then(|| major.to_string())
         }
-        Key::Python(_) => false,
+        Key::Python(_) => None,
     }
 }
 

@@ -14,7 +14,7 @@ use super::change::{self, Change, steps};
 use super::output::{NAME, Output, WARN};
 use crate::config::{self, Backend, Paths};
 use crate::dbus::aur_client::AurOrder;
-use crate::dbus::client::{Client, ConnectOptions, ErrorKind, User};
+use crate::dbus::client::{Besides, Client, ConnectOptions, ErrorKind, User};
 use crate::dbus::reply::Details;
 use crate::transaction::{Action, Answers, Asks, FailureKind, NO, Verb, YES};
 use building::Building;
@@ -80,7 +80,9 @@ fn builder(options: &ConnectOptions) -> Result<ConnectOptions, Failure> {
 fn is_in_aur(options: &ConnectOptions, targets: &[String]) -> bool {
     let names: Vec<String> =
         targets.iter().map(|target| target.strip_prefix(FORCED).unwrap_or(target).to_owned()).collect();
-    let found = super::ask(options, async |client| Ok(client.details(&names, false).await?));
+    let found = super::ask(options, async |client| {
+        Ok(client.details(&names, Besides { versions: true, ..Besides::default() }).await?)
+    });
     let has = |details: &Details| details.versions.iter().any(|version| version.repository == AUR);
     found.is_ok_and(|found| found.iter().flatten().any(has))
 }

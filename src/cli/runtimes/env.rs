@@ -182,7 +182,7 @@ impl Answer {
         let changed = changes.variables.iter();
         Self {
             path: environment.folders().iter().map(|folder| text(folder)).collect(),
-            variables: variables.map(|(name, value)| (name, text(value))).collect(),
+            variables: variables.map(|(name, value)| (name, text(&value))).collect(),
             runtimes: environment.entries.iter().map(Used::from).collect(),
             missing: environment.missing.iter().map(Asked::from).collect(),
             problems: problems

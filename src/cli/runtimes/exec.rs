@@ -10,8 +10,10 @@ use clap::{Args, ValueHint};
 use super::super::Failure;
 use super::super::output::{BAD, Output};
 use super::here::{Here, not_installed, parse_named, tell};
-use crate::dbus::client::ErrorKind;
-use crate::runtime::environment::{MANUAL, Manual, Place, manual_text};
+use super::install::for_command;
+use crate::dbus::client::{ConnectOptions, ErrorKind};
+use crate::runtime::Runtime;
+use crate::runtime::environment::{MANUAL, Manual, Missing, Place, manual_text};
 
 /// As shells have it: the command was not found, or could not be run.
 const NOT_FOUND: u8 = 127;
@@ -19,7 +21,10 @@ const NOT_RUN: u8 = 126;
 
 #[derive(Debug, Args)]
 pub struct Exec {
-    /// Versions that go before those that the folder asks for, as node@20.
+    /// Fail where a named version is missing, and do not install it.
+    #[arg(long)]
+    pub no_install: bool,
+    /// Versions that go before those that the folder asks for, as node@20; what is missing of them is installed first.
     #[arg(value_name = "RUNTIME@VERSION", value_hint = ValueHint::Other)]
     pub runtimes: Vec<String>,
     /// The command and its arguments.
@@ -28,15 +33,23 @@ pub struct Exec {
 }
 
 /// Becomes the command; comes back only when that fails.
-pub fn run(exec: &Exec, out: &mut Output) -> Result<(), Failure> {
+pub fn run(options: &ConnectOptions, exec: &Exec, out: &mut Output) -> Result<(), Failure> {
     let named = exec.runtimes.iter().map(|text| parse_named(text)).collect::<Result<Manual, _>>()?;
-    let here = Here::look(named.clone());
+    let mut here = Here::look(named.clone());
     // Whoever names some asks for these; the folder's others are there if they are installed.
-    let missing = here.environment.missing.iter();
-    let missing: Vec<_> =
-        missing.filter(|missing| named.is_empty() || named.contains_key(&missing.runtime)).map(not_installed).collect();
+    let is_asked = |missing: &&Missing| named.is_empty() || named.contains_key(&missing.runtime);
+    let of_those = |here: &Here| here.environment.missing.iter().filter(is_asked).cloned().collect::<Vec<_>>();
+    let mut missing = of_those(&here);
+    // What a folder asks for is installed by `omg install`, where somebody decides to.
+    if !missing.is_empty() && !named.is_empty() && !exec.no_install {
+        let wanted: Vec<(Runtime, String)> =
+            missing.into_iter().map(|missing| (missing.runtime, missing.request.to_string())).collect();
+        for_command(options, &wanted, out)?;
+        here = Here::look(named.clone());
+        missing = of_those(&here);
+    }
     if !missing.is_empty() {
-        return Err(Failure::Of(ErrorKind::NotFound, missing.join("\n")));
+        return Err(Failure::Of(ErrorKind::NotFound, missing.iter().map(not_installed).collect::<Vec<_>>().join("\n")));
     }
     if !out.quiet() {
         tell(&here.messages(), out);

@@ -27,7 +27,7 @@ pub(super) struct Here {
 }
 
 /// The paths of this process, as the configuration changes them.
-pub(super) fn paths() -> Paths {
+pub(in crate::cli) fn paths() -> Paths {
     let paths = Paths::from_process();
     // Whoever changes folders is not told about the configuration each time: `omg doctor` does that.
     let settings = config::load(paths.config_file.as_deref()).unwrap_or_default();
@@ -81,7 +81,7 @@ pub(super) fn not_installed(missing: &Missing) -> String {
 
 /// Whether nothing that is installed will do.
 pub(super) fn lacks(layout: &Layout, runtime: &Runtime, request: &Request) -> bool {
-    *request != Request::System && layout.installed(runtime).is_ok_and(|installed| request.best(&installed).is_none())
+    *request != Request::System && layout.best(runtime, request).is_ok_and(|best| best.is_none())
 }
 
 pub(super) fn tell(messages: &[String], out: &mut Output) {

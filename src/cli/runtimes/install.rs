@@ -67,6 +67,9 @@ pub fn run(options: &ConnectOptions, wanted: &Use, out: &mut Output) -> Result<(
             (runtime, wish.request.clone())
         }
     };
+    if request == Request::System && wanted.shell {
+        return print_manual(&runtime, request, out);
+    }
     if request == Request::System {
         return Err(invalid(format!(
             "there is no version `system` of {runtime} to install: omg uses it where it has none"
@@ -110,10 +113,8 @@ pub fn run(options: &ConnectOptions, wanted: &Use, out: &mut Output) -> Result<(
 
 /// The best installed version that is as asked for.
 fn installed(layout: &Layout, runtime: &Runtime, request: &Request) -> Result<Option<Version>, Failure> {
-    let versions = layout
-        .installed(runtime)
-        .map_err(|error| Failure::Internal(format!("{}: {error}", layout.versions().display())))?;
-    Ok(request.best(&versions).cloned())
+    let unreadable = |error| Failure::Internal(format!("{}: {error}", layout.versions().display()));
+    layout.best(runtime, request).map_err(unreadable)
 }
 
 /// Makes it the current version, for prompts too: a daemon that runs sees it by itself, and where none runs nobody else would
@@ -157,6 +158,10 @@ fn line(runtime: &str, version: &str, folder: &str, new: bool, current: bool, ou
 /// Says what makes this shell use the version.
 fn only_in_shell(runtime: &Runtime, version: &Version, out: &mut Output) -> Result<(), Failure> {
     let request = Request::parse(runtime, version.as_str()).map_err(|error| Failure::Internal(error.to_string()))?;
+    print_manual(runtime, request, out)
+}
+
+fn print_manual(runtime: &Runtime, request: Request, out: &mut Output) -> Result<(), Failure> {
     let here = Here::look(Manual::from([(runtime.clone(), request)]));
     super::env::print_manual(&here, out)
 }
@@ -168,20 +173,51 @@ async fn get(
     how: &InstallOptions,
     out: &mut Output,
 ) -> Result<Vec<(String, String, bool)>, Failure> {
-    let mut interrupts = steps::Interrupts::listen()?;
-    let job = interrupts.unless(client.runtime_install(versions, how)).await??;
-    let outcome = steps::follow_versions(job, &mut interrupts, out).await?;
+    let outcome = installed_by(client, versions, how, out).await?;
     let mut done = Vec::new();
     for item in &outcome.applied().items {
         let new = item.from.is_empty();
         line(&item.name, &item.to, &item.repository, new, how.make_current, out);
         done.push((item.name.clone(), item.to.clone(), new));
     }
+    succeeded(outcome).map(|()| done)
+}
+
+async fn installed_by(
+    client: &mut Client,
+    versions: &[(Runtime, String)],
+    how: &InstallOptions,
+    out: &mut Output,
+) -> Result<Outcome, Failure> {
+    let mut interrupts = steps::Interrupts::listen()?;
+    let job = interrupts.unless(client.runtime_install(versions, how)).await??;
+    steps::follow_versions(job, &mut interrupts, out).await
+}
+
+fn succeeded(outcome: Outcome) -> Result<(), Failure> {
     match outcome {
-        Outcome::Succeeded(_) => Ok(done),
+        Outcome::Succeeded(_) => Ok(()),
         Outcome::Failed { failure, .. } => Err(Failure::Of(ErrorKind::of(failure.kind), failure.message)),
         Outcome::Cancelled { .. } => Err(steps::cancelled()),
     }
+}
+
+/// Installs what a command is about to be run with; what comes of it is told on standard error, since standard output is the
+/// command's.
+pub(super) fn for_command(
+    options: &ConnectOptions,
+    versions: &[(Runtime, String)],
+    out: &mut Output,
+) -> Result<(), Failure> {
+    super::super::act(options, async |client| {
+        let outcome = installed_by(client, versions, &InstallOptions::default(), out).await?;
+        if !out.quiet() {
+            for item in &outcome.applied().items {
+                out.note(DIM, &format!("{} {} is installed", item.name, item.to));
+            }
+        }
+        succeeded(outcome)
+    })
 }
 
 /// `omg install` without names: everything that the files of this folder ask for.

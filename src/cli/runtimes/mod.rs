@@ -14,3 +14,5 @@ mod tracked;
 pub mod uninstall;
 pub mod versions;
 pub mod which;
+
+pub(super) use here::paths;

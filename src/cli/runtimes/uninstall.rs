@@ -103,7 +103,9 @@ pub fn prune(options: &ConnectOptions, wanted: &Prune, out: &mut Output) -> Resu
         // What loses in one folder wins in the one above it.
         for wish in files::read(folder).wishes {
             let versions = installed(layout, &wish.runtime)?;
-            kept.extend(wish.request.best(&versions).map(|version| (wish.runtime.clone(), version.clone())));
+            kept.extend(
+                layout.best_of(&wish.runtime, &versions, &wish.request).map(|version| (wish.runtime.clone(), version)),
+            );
         }
     }
     kept.extend(here.environment.entries.iter().map(|entry| (entry.runtime.clone(), entry.version.clone())));

@@ -171,9 +171,9 @@ fn go_requests_are_those_of_its_toolchains() {
     let least = Request::go_minimum("1.21").unwrap();
     let installed: Vec<Version> =
         offered("go", &["1.20.14", "1.21rc2"]).into_iter().map(|release| release.version).collect();
-    assert_eq!(least.best(&installed), None);
-    assert_eq!(Request::go_minimum("1.21rc3").unwrap().best(&installed), None);
-    assert_eq!(Request::go_minimum("1.21rc1").unwrap().best(&installed).unwrap().as_str(), "1.21rc2");
+    assert_eq!(least.best(&installed, |_| None), None);
+    assert_eq!(Request::go_minimum("1.21rc3").unwrap().best(&installed, |_| None), None);
+    assert_eq!(Request::go_minimum("1.21rc1").unwrap().best(&installed, |_| None).unwrap().as_str(), "1.21rc2");
 }
 
 #[test]
@@ -292,13 +292,22 @@ fn what_is_installed_is_known_to_have_support_without_an_index() {
         offered(name, texts).into_iter().map(|release| release.version).collect()
     };
     let node = versions("node", &["18.20.4", "20.8.0", "20.9.0", "22.1.0", "23.0.0"]);
-    let best = |text: &str| request("node", text).best(&node).map(Version::as_str);
+    let best = |text: &str| request("node", text).best(&node, |_| None).map(Version::as_str);
     assert_eq!(
         (best("lts"), best("lts/hydrogen"), best("lts/jod"), best("lts/-1")),
         (Some("20.9.0"), Some("18.20.4"), None, None)
     );
+    assert_eq!(best("lts/-2"), Some("20.9.0"));
+    // What the table does not know is known from the installation.
+    let newer = versions("node", &["20.9.0", "24.11.0", "27.1.0", "28.3.0"]);
+    let recorded = |version: &Version| (version.as_str() == "27.1.0").then(|| "nickel".to_owned());
+    let best = |text: &str| request("node", text).best(&newer, recorded).map(Version::as_str);
+    assert_eq!(
+        ["lts", "lts/nickel", "lts/-1", "lts/-3", "lts/krypton", "lts/-9"].map(best),
+        [Some("27.1.0"), Some("27.1.0"), Some("24.11.0"), Some("20.9.0"), Some("24.11.0"), None]
+    );
     let java = versions("java", &["11.0.24+8", "21.0.4+7", "22.0.2+9", "23+37"]);
-    assert_eq!(request("java", "lts").best(&java).map(Version::as_str), Some("21.0.4+7"));
+    assert_eq!(request("java", "lts").best(&java, |_| None).map(Version::as_str), Some("21.0.4+7"));
 }
 
 #[test]
@@ -448,7 +457,7 @@ fn the_chosen_is_admitted_and_nothing_admitted_is_above_it() {
                 offered.swap(0, swapped);
                 let chosen = request.choose(&offered).map(|release| &release.version);
                 assert_eq!(chosen, versions.iter().filter(|version| request.admits(version)).max(), "{name} {text}");
-                assert_eq!(chosen, request.best(&versions), "{name} {text}");
+                assert_eq!(chosen, request.best(&versions, |_| None), "{name} {text}");
                 some += usize::from(chosen.is_some());
                 let is_exact = matches!(request, Request::Exact(_));
                 assert!(chosen.is_none_or(|chosen| is_exact || !chosen.is_prerelease()), "{name} {text}");

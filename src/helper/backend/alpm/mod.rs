@@ -162,13 +162,37 @@ impl Drop for Quiet {
     }
 }
 
+/// A package under its name, as one database has it.
+struct Found<'a> {
+    name: &'a str,
+    place: Place<'a>,
+}
+
+enum Place<'a> {
+    /// Position among the installed packages.
+    Installed(usize),
+    Offered(Offer<'a>),
+}
+
 /// One package's name in all databases.
-#[derive(Default)]
-struct Known<'a> {
+struct Known<'a, 'b> {
     /// Position among the installed packages.
     installed: Option<usize>,
     /// In the order of the repositories.
-    offered: Vec<Offer<'a>>,
+    offered: Vec<&'b Offer<'a>>,
+}
+
+impl<'a, 'b> Known<'a, 'b> {
+    fn of(found: &'b [Found<'a>]) -> Self {
+        let mut known = Self { installed: None, offered: Vec::with_capacity(found.len()) };
+        for Found { place, .. } in found {
+            match place {
+                Place::Installed(position) => known.installed = Some(*position),
+                Place::Offered(offer) => known.offered.push(offer),
+            }
+        }
+        known
+    }
 }
 
 /// A package as a repository has it.
@@ -196,15 +220,17 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn all(&mut self, native: &str, timings: &mut Timings) -> Result<Builder, Error> {
         let quiet = Quiet::new();
-        let mut known: BTreeMap<&str, Known<'a>> = BTreeMap::new();
+        let mut found: Vec<Found<'a>> = Vec::new();
         let installed = Installed::read(self.handle.localdb(), &mut self.unreadable);
         for (position, package) in installed.packages.iter().enumerate() {
-            known.entry(package.name()).or_default().installed = Some(position);
+            found.push(Found { name: package.name(), place: Place::Installed(position) });
         }
         timings.phase("local database");
         for database in self.handle.syncdbs() {
-            self.offers(database, &mut known);
+            self.offers(database, &mut found);
         }
+        // Each database has them in this order already; those of one name stay in the order of the databases.
+        found.sort_by_key(|found| found.name);
         timings.phase("sync databases");
         let syncdbs = self.handle.syncdbs();
         // Only this thread may ask libalpm, which takes about as long as adding what it tells.
@@ -213,8 +239,10 @@ impl<'a> Reading<'a> {
             let installed_packages = installed.packages.len();
             let adder = scope.spawn(move || add(described, native, installed_packages));
             let mut together = Vec::with_capacity(TOGETHER);
-            for (name, known) in &known {
-                let Some(mut described) = sound(|| self.describe(name, known, &installed, syncdbs)) else {
+            for found in found.chunk_by(|one, other| one.name == other.name) {
+                let Some(Found { name, .. }) = found.first() else { continue };
+                let known = Known::of(found);
+                let Some(mut described) = sound(|| self.describe(name, &known, &installed, syncdbs)) else {
                     self.unreadable += 1;
                     continue;
                 };
@@ -249,7 +277,7 @@ impl<'a> Reading<'a> {
         Ok(builder)
     }
 
-    fn offers(&mut self, database: &'a Db, known: &mut BTreeMap<&'a str, Known<'a>>) {
+    fn offers(&mut self, database: &'a Db, found: &mut Vec<Found<'a>>) {
         let usage = database.usage().unwrap_or(Usage::ALL);
         if !usage.intersects(Usage::SEARCH | Usage::INSTALL | Usage::UPGRADE) {
             return;
@@ -261,11 +289,10 @@ impl<'a> Reading<'a> {
         }
         for package in database.pkgs() {
             match sound(|| package.name()) {
-                Some(name) => known.entry(name).or_default().offered.push(Offer {
-                    package,
-                    database,
-                    installable: usage.contains(Usage::INSTALL),
-                }),
+                Some(name) => {
+                    let offer = Offer { package, database, installable: usage.contains(Usage::INSTALL) };
+                    found.push(Found { name, place: Place::Offered(offer) });
+                }
                 None => self.unreadable += 1,
             }
         }
@@ -274,7 +301,7 @@ impl<'a> Reading<'a> {
     fn describe(
         &self,
         name: &str,
-        known: &Known<'a>,
+        known: &Known<'a, '_>,
         installed: &Installed<'a>,
         syncdbs: AlpmList<'_, &Db>,
     ) -> Described {
