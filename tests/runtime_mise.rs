@@ -111,35 +111,34 @@ fn what_upstream_has_not_for_this_machine_comes_from_mise() {
     let mut world = world();
     on_path(&mut world);
     let settings = fs::read_to_string(world.path("config/omg/config.toml")).unwrap();
-    let node = format!("[runtimes.node]\nurl = \"{}/elsewhere\"\n", world.upstream.address());
-    fs::write(world.path("config/omg/config.toml"), settings + &node).unwrap();
-    let index = |files: &str| {
-        format!(
-            r#"[{{"version": "v20.9.0", "date": "2023-10-24", "files": ["{files}"], "lts": "Iron", "npm": "10.1.0"}}]"#
-        )
-    };
-    world.upstream.file("/elsewhere/index.json", index("aix-ppc64"));
-    // Nobody is there whose key would count for mise.
-    fs::create_dir_all(world.path("data/omg/mise/config")).unwrap();
-    fs::write(world.path("data/omg/mise/config/config.toml"), "[settings]\ngpg_verify = false\n").unwrap();
-    let text = world.refused(&["use", "node", "20.9.0"], 1);
+    let go = format!("[runtimes.go]\nurl = \"{}/elsewhere\"\n", world.upstream.address());
+    fs::write(world.path("config/omg/config.toml"), settings + &go).unwrap();
+    let index = r#"[{"version": "go1.21.4", "stable": true, "files": [{"filename": "go1.21.4.plan9-386.tar.gz", "os": "plan9",
+        "arch": "386", "version": "go1.21.4", "sha256": "00", "size": 1, "kind": "archive"}]}]"#;
+    world.upstream.file("/elsewhere/?mode=json&include=all", index);
+    let versions = |version: &str| format!("[versions]\n\"{version}\" = {{ created_at = 2023-11-07T00:00:00Z }}\n");
+    world.upstream.file("/mise-versions.jdx.dev/data/go.toml", versions("1.20.3"));
+    let text = world.refused(&["use", "go", "1.21.4"], 1);
     println!("{text}");
-    assert!(text.contains("node 20.9.0") && text.contains("mise may have it"), "{text}");
-    let name = "node-v20.9.0-linux-x64";
-    let archive = Tree::new().program("bin/node", "#!/bin/sh\necho mise has v20.9.0\n").tar(name, "gzip");
-    let listing = format!("{}  {name}.tar.gz\n", sha256(&archive));
-    world.upstream.file("/nodejs.org/dist/index.json", index("linux-x64"));
-    world.upstream.file("/nodejs.org/dist/v20.9.0/SHASUMS256.txt", listing);
-    world.upstream.file(&format!("/nodejs.org/dist/v20.9.0/{name}.tar.gz"), archive);
-    let output = world.command(&["use", "node", "20.9.0"]).output().unwrap();
-    println!("{}", said(&output));
+    assert!(text.starts_with("omg: there is no go 1.21.4; mise may have it\n"), "{text}");
+    assert!(text.ends_with("\nomg: there is no go 1.21.4\n"), "{text}");
+    fs::remove_dir_all(world.path("data/omg/mise/cache")).unwrap();
+    let tree = Tree::new().program("bin/go", "#!/bin/sh\necho mise has go version go1.21.4\n");
+    let archive = tree.program("VERSION", "go1.21.4").tar("go", "gzip");
+    world.upstream.file("/mise-versions.jdx.dev/data/go.toml", versions("1.21.4"));
+    for name in ["go1.21.4.linux-amd64.tar.gz", "go1.21.4.linux-amd64.tar.gz.sha256"] {
+        let content = if name.ends_with("256") { sha256(&archive).into_bytes() } else { archive.clone() };
+        world.upstream.file(&format!("/dl.google.com/go/{name}"), content);
+    }
+    let output = world.command(&["use", "go", "1.21.4"]).output().unwrap();
+    println!("{}{:?}", said(&output), world.upstream.requests());
     assert_eq!(output.status.code(), Some(0));
-    assert_eq!(world.shell("node"), "mise has v20.9.0");
-    let record: Value = serde_json::from_str(world.done(&["--json", "list", "node"]).trim()).unwrap();
+    assert_eq!(world.shell("go version"), "mise has go version go1.21.4");
+    let record: Value = serde_json::from_str(world.done(&["--json", "list", "go"]).trim()).unwrap();
     assert_eq!(record["manager"].as_str(), Some("mise"));
-    assert_eq!(world.done(&["uninstall", "node", "20", "--force"]), "node 20.9.0 is removed\n");
-    let kept = contents(&world.path("data/omg/mise/data/installs/node"));
-    assert_eq!(kept.keys().filter(|path| path.ends_with("/node")).collect::<Vec<_>>(), [""; 0]);
+    assert_eq!(world.done(&["uninstall", "go", "1.21.4", "--force"]), "go 1.21.4 is removed\n");
+    let kept = contents(&world.path("data/omg/mise/data/installs/go"));
+    assert_eq!(kept.keys().filter(|path| path.ends_with("bin/go")).collect::<Vec<_>>(), [""; 0]);
 }
 
 #[test]

@@ -626,7 +626,7 @@ fn exec_becomes_the_command_with_the_versions_in_front() {
     assert_eq!(none.status.code(), Some(127));
     assert_eq!(stderr(&none), "omg: there is no command \"no-such-command\"\n");
     assert_eq!(run("project", &["exec", "--", "/etc/passwd"]).status.code(), Some(126));
-    let missing = run("project", &["exec", "node@99", "--", "node"]);
+    let missing = run("project", &["exec", "--no-install", "node@99", "--", "node"]);
     assert_eq!(missing.status.code(), Some(1));
     assert_eq!(stderr(&missing), "omg: node 99 is not installed: omg use node 99\n");
     let hostile = run("project", &["exec", "node@$(touch pwned)\u{1b}[31m", "--", "node"]);

@@ -274,18 +274,16 @@ impl Engine {
         }
         let wanted = Wanted { request, extras, unverified: how.unverified, newest: how.newest };
         let installed = match manager.install(&wanted, Arc::clone(&listener)).await {
-            Err(error) if error.is_not_offered() => match self.runtimes.otherwise(&runtime)? {
-                Some(other) => {
-                    listener.note(&format!("{error}; mise may have it"));
-                    let tried = other.install(&wanted, Arc::clone(&listener)).await;
-                    tried.map_err(|second| {
-                        listener.note(&second.to_string());
-                        EngineError::from(error)
-                    })?
-                }
-                None => return Err(error.into()),
-            },
-            done => done?,
+            Ok(installed) => installed,
+            Err(error) => {
+                let Some(other) = self.runtimes.otherwise(&runtime, &error).await? else { return Err(error.into()) };
+                listener.note(&format!("{error}; mise may have it"));
+                let tried = other.install(&wanted, Arc::clone(&listener)).await;
+                tried.map_err(|second| {
+                    listener.note(&second.to_string());
+                    EngineError::from(error)
+                })?
+            }
         };
         if how.make_current {
             let (layout, runtime, version) =

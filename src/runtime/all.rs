@@ -60,7 +60,9 @@ impl Runtimes {
     /// # Errors
     /// When the keys that are configured cannot be read.
     pub fn manager(&self, runtime: &Runtime) -> Result<Arc<dyn RuntimeManager>, RuntimeError> {
-        let Some(native) = runtime.native().filter(|_| self.is_native(runtime)) else { return self.mise(runtime) };
+        let Some(native) = runtime.native().filter(|_| self.is_native(runtime)) else {
+            return Ok(Arc::new(self.mise(runtime)?));
+        };
         let both = (Arc::clone(&self.http), Arc::clone(&self.cached));
         let keys = self.keys(native.as_str())?;
         let configured = self.upstream(native.as_str()).and_then(|upstream| upstream.url.as_deref());
@@ -68,12 +70,25 @@ impl Runtimes {
         Ok(Arc::new(NativeManager::new(source, base, keys, self.host, both, self.layout.clone())))
     }
 
-    /// Whoever is asked where upstream has nothing for this machine; `None`: nobody else manages it.
+    /// Whoever is asked after this error: mise, where upstream has nothing for this machine, or where it has no such version
+    /// and mise is there; it is not fetched to hear whether a slip of the pen means something to it.
     ///
     /// # Errors
     /// As [`Runtimes::manager`].
-    pub fn otherwise(&self, runtime: &Runtime) -> Result<Option<Arc<dyn RuntimeManager>>, RuntimeError> {
-        self.is_native(runtime).then(|| self.mise(runtime)).transpose()
+    pub async fn otherwise(
+        &self,
+        runtime: &Runtime,
+        error: &RuntimeError,
+    ) -> Result<Option<Arc<dyn RuntimeManager>>, RuntimeError> {
+        if !self.is_native(runtime) {
+            return Ok(None);
+        }
+        let mise = self.mise(runtime)?;
+        let wanted = match error {
+            RuntimeError::NoSuchVersion { .. } => mise.is_there().await,
+            error => error.is_not_offered(),
+        };
+        Ok(wanted.then(|| Arc::new(mise) as Arc<dyn RuntimeManager>))
     }
 
     /// Whoever has installed this version.
@@ -82,19 +97,18 @@ impl Runtimes {
     /// As [`Runtimes::manager`].
     pub fn manager_of(&self, runtime: &Runtime, version: &Version) -> Result<Arc<dyn RuntimeManager>, RuntimeError> {
         let record = Record::read(&self.layout.folder(runtime, version));
-        if record.is_some_and(|record| record.manager == mise::NAME) {
-            self.mise(runtime)
-        } else {
-            self.manager(runtime)
+        match record.is_some_and(|record| record.manager == mise::NAME) {
+            true => Ok(Arc::new(self.mise(runtime)?)),
+            false => self.manager(runtime),
         }
     }
 
-    fn mise(&self, runtime: &Runtime) -> Result<Arc<dyn RuntimeManager>, RuntimeError> {
+    fn mise(&self, runtime: &Runtime) -> Result<MiseManager, RuntimeError> {
         let base = self.upstream(mise::NAME).and_then(|upstream| upstream.url.as_deref()).unwrap_or(mise::DEFAULT_BASE);
         let (keys, http) = (self.keys(mise::NAME)?, Arc::clone(&self.http));
         let program = MiseProgram::new(self.home.clone(), base, keys, self.host, http);
         let layout = self.layout.clone();
-        Ok(Arc::new(MiseManager::new(runtime.clone(), Arc::new(program), layout, self.settings.offline)))
+        Ok(MiseManager::new(runtime.clone(), Arc::new(program), layout, self.settings.offline))
     }
 
     fn upstream(&self, name: &str) -> Option<&Upstream> {
