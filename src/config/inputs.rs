@@ -64,8 +64,9 @@ const KEYS: [&str; 11] = [
 const CACHE_KEYS: [&str; 4] = ["searches", "search-bytes", "details", "details-bytes"];
 const APT_KEYS: [&str; 2] = ["root", "options"];
 const AUR_KEYS: [&str; 4] = ["enabled", "url", "keyserver", "devel"];
-const RUNTIME_KEYS: [&str; 11] = [
+const RUNTIME_KEYS: [&str; 12] = [
     "offline",
+    "proxy",
     "cache-bytes",
     "manager",
     runtimes::TABLES[0],
@@ -150,8 +151,8 @@ impl Inputs {
 
 fn runtimes_in(table: DeTable<'_>, problems: &mut Vec<Problem>) -> RuntimeInputs {
     let mut section = Section::new("runtimes.", table, &RUNTIME_KEYS, problems);
-    let (offline, cache_bytes, manager) =
-        (section.boolean("offline"), section.integer("cache-bytes"), section.string("manager"));
+    let (offline, proxy) = (section.boolean("offline"), section.string("proxy"));
+    let (cache_bytes, manager) = (section.integer("cache-bytes"), section.string("manager"));
     let tables: Vec<_> = runtimes::TABLES.into_iter().filter_map(|name| Some((name, section.table(name)?))).collect();
     let mut upstreams = BTreeMap::new();
     for (name, table) in tables {
@@ -159,7 +160,7 @@ fn runtimes_in(table: DeTable<'_>, problems: &mut Vec<Problem>) -> RuntimeInputs
         let (url, keys, manager) = (section.string("url"), section.string("keys"), section.string("manager"));
         upstreams.insert(name, UpstreamInputs { url, keys, manager });
     }
-    RuntimeInputs { offline, cache_bytes, manager, upstreams }
+    RuntimeInputs { offline, proxy, cache_bytes, manager, upstreams }
 }
 
 /// One table of the file, being taken apart.

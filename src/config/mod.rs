@@ -29,6 +29,7 @@
 //! | `aur.devel` | whether upgrades are also those to newer commits of the repositories that packages are built from | `false` |
 //! | `aur.keyserver` | `hkps`, `hkp` or `https` address, for keys of sources | `"hkps://keyserver.ubuntu.com"` |
 //! | `runtimes.offline` | whether nothing is fetched for runtimes | `false` |
+//! | `runtimes.proxy` | `http` or `https` address of a proxy for runtimes | that of the daemon's environment (`https_proxy`, `no_proxy`, …) |
 //! | `runtimes.cache-bytes` | bytes of downloaded archives that are kept | 2147483648 |
 //! | `runtimes.manager` | `"native"`: omg installs what it can and mise the rest, or `"mise"` | `"native"` |
 //! | `runtimes.NAME.url` | `http` or `https` address in place of the upstream's (`node`, `python`, `go`, `rust`, `ruby`, `java`, `bun`, `mise`) | the upstream's own |

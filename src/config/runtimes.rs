@@ -12,6 +12,7 @@ pub(super) const TABLES: [&str; 8] = ["node", "python", "go", "rust", "ruby", "j
 #[derive(Debug, Clone, Default)]
 pub struct RuntimeInputs {
     pub offline: Option<Spanned<bool>>,
+    pub proxy: Option<Spanned<String>>,
     pub cache_bytes: Option<Spanned<i64>>,
     pub manager: Option<Spanned<String>>,
     /// By the name of the table.
@@ -51,6 +52,8 @@ impl Manager {
 pub struct RuntimeSettings {
     /// Nothing is fetched: what is installed and cached has to do.
     pub offline: bool,
+    /// `http` or `https` address of the proxy through which everything is fetched; `None`: as the environment says.
+    pub proxy: Option<String>,
     /// Most bytes of downloaded archives that are kept.
     pub cache_bytes: u64,
     /// For runtimes that do not say otherwise.
@@ -71,7 +74,13 @@ pub struct Upstream {
 
 impl Default for RuntimeSettings {
     fn default() -> Self {
-        Self { offline: false, cache_bytes: 2 << 30, manager: Manager::default(), upstreams: BTreeMap::new() }
+        Self {
+            offline: false,
+            proxy: None,
+            cache_bytes: 2 << 30,
+            manager: Manager::default(),
+            upstreams: BTreeMap::new(),
+        }
     }
 }
 

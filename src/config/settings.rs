@@ -274,6 +274,7 @@ impl Check {
         let upstreams = upstreams.collect();
         RuntimeSettings {
             offline: inputs.offline.is_some_and(Spanned::into_inner),
+            proxy: self.address("runtimes.proxy", inputs.proxy),
             cache_bytes: cache_bytes.unwrap_or(default.cache_bytes),
             manager: self.manager("runtimes.manager", inputs.manager).unwrap_or(default.manager),
             upstreams,

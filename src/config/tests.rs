@@ -76,6 +76,7 @@ keyserver = "hkps://keys.example.org"
 
 [runtimes]
 offline = true
+proxy = "http://proxy.example.org:3128"
 cache-bytes = 0
 manager = "mise"
 
@@ -109,6 +110,7 @@ manager = "native"
         },
         runtimes: RuntimeSettings {
             offline: true,
+            proxy: Some("http://proxy.example.org:3128".to_owned()),
             cache_bytes: 0,
             manager: Manager::Mise,
             upstreams: [(

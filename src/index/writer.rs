@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::thread;
 
 use zerocopy::IntoBytes;
@@ -54,24 +55,50 @@ pub struct Version<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EntryId(u32);
 
+/// A text of an entry: where it begins in the builder's texts, and its length.
+///
+/// They are kept in one place: half a million texts of their own take as long to allocate and to free as it takes to read
+/// what they say.
+#[derive(Debug, Clone, Copy, Default)]
+struct Text {
+    start: usize,
+    len: u32,
+}
+
+#[derive(Debug, Default)]
+struct TextStore(String);
+
+impl TextStore {
+    fn push(&mut self, text: &str) -> Text {
+        let start = self.0.len();
+        self.0.push_str(text);
+        Text { start, len: text.len() as u32 }
+    }
+
+    fn get(&self, text: Text) -> &str {
+        &self.0[text.start..text.start + text.len as usize]
+    }
+}
+
 #[derive(Debug)]
 struct Stored {
-    name: String,
-    arch: String,
+    name: Text,
+    arch: u16,
     flags: Flags,
     preferred: bool,
     /// Versions.
-    candidate: Option<String>,
-    installed: Option<String>,
-    summary: String,
-    folded_summary: String,
+    candidate: Option<Text>,
+    installed: Option<Text>,
+    summary: Text,
+    folded_summary: Text,
     candidate_repository: u16,
     installed_repository: u16,
     candidate_arch: u16,
     installed_arch: u16,
     download_size: u64,
-    description: String,
-    provides: Vec<String>,
+    description: Text,
+    /// Among those of all entries.
+    provides: Range<usize>,
     details: (u32, u32),
 }
 
@@ -80,10 +107,14 @@ struct Stored {
 pub struct Builder {
     arch: String,
     entries: Vec<Stored>,
+    texts: TextStore,
+    provides: Vec<Text>,
     labels: Vec<String>,
     known_labels: HashMap<String, u16>,
     edges: Vec<(EntryId, usize, EntryId)>,
     details: BlockWriter,
+    /// The last entry's, before they are packed.
+    encoded: Vec<u8>,
 }
 
 impl Builder {
@@ -92,10 +123,13 @@ impl Builder {
         Self {
             arch: arch.to_owned(),
             entries: Vec::new(),
+            texts: TextStore::default(),
+            provides: Vec::new(),
             labels: Vec::new(),
             known_labels: HashMap::new(),
             edges: Vec::new(),
             details: BlockWriter::new(DETAILS_BLOCK),
+            encoded: Vec::new(),
         }
     }
 
@@ -107,30 +141,37 @@ impl Builder {
         if self.entries.len() >= MAX_PACKAGES {
             return Err(io::Error::other(format!("more than {MAX_PACKAGES} packages")));
         }
-        let bytes = postcard::to_stdvec(details).map_err(io::Error::other)?;
+        self.encoded.clear();
+        self.encoded = postcard::to_extend(details, std::mem::take(&mut self.encoded)).map_err(io::Error::other)?;
         let id = EntryId(self.entries.len() as u32);
         let candidate = entry.candidate.unwrap_or_default();
         let installed = entry.installed.unwrap_or_default();
-        let place = self.details.push(&bytes)?;
+        let place = self.details.push(&self.encoded)?;
+        let summary = self.texts.push(entry.summary);
+        let folded = fold(entry.summary);
+        let first = self.provides.len();
+        for name in entry.provides {
+            let text = self.texts.push(&single_line(&fold(name)));
+            self.provides.push(text);
+        }
         let stored = Stored {
-            name: single_line(entry.name),
-            arch: entry.arch.to_owned(),
+            name: self.texts.push(&single_line(entry.name)),
+            arch: self.label(entry.arch)?,
             flags: entry.flags,
             preferred: entry.preferred,
-            candidate: entry.candidate.map(|candidate| candidate.version.to_owned()),
-            installed: entry.installed.map(|installed| installed.version.to_owned()),
-            summary: entry.summary.to_owned(),
-            folded_summary: fold(entry.summary),
+            candidate: entry.candidate.map(|candidate| self.texts.push(candidate.version)),
+            installed: entry.installed.map(|installed| self.texts.push(installed.version)),
+            folded_summary: if folded == entry.summary { summary } else { self.texts.push(&folded) },
+            summary,
             candidate_repository: self.label(candidate.repository)?,
             installed_repository: self.label(installed.repository)?,
             candidate_arch: self.label(candidate.arch)?,
             installed_arch: self.label(installed.arch)?,
             download_size: entry.download_size,
-            description: fold(entry.description),
-            provides: entry.provides.iter().map(|name| single_line(&fold(name))).collect(),
+            description: self.texts.push(&fold(entry.description)),
+            provides: first..self.provides.len(),
             details: place,
         };
-        self.label(entry.arch)?;
         self.entries.push(stored);
         Ok(id)
     }
@@ -151,7 +192,8 @@ impl Builder {
         let mut order: Vec<u32> = (0..self.entries.len() as u32).collect();
         let key = |id: &u32| {
             let entry = &self.entries[*id as usize];
-            (&entry.name, entry.arch != self.arch, &entry.arch)
+            let arch = self.labels[usize::from(entry.arch)].as_str();
+            (self.texts.get(entry.name), arch != self.arch, arch)
         };
         order.sort_by(|a, b| key(a).cmp(&key(b)));
         let mut number = vec![0_u32; order.len()];
@@ -159,11 +201,15 @@ impl Builder {
             number[*id as usize] = position as u32;
         }
 
-        let entries = &self.entries;
+        let (entries, texts) = (&self.entries, &self.texts);
         let packing = || {
             let mut descriptions = BlockWriter::new(DESCRIPTIONS_BLOCK);
+            let mut ended = Vec::new();
             for id in &order {
-                descriptions.push(format!("{}\0", entries[*id as usize].description).as_bytes())?;
+                ended.clear();
+                ended.extend_from_slice(texts.get(entries[*id as usize].description).as_bytes());
+                ended.push(0);
+                descriptions.push(&ended)?;
             }
             descriptions.finish()
         };
@@ -204,11 +250,7 @@ impl Builder {
             (Section::Details, details.blocks),
             (Section::Descriptions, descriptions.blocks),
         ];
-        thread::scope(|scope| {
-            // Half a million texts take a while to free, and writing takes longer.
-            scope.spawn(move || drop(self.entries));
-            write_sections(&sections, out)
-        })
+        write_sections(&sections, out)
     }
 
     /// The sections that hold a value for each package, in `order`; `number` leads from an entry to its place there.
@@ -219,33 +261,30 @@ impl Builder {
         meta.counts = Default::default();
         for id in order {
             let entry = &self.entries[*id as usize];
-            let [installed, candidate] =
-                [&entry.installed, &entry.candidate].map(|it| it.as_deref().unwrap_or_default());
+            let version = |text: Option<Text>| text.map(|text| self.texts.get(text)).unwrap_or_default();
+            let (installed, candidate) = (version(entry.installed), version(entry.candidate));
+            let (name, arch) = (self.texts.get(entry.name), self.labels[usize::from(entry.arch)].as_str());
             meta.counts.add(entry.flags);
             if entry.flags.contains(Flags::INSTALLED) {
-                let line = format!("{} {} {}\n", entry.name, entry.arch, installed);
-                installed_digest.update(line.as_bytes());
+                installed_digest.update(format!("{name} {arch} {installed}\n").as_bytes());
             }
             if entry.flags.contains(Flags::UPGRADABLE) {
-                let newer = meta.ahead.as_ref().and_then(|ahead| ahead.upgrade(&entry.name));
+                let newer = meta.ahead.as_ref().and_then(|ahead| ahead.upgrade(name));
                 let line = format!(
-                    "{} {} {} {} {:x}\n",
-                    entry.name,
-                    entry.arch,
-                    installed,
+                    "{name} {arch} {installed} {} {:x}\n",
                     newer.map_or(candidate, |newer| newer.version.as_str()),
                     (entry.flags & (Flags::SECURITY | Flags::HELD | Flags::PHASED | Flags::AFTER_REFRESH)).bits()
                 );
                 updates_digest.update(line.as_bytes());
             }
-            columns.push(entry, self.known_labels.get(&entry.arch).copied().unwrap_or_default());
+            columns.push(entry, &self.texts);
         }
         meta.installed_digest = u64::from(installed_digest.finalize()) | u64::from(meta.counts.installed) << 32;
         meta.updates_digest = u64::from(updates_digest.finalize()) | u64::from(meta.counts.upgradable) << 32;
         columns.finish();
-        columns.push_folded_summaries(order, &self.entries);
+        columns.push_folded_summaries(order, self);
 
-        let provided = Provided::collect(order, &self.entries);
+        let provided = Provided::collect(order, self);
         let mut edges: Vec<Edge> = self
             .edges
             .iter()
@@ -296,12 +335,13 @@ struct Columns {
 }
 
 impl Columns {
-    fn push(&mut self, entry: &Stored, arch: u16) {
+    fn push(&mut self, entry: &Stored, texts: &TextStore) {
         self.name_offsets.extend_from_slice(&(self.names.len() as u32).to_le_bytes());
-        push_line(&mut self.names, &entry.name);
+        let name = texts.get(entry.name);
+        push_line(&mut self.names, name);
         // Folding may change the length of a character; such a name keeps its own bytes, so that the offsets hold.
-        let folded = fold(&entry.name);
-        push_line(&mut self.folded_names, if folded.len() == entry.name.len() { &folded } else { &entry.name });
+        let folded = fold(name);
+        push_line(&mut self.folded_names, if folded.len() == name.len() { &folded } else { name });
         self.letters.extend_from_slice(&letters(folded.as_bytes()).to_le_bytes());
         let mut bits = entry.flags.bits();
         if entry.preferred {
@@ -316,19 +356,19 @@ impl Columns {
             installed_repository: entry.installed_repository.into(),
             candidate_arch: entry.candidate_arch.into(),
             installed_arch: entry.installed_arch.into(),
-            arch: arch.into(),
+            arch: entry.arch.into(),
             details_block: entry.details.0.into(),
             details_offset: entry.details.1.into(),
             download_size: entry.download_size.into(),
             ..Record::default()
         };
-        let texts = Texts {
-            candidate: entry.candidate.as_deref(),
-            installed: entry.installed.as_deref(),
-            summary: &entry.summary,
+        let shown = Texts {
+            candidate: entry.candidate.map(|version| texts.get(version)),
+            installed: entry.installed.map(|version| texts.get(version)),
+            summary: texts.get(entry.summary),
         };
         push_number(&mut self.row_offsets, self.rows.len() as u32);
-        rows::push(&mut self.rows, record, texts);
+        rows::push(&mut self.rows, record, shown);
     }
 
     fn finish(&mut self) {
@@ -337,15 +377,15 @@ impl Columns {
         self.names_are_folded = self.names == self.folded_names;
     }
 
-    fn push_folded_summaries(&mut self, order: &[u32], entries: &[Stored]) {
-        let entry = |number: u32| &entries[order[number as usize] as usize];
+    fn push_folded_summaries(&mut self, order: &[u32], builder: &Builder) {
+        let entry = |number: u32| &builder.entries[order[number as usize] as usize];
         let mut numbers: Vec<u32> = (0..order.len() as u32).collect();
         // With the line feed, as the reader counts.
-        numbers.sort_by_key(|number| ranked_len(entry(*number).name.len() as u32 + 1));
+        numbers.sort_by_key(|number| ranked_len(entry(*number).name.len + 1));
         for number in numbers {
             push_number(&mut self.summary_order, number);
             push_number(&mut self.summary_offsets, self.folded_summaries.len() as u32);
-            push_line(&mut self.folded_summaries, &entry(number).folded_summary);
+            push_line(&mut self.folded_summaries, builder.texts.get(entry(number).folded_summary));
         }
         push_number(&mut self.summary_offsets, self.folded_summaries.len() as u32);
     }
@@ -361,17 +401,17 @@ struct Provided {
 }
 
 impl Provided {
-    fn collect(order: &[u32], entries: &[Stored]) -> Self {
+    fn collect(order: &[u32], builder: &Builder) -> Self {
         let mut sections = Self::default();
         let mut names: Vec<(&str, ProvidedName)> = Vec::new();
         for (number, id) in order.iter().enumerate() {
-            let provides = &entries[*id as usize].provides;
+            let provides = &builder.provides[builder.entries[*id as usize].provides.clone()];
             if provides.is_empty() {
                 continue;
             }
             push_number(&mut sections.offsets, sections.blob.len() as u32);
             push_number(&mut sections.providers, number as u32);
-            for name in provides {
+            for name in provides.iter().map(|name| builder.texts.get(*name)) {
                 let start = (sections.blob.len() as u32).into();
                 names.push((name, ProvidedName { start, provider: (number as u32).into() }));
                 push_line(&mut sections.blob, name);

@@ -34,8 +34,12 @@ pub struct Runtimes {
 impl Runtimes {
     /// Below these folders of the user's; nothing is read or made yet.
     pub fn new(data_dir: &Path, cache_dir: &Path, settings: RuntimeSettings) -> Self {
-        let options =
-            |offline| Options { offline, cache: cache_dir.join("runtimes"), cache_bytes: settings.cache_bytes };
+        let options = |offline| Options {
+            offline,
+            proxy: settings.proxy.clone(),
+            cache: cache_dir.join("runtimes"),
+            cache_bytes: settings.cache_bytes,
+        };
         Self {
             layout: Layout::new(data_dir),
             host: Host::here(),
@@ -108,7 +112,8 @@ impl Runtimes {
         let (keys, http) = (self.keys(mise::NAME)?, Arc::clone(&self.http));
         let program = MiseProgram::new(self.home.clone(), base, keys, self.host, http);
         let layout = self.layout.clone();
-        Ok(MiseManager::new(runtime.clone(), Arc::new(program), layout, self.settings.offline))
+        let RuntimeSettings { offline, proxy, .. } = &self.settings;
+        Ok(MiseManager::new(runtime.clone(), Arc::new(program), layout, *offline, proxy.clone()))
     }
 
     fn upstream(&self, name: &str) -> Option<&Upstream> {

@@ -76,6 +76,8 @@ pub struct MiseManager {
     mise: Arc<MiseProgram>,
     layout: Layout,
     offline: bool,
+    /// In place of the environment's.
+    proxy: Option<String>,
 }
 
 /// A version as `mise ls-remote --json` tells it.
@@ -89,8 +91,8 @@ struct Remote {
 }
 
 impl MiseManager {
-    pub fn new(runtime: Runtime, mise: Arc<MiseProgram>, layout: Layout, offline: bool) -> Self {
-        Self { runtime, mise, layout, offline }
+    pub fn new(runtime: Runtime, mise: Arc<MiseProgram>, layout: Layout, offline: bool, proxy: Option<String>) -> Self {
+        Self { runtime, mise, layout, offline, proxy }
     }
 
     /// Whether its program need not be fetched.
@@ -118,6 +120,11 @@ impl MiseManager {
         for name in PASSED {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
+            }
+        }
+        if let Some(proxy) = &self.proxy {
+            for name in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
+                command.env(name, proxy);
             }
         }
         for (name, folder) in [

@@ -170,6 +170,7 @@ impl NativeManager {
                 None => return Err(error),
             },
         };
+        self.http.notes().iter().for_each(|note| listener.note(note));
         let chosen = request.choose(&releases).cloned();
         let chosen = match chosen {
             Some(chosen) => chosen,

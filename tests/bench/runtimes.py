@@ -397,7 +397,10 @@ class Bench:
         at = lambda name: f"p50 {shown(int(figures[name + '_p50']))}, p99 {shown(int(figures[name + '_p99']))}"
         budget = int(figures["resolve_p50"]) <= 200_000
         what = f"resolving a folder with all {len(FILES)} version files, {figures['wishes']} requests in them"
-        self.table.add(f"{what}: the work in the daemon", at("resolve"), f"of that reading and parsing {at('read')}", "", "≤ 200 µs", budget)
+        self.table.add(f"{what}: the work in the daemon, when nothing has changed since it was last done", at("resolve"), "", "", "≤ 200 µs",
+                       budget)
+        self.table.add("the same when everything is read", at("afresh"), f"of that reading and parsing {at('read')}", "", "≤ 200 µs",
+                       int(figures["afresh_p50"]) <= 200_000)
         self.table.add("the same as a call of Resolve over the socket", at("call"), f"a call of Ping {at('ping')}",
                        same=figures["same"] == "yes")
 

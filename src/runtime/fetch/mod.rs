@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::Client;
 use reqwest::redirect::{Attempt, Policy};
+use reqwest::{Client, NoProxy, Proxy};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
@@ -38,11 +38,16 @@ const REDIRECTS: usize = 5;
 /// Downloads that run at once.
 const AT_ONCE: usize = 4;
 
+/// Notes that wait for somebody to ask for them.
+const MOST_NOTES: usize = 8;
+
 /// How fetching is done.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Nothing is asked of any server.
     pub offline: bool,
+    /// In place of the environment's; its `no_proxy` still counts.
+    pub proxy: Option<String>,
     /// Holds `indexes/` and `downloads/`.
     pub cache: PathBuf,
     /// Most bytes of downloads that are kept.
@@ -85,6 +90,8 @@ pub struct Http {
     patience: Patience,
     client: Mutex<Option<Client>>,
     downloads: Semaphore,
+    /// Why kept answers are used though they are old.
+    stale: Mutex<Vec<String>>,
 }
 
 #[derive(Debug, Clone)]
@@ -121,11 +128,22 @@ impl Http {
     }
 
     pub fn with_patience(options: Options, patience: Patience) -> Self {
-        Self { options, patience, client: Mutex::new(None), downloads: Semaphore::new(AT_ONCE) }
+        Self {
+            options,
+            patience,
+            client: Mutex::new(None),
+            downloads: Semaphore::new(AT_ONCE),
+            stale: Mutex::default(),
+        }
     }
 
     pub fn is_offline(&self) -> bool {
         self.options.offline
+    }
+
+    /// What users of indexes should know, a line each, since this was last asked.
+    pub fn notes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.stale.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Closes what is open and frees its memory.
@@ -193,6 +211,11 @@ impl Http {
             (Err(error @ FetchError::NotFound(_)), _) | (Err(error), None) => Err(error),
             (Err(error), Some(kept)) => {
                 tracing::warn!("the last answer is used, since {error}");
+                let mut stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
+                // Nobody may be there to ask for them.
+                if stale.len() < MOST_NOTES {
+                    stale.push(format!("the last answer is used, since {error}"));
+                }
                 Ok(kept.body)
             }
         }
@@ -210,7 +233,7 @@ impl Http {
         download::run(self, wanted, progress).await
     }
 
-    /// Proxies are those of the environment (`https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`).
+    /// Proxies are those of the environment (`https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`) unless one is configured.
     fn client(&self) -> Result<Client, reqwest::Error> {
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = &*client {
@@ -218,7 +241,11 @@ impl Http {
         }
         // Another part of this process may have chosen one.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let built = Client::builder()
+        let mut builder = Client::builder();
+        if let Some(proxy) = &self.options.proxy {
+            builder = builder.proxy(Proxy::all(proxy)?.no_proxy(NoProxy::from_env()));
+        }
+        let built = builder
             .user_agent(concat!("omg/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(self.patience.connect)
             .read_timeout(self.patience.stalled)
