@@ -251,12 +251,11 @@ fn names_and_versions_of_runtimes_are_completed() {
              _omg_packages omg \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
             world.path("omg.bash").display()
         );
-        let mut command = world.command(&[]);
+        let command = world.command(&[]);
         let mut shell = Command::new("bash");
         shell.args(["--norc", "-c", &commands]).env_clear();
         command.get_envs().for_each(|(name, value)| drop(value.map(|value| shell.env(name, value))));
         let output = shell.env("PATH", format!("{bin}:/usr/bin:/bin")).output().unwrap();
-        drop(command);
         String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(bash("omg use n"), ["node"]);

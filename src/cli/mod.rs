@@ -173,7 +173,11 @@ fn alter(options: &ConnectOptions, change: Change, out: &mut Output) -> Result<(
 /// One connection for one verb that only looks at packages: its call goes out with the greeting. A single thread does:
 /// starting more would cost more than the call.
 fn ask<T>(options: &ConnectOptions, verb: impl AsyncFnOnce(&mut Client) -> Result<T, Failure>) -> Result<T, Failure> {
-    runtime()?.block_on(async { with(Client::connect_and_call(options).await?, verb).await })
+    let runtime = runtime()?;
+    let result = runtime.block_on(async { with(Client::connect_and_call(options).await?, verb).await });
+    // The process is about to end, which frees all that it has at once; piece by piece it takes as long as printing the answer.
+    std::mem::forget(runtime);
+    result
 }
 
 /// One connection for any other verb.

@@ -308,9 +308,17 @@ impl Client {
         };
         // One alone needs no batch, which wraps everything once more.
         if let [name] = names {
-            let answer = self.call(async |proxy| proxy.get_details(&[name.as_str()], &options()).await).await;
-            return match answer {
-                Ok(answer) => Ok(vec![one_of(answer.first().map(reply::read))]),
+            let ask = async |proxy: &PackageManagerProxy<'_>| {
+                let asked = (&[name.as_str()][..], options());
+                proxy.inner().call_method("GetDetails", &asked).await
+            };
+            return match self.call(ask).await {
+                // Read where it lies: of a copy nothing is kept.
+                Ok(answer) => {
+                    let body = answer.body();
+                    let details: Vec<HashMap<&str, Variant<'_>>> = body.deserialize()?;
+                    Ok(vec![one_of(details.first().map(reply::read_borrowed))])
+                }
                 Err(error @ ClientError::Call { .. }) => Ok(vec![Err(error)]),
                 Err(error) => Err(error),
             };

@@ -29,8 +29,6 @@ pub trait PackageManager {
     fn list(&self, query: &Options<'_>) -> zbus::Result<Vec<WireRow>>;
     /// The read end of a pipe of JSON lines.
     fn query_fd(&self, query: &Options<'_>) -> zbus::Result<OwnedFd>;
-    /// One dictionary per name, in order.
-    fn get_details(&self, names: &[&str], options: &Options<'_>) -> zbus::Result<Vec<Fields>>;
     /// Generation of the snapshot, and the available upgrades.
     fn get_updates(&self, options: &Options<'_>) -> zbus::Result<(u64, Vec<WireUpdate>)>;
     /// Package names that start with the prefix.

@@ -3,7 +3,7 @@
 //! On the wire a key is absent when its value is not known. As JSON (`--json`) the same keys are in snake case, flags
 //! are their names and structures are objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -277,6 +277,12 @@ pub struct Latency {
 /// A key holds another type than the contract says.
 pub(super) fn read<T: DeserializeOwned>(fields: &Fields) -> Result<T, serde_json::Error> {
     let members = fields.iter().map(|(key, value)| (key.clone(), json(value)));
+    serde_json::from_value(Value::Object(members.collect()))
+}
+
+/// As [`read`], from a dictionary that lies in its message.
+pub(super) fn read_borrowed<T: DeserializeOwned>(fields: &HashMap<&str, Variant<'_>>) -> Result<T, serde_json::Error> {
+    let members = fields.iter().map(|(key, value)| ((*key).to_owned(), json(value)));
     serde_json::from_value(Value::Object(members.collect()))
 }
 
