@@ -13,9 +13,7 @@ use crate::dbus::reply::{Details, Version};
 /// Prints what is found in the order asked for; what is not found is said on standard error and makes the exit code.
 pub async fn run(client: &mut Client, info: &Info, out: &mut Output) -> Result<(), Failure> {
     let besides = Besides { versions: info.all || out.is_json(), ..Besides::default() };
-    let ask = async |client: &mut Client| client.details(&info.names, besides).await;
-    let (answers, aur_problem) = rows::with_aur(client, ask).await;
-    let answers = answers?;
+    let answers = client.details(&info.names, besides).await?;
     let mut printed = false;
     let mut code = 0;
     for (name, answer) in info.names.iter().zip(answers) {
@@ -40,7 +38,7 @@ pub async fn run(client: &mut Client, info: &Info, out: &mut Output) -> Result<(
             }
         }
     }
-    rows::note_aur(aur_problem, out);
+    rows::note_aur(client, out).await;
     if code == 0 { Ok(()) } else { Err(Failure::Reported(code)) }
 }
 

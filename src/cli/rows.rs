@@ -48,22 +48,17 @@ pub fn note_cut(count: usize, out: &mut Output) {
     }
 }
 
-/// What `ask` gives, and why what is told of the AUR is not what it says now, where that is known. Both are asked at once: a
-/// call more, one after the other, is a good part of a search's time.
-pub async fn with_aur<T>(client: &mut Client, ask: impl AsyncFnOnce(&mut Client) -> T) -> (T, Option<String>) {
-    // Where nothing of the AUR's was ever kept there is nothing to tell.
+/// Says what is wrong with what is known of the AUR's packages.
+pub async fn note_aur(client: &mut Client, out: &mut Output) {
+    // Where nothing of the AUR's was ever kept it is not asked, and one more call is a good part of a search's time.
     if !Paths::from_process().cache_dir.join("aur").is_dir() {
-        return (ask(client).await, None);
+        return;
     }
-    let beside = client.beside();
-    tokio::join!(ask(client), beside.aur_problem())
-}
-
-/// Says why what is told of the AUR is not what it says now.
-pub fn note_aur(problem: Option<String>, out: &mut Output) {
-    if let Some(problem) = problem.filter(|_| !out.quiet()) {
-        // Below the answer.
-        out.flush();
+    // The answer is read while this is asked.
+    out.flush();
+    if let Some(problem) = client.aur_problem().await
+        && !out.quiet()
+    {
         out.note(WARN, &problem);
     }
 }

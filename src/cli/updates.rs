@@ -10,9 +10,7 @@ use crate::package::{Flags, UpdateRow, UpdatesState};
 
 pub async fn run(client: &mut Client, outdated: &Outdated, out: &mut Output) -> Result<(), Failure> {
     let state = if outdated.planned { UpdatesState::Planned } else { UpdatesState::Possible };
-    let ask = async |client: &mut Client| client.updates(state, outdated.devel).await;
-    let (updates, aur_problem) = rows::with_aur(client, ask).await;
-    let mut updates = updates?;
+    let mut updates = client.updates(state, outdated.devel).await?;
     let limit = usize::try_from(outdated.limit.limit).unwrap_or(usize::MAX);
     let cut = limit != 0 && updates.len() > limit;
     if cut {
@@ -28,7 +26,7 @@ pub async fn run(client: &mut Client, outdated: &Outdated, out: &mut Output) -> 
     if cut {
         rows::note_cut(updates.len(), out);
     }
-    rows::note_aur(aur_problem, out);
+    rows::note_aur(client, out).await;
     Ok(())
 }
 

@@ -421,9 +421,10 @@ impl Client {
         Ok(rows.into_iter().filter_map(history_entry).collect())
     }
 
-    /// Asks the same daemon at the same time as this one.
-    pub fn beside(&self) -> Beside {
-        Beside(self.link.connection.clone())
+    /// Why what is told of the AUR's packages is not what the AUR says now, if the daemon knows of such.
+    pub async fn aur_problem(&mut self) -> Option<String> {
+        let problem = self.call(async |proxy| proxy.aur_problem().await).await.ok()?;
+        (!problem.is_empty()).then_some(problem)
     }
 
     /// Has the daemon bring up to date what takes no rights; names the job, for [`Client::refreshed`].
@@ -470,24 +471,10 @@ impl Client {
     }
 
     async fn attempt<R>(&self, call: &impl AsyncFn(&PackageManagerProxy<'_>) -> zbus::Result<R>) -> zbus::Result<R> {
-        call(&uncached(&self.link.connection).await?).await
+        let proxy =
+            PackageManagerProxy::builder(&self.link.connection).cache_properties(CacheProperties::No).build().await?;
+        call(&proxy).await
     }
-}
-
-/// A second voice on a client's connection, for what may go unanswered.
-#[derive(Debug)]
-pub struct Beside(Connection);
-
-impl Beside {
-    /// Why what is told of the AUR's packages is not what the AUR says now, if the daemon knows of such.
-    pub async fn aur_problem(&self) -> Option<String> {
-        let proxy = uncached(&self.0).await.ok()?;
-        proxy.aur_problem().await.ok().filter(|problem| !problem.is_empty())
-    }
-}
-
-async fn uncached(connection: &Connection) -> zbus::Result<PackageManagerProxy<'_>> {
-    PackageManagerProxy::builder(connection).cache_properties(CacheProperties::No).build().await
 }
 
 /// Has a plan made, reads and closes it. All of this is asked of the peer that made it: by then another daemon may have the

@@ -91,10 +91,8 @@ pub async fn refreshed(
     interrupts: &mut Interrupts,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    let after = async |client: &mut Client| status_after(outcome, client, interrupts, out).await;
-    let (status, aur_problem) = rows::with_aur(client, after).await;
-    let Some(status) = status? else { return Ok(()) };
-    rows::note_aur(aur_problem, out);
+    let Some(status) = status_after(outcome, client, interrupts, out).await? else { return Ok(()) };
+    rows::note_aur(client, out).await;
     let (Some(upgrades), Some(security)) = (status.upgradable, status.security) else {
         out.styled(WARN, "the packages cannot be read: see `omg status`");
         out.newline();
