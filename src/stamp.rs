@@ -1,5 +1,7 @@
 //! What tells whether a file or folder is still as it was.
 
+mod local;
+
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -8,6 +10,8 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, statx};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+
+pub use local::{is_local, is_local_path};
 
 /// How long ago something must have changed for its times to tell the next change from that one: clocks of file systems
 /// tick less often than that.

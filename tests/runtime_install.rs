@@ -196,7 +196,9 @@ fn a_line_of_support_that_only_the_index_knew_is_known_afterwards() {
         world.publish(version, lts);
     }
     fs::create_dir_all(world.path("project")).unwrap();
-    for (asked, version) in [("lts/*", "26.9.0"), ("lts/lithium", "26.9.0"), ("lts/-1", "24.12.0")] {
+    for (asked, version) in
+        [("lts/-1", "24.12.0"), ("lts/*", "26.9.0"), ("lts/lithium", "26.9.0"), ("lts/-1", "24.12.0")]
+    {
         fs::write(world.path("project/.nvmrc"), asked).unwrap();
         world.done(&["install"]);
         world.upstream.requests();
@@ -261,6 +263,7 @@ fn names_and_versions_of_runtimes_are_completed() {
     assert_eq!(bash("omg use n"), ["node"]);
     assert_eq!(bash("omg use node 2"), ["20.9.0", "21.6.0"]);
     assert_eq!(bash("omg --json uninstall node ''"), ["20.9.0"]);
+    assert_eq!(bash("omg use --profile minimal node 21"), ["21.6.0"]);
     assert_eq!(bash("omg current ''"), ["bun", "go", "java", "node", "python", "ruby", "rust"]);
     assert_eq!(bash("omg uninstall node --fo"), ["--force"]);
     let mut fish = Command::new("fish");

@@ -14,16 +14,18 @@ _omg_packages() {
         word=${COMP_WORDS[at]}
         if [[ -n $skip ]]; then
             skip=
-        elif [[ -n $verb ]]; then
-            if [[ $word != -* ]]; then
-                name=${name:-$word}
-                before=$((before + 1))
-            fi
         else
             case $word in
-                --socket|--color) skip=1 ;;
+                --socket|--color|--profile|--component|--target|--repo|--group|--limit|--mode|--to|--conffiles) skip=1 ;;
                 -*) ;;
-                *) verb=$word ;;
+                *)
+                    if [[ -z $verb ]]; then
+                        verb=$word
+                    else
+                        name=${name:-$word}
+                        before=$((before + 1))
+                    fi
+                    ;;
             esac
         fi
     done

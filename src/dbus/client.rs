@@ -456,18 +456,24 @@ impl Client {
         &mut self,
         call: impl AsyncFn(&PackageManagerProxy<'_>) -> zbus::Result<R>,
     ) -> Result<R, ClientError> {
-        let first = match self.attempt(&call).await {
-            Ok(answer) => return Ok(answer),
-            Err(error) => error,
-        };
-        let unstartable = self.link.route == Route::SessionBus && cannot_be_started(&first);
-        match first.into() {
-            ClientError::Disconnected(_) => {}
-            _ if unstartable => {}
-            error => return Err(error),
+        // A link on which nobody has answered yet is not the daemon's going away.
+        let mut again = if self.link.untried { 2 } else { 1 };
+        loop {
+            let error = match self.attempt(&call).await {
+                Ok(answer) => {
+                    self.link.untried = false;
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            let unstartable = self.link.route == Route::SessionBus && cannot_be_started(&error);
+            let error = ClientError::from(error);
+            if again == 0 || !(unstartable || matches!(error, ClientError::Disconnected(_))) {
+                return Err(error);
+            }
+            again -= 1;
+            self.link = connect::open(&self.options, unstartable).await?;
         }
-        self.link = connect::open(&self.options, unstartable).await?;
-        Ok(self.attempt(&call).await?)
     }
 
     async fn attempt<R>(&self, call: &impl AsyncFn(&PackageManagerProxy<'_>) -> zbus::Result<R>) -> zbus::Result<R> {

@@ -129,6 +129,8 @@ pub(super) struct Link {
     pub connection: Connection,
     pub route: Route,
     pub private: Option<PrivateDaemon>,
+    /// Nobody has answered on it yet.
+    pub untried: bool,
 }
 
 /// Opens the way that most likely works: whether it does tells the first call, with which the greeting goes out. `None`: that
@@ -143,7 +145,7 @@ pub(super) async fn hasty(options: &ConnectOptions) -> Option<Link> {
     }
     let stream = Stream::to_daemon(connected(&path).ok()?).ok()?;
     let connection = Builder::authenticated_socket(stream, UNKNOWN_GUID).p2p().method_timeout(CALL_WAIT).build().await;
-    Some(Link { connection: connection.ok()?, route: Route::Socket(path), private: None })
+    Some(Link { connection: connection.ok()?, route: Route::Socket(path), private: None, untried: true })
 }
 
 /// Opens the first way that works: the named socket and nothing else; or the default socket, the session bus (unless
@@ -157,19 +159,21 @@ pub(super) async fn open(options: &ConnectOptions, skip_bus: bool) -> Result<Lin
     }
     if let Some(path) = &options.socket {
         return match socket(path).await {
-            Ok(connection) => Ok(Link { connection, route: Route::Socket(path.clone()), private: None }),
+            Ok(connection) => {
+                Ok(Link { connection, route: Route::Socket(path.clone()), private: None, untried: false })
+            }
             Err(reason) => Err(ClientError::Socket { path: path.clone(), reason }),
         };
     }
     let mut tried = Vec::new();
     let path = options.socket_path();
     match default_socket(options, &path).await {
-        Ok(connection) => return Ok(Link { connection, route: Route::Socket(path), private: None }),
+        Ok(connection) => return Ok(Link { connection, route: Route::Socket(path), private: None, untried: false }),
         Err(reason) => tried.push(format!("socket {}: {reason}", path.display())),
     }
     match (&options.bus_address, skip_bus) {
         (Some(address), false) => match session_bus(address).await {
-            Ok(connection) => return Ok(Link { connection, route: Route::SessionBus, private: None }),
+            Ok(connection) => return Ok(Link { connection, route: Route::SessionBus, private: None, untried: false }),
             Err(reason) => tried.push(format!("session bus {address}: {reason}")),
         },
         (Some(_), true) => tried.push("session bus: it cannot start omgd".into()),
@@ -280,7 +284,9 @@ async fn private(options: &ConnectOptions) -> Result<Link, PrivateFailure> {
     drop(command);
     let mut private = PrivateDaemon { child: child.map_err(|error| format!("{}: {error}", program.display()))? };
     let reason = match greet(Builder::unix_stream(ours).p2p()).await {
-        Ok(connection) => return Ok(Link { connection, route: Route::Private(program), private: Some(private) }),
+        Ok(connection) => {
+            return Ok(Link { connection, route: Route::Private(program), private: Some(private), untried: false });
+        }
         Err(reason) => reason,
     };
     let invalid = private.end().and_then(|status| status.code()) == Some(INVALID_EXIT);

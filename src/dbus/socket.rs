@@ -32,6 +32,9 @@ const STALLED: Duration = Duration::from_secs(30);
 /// How long the daemon may take to answer the greeting; systemd may have to start it first.
 pub(super) const GREETING_WAIT: Duration = Duration::from_secs(30);
 
+/// Bytes of the answer to the greeting: `OK`, 32 digits and `AGREE_UNIX_FD`, with what separates them.
+const ANSWER: usize = 52;
+
 /// Longest line of the answer, bytes, and how much of one is shown.
 const MAX_GREETING: usize = 512;
 const MAX_SHOWN: usize = 80;
@@ -47,7 +50,8 @@ pub struct Reader {
     uid: u32,
     /// Longest message.
     most: usize,
-    greeting: Greeting,
+    /// The peer's answer to the greeting is still to come.
+    ungreeted: bool,
 }
 
 /// Writes to the peer.
@@ -65,17 +69,6 @@ pub struct Stream {
     uid: u32,
     most: usize,
     greets: bool,
-}
-
-/// What comes before the first message from the peer.
-#[derive(Debug)]
-enum Greeting {
-    /// zbus has dealt with it, or does.
-    Done,
-    /// Its answer to ours.
-    Awaited,
-    /// What came with the answer.
-    Answered(Vec<u8>, Vec<OwnedFd>),
 }
 
 /// Why the peer is no daemon of ours, or one that does not take us.
@@ -114,8 +107,8 @@ impl Socket for Stream {
     fn split(self) -> Split<Reader, Writer> {
         let Self { stream, uid, most, greets } = self;
         let stream = Arc::new(stream);
-        let (before, greeting) = if greets { (greeting(uid), Greeting::Awaited) } else { (Vec::new(), Greeting::Done) };
-        Split::new(Reader { stream: Arc::clone(&stream), uid, most, greeting }, Writer { stream, before })
+        let before = if greets { greeting(uid) } else { Vec::new() };
+        Split::new(Reader { stream: Arc::clone(&stream), uid, most, ungreeted: greets }, Writer { stream, before })
     }
 }
 
@@ -126,21 +119,24 @@ fn greeting(uid: u32) -> Vec<u8> {
 }
 
 impl Reader {
-    /// Takes the answer to the greeting, and what came with it.
-    async fn greeted(&self) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
-        let (mut bytes, mut descriptors) = (Vec::new(), Vec::new());
+    /// Takes the answer to the greeting and not a byte more: descriptors come with the bytes that they were sent with, and
+    /// would be taken for the first message's.
+    async fn greeted(&self) -> io::Result<()> {
+        let mut bytes = Vec::new();
         loop {
-            let mut more = [0; MAX_GREETING];
-            let (read, passed) =
-                self.stream.async_io(Interest::READABLE, || receive(self.stream.as_fd(), &mut more)).await?;
+            let mut more = [0; ANSWER];
+            // Of an answer that is longer than they are the rest is read bytewise.
+            let left = ANSWER.saturating_sub(bytes.len()).max(1);
+            let more = more.get_mut(..left).unwrap_or_default();
+            let (read, _) = self.stream.async_io(Interest::READABLE, || receive(self.stream.as_fd(), more)).await?;
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             bytes.extend_from_slice(more.get(..read).unwrap_or_default());
-            descriptors.extend(passed);
-            if let Some(length) = answer(&bytes).map_err(io::Error::other)? {
-                bytes.drain(..length);
-                return Ok((bytes, descriptors));
+            match answer(&bytes).map_err(io::Error::other)? {
+                None => {}
+                Some(length) if length == bytes.len() => return Ok(()),
+                Some(_) => return Err(io::Error::other(NoGreeting("what answers is no D-Bus".to_owned()))),
             }
         }
     }
@@ -174,24 +170,10 @@ impl ReadHalf for Reader {
         if buffer.len() > self.most {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the peer announced too long a message"));
         }
-        if matches!(self.greeting, Greeting::Awaited) {
-            let answered = timeout(GREETING_WAIT, self.greeted()).await;
+        if self.ungreeted {
             let late = || NoGreeting(format!("no greeting within {} s", GREETING_WAIT.as_secs()));
-            let (bytes, descriptors) = answered.map_err(|_| io::Error::other(late()))??;
-            self.greeting = Greeting::Answered(bytes, descriptors);
-        }
-        if let Greeting::Answered(bytes, descriptors) = &mut self.greeting {
-            let taken = bytes.len().min(buffer.len());
-            let descriptors = std::mem::take(descriptors);
-            for (place, byte) in buffer.iter_mut().zip(bytes.drain(..taken)) {
-                *place = byte;
-            }
-            if bytes.is_empty() {
-                self.greeting = Greeting::Done;
-            }
-            if taken > 0 {
-                return Ok((taken, descriptors));
-            }
+            timeout(GREETING_WAIT, self.greeted()).await.map_err(|_| io::Error::other(late()))??;
+            self.ungreeted = false;
         }
         self.stream.async_io(Interest::READABLE, || receive(self.stream.as_fd(), buffer)).await
     }
@@ -284,6 +266,23 @@ mod tests {
         assert_eq!(refused(b"OK 1\r\nERROR no \x1b[2J\r\n"), r#"it answers "ERROR no \u{1b}[2J""#);
         assert_eq!(refused(&[b'x'; MAX_GREETING]), "what answers is no D-Bus");
         assert_eq!(refused(&[&[b'x'; 200][..], b"\r\n"].concat()).len(), "it answers \"\"".len() + MAX_SHOWN);
+    }
+
+    #[tokio::test]
+    async fn descriptors_stay_with_the_message_that_they_were_sent_with() {
+        let (ours, theirs) = StdStream::pair().unwrap();
+        let (mut reader, _writer) = Stream::to_daemon(ours).unwrap().split().take();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let answer = b"OK 0123456789abcdef0123456789abcdef\r\nAGREE_UNIX_FD\r\n";
+        assert_eq!(answer.len(), ANSWER);
+        for (bytes, descriptors) in [(&answer[..], &[][..]), (b"first!", &[]), (b"second", &[file.as_fd()])] {
+            assert_eq!(send(theirs.as_fd(), [bytes, &[]], descriptors).unwrap(), bytes.len());
+        }
+        for (expected, descriptors) in [(b"first!", 0), (b"second", 1)] {
+            let mut message = [0; 6];
+            let (read, passed) = reader.recvmsg(&mut message).await.unwrap();
+            assert_eq!((read, &message, passed.len()), (6, expected, descriptors));
+        }
     }
 
     #[test]

@@ -10,9 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::answers::DetailsAnswer;
-use crate::index::is_local_path;
 use crate::package::{PackageFileName, VersionDetails, VersionSource, compare_versions};
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, is_local_path};
 
 /// The label of their repository, as plans have it.
 const CACHE: &str = "cache";

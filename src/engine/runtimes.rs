@@ -114,6 +114,12 @@ impl From<RuntimeError> for EngineError {
     }
 }
 
+impl EngineError {
+    fn is_untrusted(&self) -> bool {
+        matches!(self, Self::Refused(failure) if failure.kind == FailureKind::Untrusted)
+    }
+}
+
 fn unreadable(path: &Path) -> impl FnOnce(std::io::Error) -> EngineError {
     let path = path.display().to_string();
     move |error| EngineError::Internal(format!("{path}: {error}"))
@@ -276,13 +282,16 @@ impl Engine {
         let installed = match manager.install(&wanted, Arc::clone(&listener)).await {
             Ok(installed) => installed,
             Err(error) => {
-                let Some(other) = self.runtimes.otherwise(&runtime, &error).await? else { return Err(error.into()) };
+                let Some(other) = self.runtimes.otherwise(&runtime, &error) else { return Err(error.into()) };
                 listener.note(&format!("{error}; mise may have it"));
-                let tried = other.install(&wanted, Arc::clone(&listener)).await;
-                tried.map_err(|second| {
-                    listener.note(&second.to_string());
-                    EngineError::from(error)
-                })?
+                match other.install(&wanted, Arc::clone(&listener)).await.map_err(EngineError::from) {
+                    Ok(installed) => installed,
+                    Err(second) if second.is_untrusted() => return Err(second),
+                    Err(second) => {
+                        listener.note(&second.to_string());
+                        return Err(error.into());
+                    }
+                }
             }
         };
         if how.make_current {

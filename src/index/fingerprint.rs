@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::local;
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, is_local_path};
 
 /// One source of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +45,7 @@ impl Fingerprint {
 
     /// Whether all sources are on disks of this machine: whether comparing them waits for nothing else.
     pub fn is_local(&self) -> bool {
-        self.sources.iter().all(|source| local::is_local_path(&source.path))
+        self.sources.iter().all(|source| is_local_path(&source.path))
     }
 }
 

@@ -7,7 +7,6 @@ mod ahead;
 mod blocks;
 mod fingerprint;
 mod format;
-mod local;
 mod nearest;
 mod nearness;
 mod reader;
@@ -19,7 +18,6 @@ mod writer;
 
 pub use ahead::{Ahead, Newer};
 pub use fingerprint::{Fingerprint, SourceStamp};
-pub use local::is_local_path;
 pub use reader::{OpenError, Snapshot, View};
 pub use search::{Ranked, Searcher};
 pub use writer::{Builder, Entry, EntryId, Version};

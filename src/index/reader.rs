@@ -21,8 +21,9 @@ use super::format::{
     BlockEntry, COLD, Edge, HAS_CANDIDATE, HOT, MAX_PACKAGES, PREFERRED, ProvidedName, Section, VERSION,
 };
 use super::sections::read_sections;
-use super::{Fingerprint, Meta, local};
+use super::{Fingerprint, Meta};
 use crate::package::{Flags, ListQuery, PackageDetails, UpdateRow, UpdatesState};
+use crate::stamp;
 
 /// Why a file cannot be used as a snapshot. In every case a new one can be built.
 #[derive(Debug, Error)]
@@ -138,7 +139,7 @@ impl Snapshot {
 
     /// Whether the file is on a disk of this machine: whether looking at it waits for nothing else.
     pub fn is_local(&self) -> bool {
-        local::is_local(&self.file)
+        stamp::is_local(&self.file)
     }
 
     /// Gives back the memory that the mapping holds. The kernel keeps the pages in its cache as long as it has room, so

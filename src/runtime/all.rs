@@ -74,25 +74,12 @@ impl Runtimes {
         Ok(Arc::new(NativeManager::new(source, base, keys, self.host, both, self.layout.clone())))
     }
 
-    /// Whoever is asked after this error: mise, where upstream has nothing for this machine, or where it has no such version
-    /// and mise is there; it is not fetched to hear whether a slip of the pen means something to it.
-    ///
-    /// # Errors
-    /// As [`Runtimes::manager`].
-    pub async fn otherwise(
-        &self,
-        runtime: &Runtime,
-        error: &RuntimeError,
-    ) -> Result<Option<Arc<dyn RuntimeManager>>, RuntimeError> {
-        if !self.is_native(runtime) {
-            return Ok(None);
-        }
-        let mise = self.mise(runtime)?;
-        let wanted = match error {
-            RuntimeError::NoSuchVersion { .. } => mise.is_there().await,
-            error => error.is_not_offered(),
-        };
-        Ok(wanted.then(|| Arc::new(mise) as Arc<dyn RuntimeManager>))
+    /// Whoever is asked after this error: mise, where upstream has nothing at all for this machine. That one version is
+    /// missing may be a server's doing that hides it, and what mise installs is not checked by the keys that are known here.
+    pub fn otherwise(&self, runtime: &Runtime, error: &RuntimeError) -> Option<Arc<dyn RuntimeManager>> {
+        let wanted = self.is_native(runtime) && error.is_not_offered();
+        let mise = wanted.then(|| self.mise(runtime))?;
+        mise.inspect_err(|error| tracing::warn!("mise is not asked: {error}")).ok().map(|mise| Arc::new(mise) as _)
     }
 
     /// Whoever has installed this version.

@@ -142,7 +142,10 @@ impl Layout {
 
     /// The best of these installed versions for a request.
     pub fn best_of(&self, runtime: &Runtime, installed: &[Version], request: &Request) -> Option<Version> {
-        let recorded = |version: &Version| Record::read(&self.folder(runtime, version))?.lts;
+        let recorded = |version: &Version| {
+            let record = Record::read(&self.folder(runtime, version)).unwrap_or_default();
+            (record.lts, record.lts_lines)
+        };
         request.best(installed, recorded).cloned()
     }
 

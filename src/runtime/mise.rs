@@ -95,11 +95,6 @@ impl MiseManager {
         Self { runtime, mise, layout, offline, proxy }
     }
 
-    /// Whether its program need not be fetched.
-    pub async fn is_there(&self) -> bool {
-        self.mise.path(true, None).await.is_ok()
-    }
-
     /// Runs mise; what it prints on standard output. What it says besides goes to the listener.
     async fn run(
         &self,

@@ -1,6 +1,6 @@
 //! Runtimes that are fetched from their makers, checked and laid out here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use super::record::{Record, RecordedPart};
 use super::sources::{At, Check, Part, Source, SourceError, Told};
 use super::unpack::{self, Limits, UnpackError};
 use super::verify::Keyring;
-use super::{Host, Release, Request, Runtime, RuntimeError, Version};
+use super::{Host, Native, Release, Request, Runtime, RuntimeError, Version};
 
 /// How often a lock that another holds is tried again.
 pub(super) const LOCK_POLL: Duration = Duration::from_millis(100);
@@ -160,6 +160,8 @@ impl NativeManager {
         if let Some(best) = best.clone().filter(|_| !wanted.newest && !request.is_moving()) {
             return Ok(Err(best));
         }
+        // What is left there is somebody else's.
+        drop(self.http.notes());
         let releases = match self.releases(Asking::Usual, Some(request)).await {
             Ok(releases) => releases,
             Err(error) => match best {
@@ -177,6 +179,10 @@ impl NativeManager {
             // Something that came out within the hour.
             None => {
                 let releases = self.releases(Asking::Fresh, Some(request)).await?;
+                self.http.notes().iter().for_each(|note| listener.note(note));
+                if let (true, Some(runtime), Some(host)) = (releases.is_empty(), self.runtime.native(), self.host) {
+                    return Err(SourceError::NotOffered { runtime, version: request.to_string(), host }.into());
+                }
                 let by_name = match request {
                     // Indexes list some of the days that Rust has: its manifests tell whether there is one.
                     Request::Exact(version) if self.source.has_unlisted() => Some(Release::of(version.clone())),
@@ -324,6 +330,15 @@ impl NativeManager {
         Ok((parts, files, record))
     }
 
+    /// The lines of long-term support that the index has, by their first number; only Node's have names.
+    async fn lines(&self, request: &Request) -> BTreeMap<u64, String> {
+        if self.runtime.native() != Some(Native::Node) {
+            return BTreeMap::new();
+        }
+        let releases = self.releases(Asking::Cached, Some(request)).await.unwrap_or_default();
+        releases.into_iter().filter_map(|release| Some((*release.version.numbers().first()?, release.lts?))).collect()
+    }
+
     async fn make(
         &self,
         held: &Arc<Held>,
@@ -333,7 +348,7 @@ impl NativeManager {
     ) -> Result<Installed, RuntimeError> {
         let parts = self.parts(release, wanted).await?;
         let (parts, mut files, record) = self.get(parts, wanted.unverified, listener).await?;
-        let record = Record { lts: release.lts.clone(), ..record };
+        let record = Record { lts: release.lts.clone(), lts_lines: self.lines(&wanted.request).await, ..record };
         let unverified = reasons(&parts);
         listener.stage(&self.runtime, Stage::Unpacking);
         let stopped = Arc::new(AtomicBool::new(false));

@@ -27,6 +27,9 @@ pub struct Record {
     /// Line of long-term support that the index had for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lts: Option<String>,
+    /// All lines of long-term support that the index had then, by the first number of their versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lts_lines: BTreeMap<u64, String>,
     /// What is set in the environment besides.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, String>,

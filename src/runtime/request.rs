@@ -180,21 +180,33 @@ impl Request {
         offered.iter().filter(is_admitted).max_by(|a, b| a.version.cmp(&b.version))
     }
 
-    /// The best of what is installed. `recorded` tells the line of long-term support that the index had for a version when it
-    /// was installed; it is asked only where that counts.
+    /// The best of what is installed. `recorded` tells what the index had when a version was installed: its line of long-term
+    /// support, and all lines by their first number. It is asked only where that counts.
     pub fn best<'a>(
         &self,
         installed: &'a [Version],
-        recorded: impl Fn(&Version) -> Option<String>,
+        recorded: impl Fn(&Version) -> (Option<String>, BTreeMap<u64, String>),
     ) -> Option<&'a Version> {
         let Self::Lts(wanted) = self else {
             return installed.iter().filter(|version| self.admits(version)).max();
         };
-        let lines: Vec<Option<String>> =
-            installed.iter().map(|version| recorded(version).or_else(|| line_of(version))).collect();
+        let mut known: BTreeMap<u64, String> = BTreeMap::new();
+        let mut lines: Vec<Option<String>> = Vec::new();
+        for version in installed {
+            let (line, all) = recorded(version);
+            known.extend(all);
+            lines.push(line.or_else(|| line_of(version)));
+        }
         let counted = wanted.as_deref().and_then(|line| line.strip_prefix('-'));
         let wanted = match counted {
-            Some(back) => Some(nth_known(installed, &lines, back.parse().ok()?)?),
+            Some(back) => {
+                // The table, where nothing newer was heard of.
+                for (name, first) in NODE_LINES {
+                    known.entry(first[0]).or_insert_with(|| name.to_owned());
+                }
+                let of_node = installed.iter().any(|version| matches!(version.key(), Key::Semver(_)));
+                Some(known.into_values().rev().nth(back.parse().ok()?).filter(|_| of_node)?)
+            }
             None => wanted.clone(),
         };
         let has_it = |line: &Option<String>| {
@@ -257,20 +269,6 @@ fn nth_line(offered: &[Release], back: usize) -> Option<&str> {
         }
     }
     lines.get(back).copied()
-}
-
-/// The name of the line that is so many before the newest of those that are known here: by the table, and by what is
-/// installed. Only Node's have names.
-fn nth_known(installed: &[Version], lines: &[Option<String>], back: usize) -> Option<String> {
-    let mut known: BTreeMap<u64, String> =
-        NODE_LINES.iter().filter_map(|(name, first)| Some((*first.first()?, (*name).to_owned()))).collect();
-    for (version, line) in installed.iter().zip(lines) {
-        if let (Key::Semver(_), Some(&major), Some(line)) = (version.key(), version.numbers().first(), line) {
-            known.insert(major, line.clone());
-        }
-    }
-    let of_node = installed.iter().any(|version| matches!(version.key(), Key::Semver(_)));
-    known.into_values().rev().nth(back).filter(|_| of_node)
 }
 
 fn has_support(version: &Version, line: Option<&str>) -> bool {

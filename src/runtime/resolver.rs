@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::environment::{Environment, Manual, Versions, decide};
 use super::{Layout, Runtime, Version, files};
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, is_local_path};
 
 /// What files and folders said is kept as long as they have the stamp that they had then: an answer shows every change made
 /// before its question.
@@ -37,7 +37,9 @@ impl Resolver {
 
     fn of(&self, runtime: &Runtime) -> io::Result<Installed> {
         // Every version, and the link to the current one, is an entry of this folder.
-        let stamp = Stamp::of(&self.layout.versions().join(runtime.as_str()))?;
+        let folder = self.layout.versions().join(runtime.as_str());
+        let stamp = Stamp::of(&folder)?;
+        let settled = stamp.is_settled();
         let kept = lock(&self.versions).get(runtime).filter(|(before, _)| *before == stamp).map(|(_, it)| it.clone());
         if let Some(kept) = kept {
             return Ok(kept);
@@ -45,7 +47,7 @@ impl Resolver {
         let installed =
             Installed { versions: self.layout.installed(runtime)?.into(), current: self.layout.current(runtime)? };
         // Nothing is kept of names that only files have: anybody may write those.
-        if stamp != Stamp::Absent && stamp.is_settled() {
+        if stamp != Stamp::Absent && settled && is_local_path(&folder) {
             lock(&self.versions).insert(runtime.clone(), (stamp, installed.clone()));
         }
         Ok(installed)
@@ -55,12 +57,13 @@ impl Resolver {
 impl Versions for Resolver {
     fn runtimes(&self) -> io::Result<Vec<Runtime>> {
         let stamp = Stamp::of(self.layout.versions())?;
+        let settled = stamp.is_settled() && is_local_path(self.layout.versions());
         let kept = lock(&self.runtimes).as_ref().filter(|(before, _)| *before == stamp).map(|(_, it)| Arc::clone(it));
         if let Some(kept) = kept {
             return Ok(kept.to_vec());
         }
         let runtimes = self.layout.runtimes()?;
-        *lock(&self.runtimes) = stamp.is_settled().then(|| (stamp, runtimes.clone().into()));
+        *lock(&self.runtimes) = settled.then(|| (stamp, runtimes.clone().into()));
         Ok(runtimes)
     }
 

@@ -11,7 +11,7 @@ use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use super::{Contents, FILES, Found, Kind, MiseFile, Problem, Wish, parse_as};
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, is_local_path};
 
 /// A listing costs about as much as two attempts to open a file that is not there, and there are eighteen names.
 ///
@@ -21,6 +21,9 @@ const LISTING: usize = 32 * 1024;
 
 /// Folders that are remembered. Above it all are forgotten: they come again with the next questions.
 const MOST_FOLDERS: usize = 1024;
+
+/// Wishes and problems of a folder that is remembered.
+const MOST_SAID: usize = 100;
 
 /// What the files of this folder and of those above it say, up to the root. Folders that cannot be read are passed over;
 /// a file that cannot be is a problem.
@@ -54,23 +57,27 @@ fn gather(folder: &Path, mut look: impl FnMut(&Path) -> Option<Vec<(&'static Kin
 #[derive(Debug, Clone)]
 struct Known {
     kind: &'static Kind,
-    stamp: Stamp,
+    /// `None`: another change may not tell, or it could not be read.
+    stamp: Option<Stamp>,
     contents: Arc<Contents>,
 }
 
-/// The files that count in a folder, and its stamp before it was read; `None` where there is no such folder for us.
-fn look(folder: &Path, listing: &mut Vec<u8>) -> Option<(Stamp, Vec<Known>)> {
+/// The files that count in a folder, and its stamp before it was read where every change from then on makes another one;
+/// `None` where there is no such folder for us.
+fn look(folder: &Path, listing: &mut Vec<u8>) -> Option<(Option<Stamp>, Vec<Known>)> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let opened = rustix::fs::openat(CWD, folder, flags, Mode::empty()).ok()?;
     let (stamp, _) = Stamp::of_open(&opened).ok()?;
+    let stamp = Some(stamp).filter(Stamp::is_settled);
     let mut there = Vec::new();
     for kind in present(&opened, listing) {
         let (stamp, contents) = match bytes(&opened, kind) {
             Ok(Some((stamp, bytes))) => (stamp, parse_as(kind, &bytes)),
-            Ok(None) => continue,
+            // A link that leads nowhere yet: what it leads to does not change this folder when it comes to be.
+            Ok(None) => (None, Contents::default()),
             Err(error) => {
                 let problems = vec![(1, format!("cannot be read: {error}"))];
-                (Stamp::Absent, Contents { problems, ..Contents::default() })
+                (None, Contents { problems, ..Contents::default() })
             }
         };
         there.push(Known { kind, stamp, contents: Arc::new(contents) });
@@ -110,18 +117,17 @@ impl Memory {
 
     fn recall(&self, folder: &Path) -> Option<Arc<[Known]>> {
         let (before, known) = lock(&self.folders).get(folder).cloned()?;
-        let same = |path: &Path, before: &Stamp| Stamp::of(path).is_ok_and(|now| now == *before);
-        let unchanged =
-            same(folder, &before) && known.iter().all(|file| same(&folder.join(file.kind.name), &file.stamp));
-        unchanged.then_some(known)
+        let same = |path: &Path, before: Stamp| Stamp::of(path).is_ok_and(|now| now == before);
+        let is_same = |file: &Known| file.stamp.is_some_and(|before| same(&folder.join(file.kind.name), before));
+        (same(folder, before) && known.iter().all(is_same)).then_some(known)
     }
 
-    fn keep(&self, folder: &Path, stamp: Stamp, there: Vec<Known>) -> Arc<[Known]> {
-        // What could not be read has no stamp; it may be readable the next time.
-        let is_settled = |file: &Known| file.stamp != Stamp::Absent && file.stamp.is_settled();
-        let lasting = stamp.is_settled() && there.iter().all(is_settled);
+    fn keep(&self, folder: &Path, stamp: Option<Stamp>, there: Vec<Known>) -> Arc<[Known]> {
+        let said: usize = there.iter().map(|file| file.contents.wishes.len() + file.contents.problems.len()).sum();
         let there: Arc<[Known]> = there.into();
-        if lasting {
+        let lasting = stamp.filter(|_| there.iter().all(|file| file.stamp.is_some()) && said <= MOST_SAID);
+        // Other machines' changes are told late by their stamps.
+        if let Some(stamp) = lasting.filter(|_| is_local_path(folder)) {
             let mut folders = lock(&self.folders);
             if folders.len() >= MOST_FOLDERS {
                 folders.clear();
@@ -183,7 +189,7 @@ fn present(folder: &OwnedFd, listing: &mut Vec<u8>) -> Vec<&'static Kind> {
 
 /// The bytes of a regular file, one more than is allowed at most, and its stamp before they were read; `None` when there is no
 /// such file.
-fn bytes(folder: &OwnedFd, kind: &Kind) -> io::Result<Option<(Stamp, Vec<u8>)>> {
+fn bytes(folder: &OwnedFd, kind: &Kind) -> io::Result<Option<(Option<Stamp>, Vec<u8>)>> {
     // A pipe must not make this wait, nor a terminal become this process's own.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = match rustix::fs::openat(folder, kind.name, flags, Mode::empty()) {
@@ -192,6 +198,7 @@ fn bytes(folder: &OwnedFd, kind: &Kind) -> io::Result<Option<(Stamp, Vec<u8>)>> 
         Err(error) => return Err(error.into()),
     };
     let (stamp, kind_of_file) = Stamp::of_open(&file)?;
+    let settled = Some(stamp).filter(Stamp::is_settled);
     let Stamp::Present { size, .. } = stamp else { return Ok(None) };
     if kind_of_file != FileType::RegularFile {
         return Err(io::Error::other("it is no regular file"));
@@ -200,5 +207,5 @@ fn bytes(folder: &OwnedFd, kind: &Kind) -> io::Result<Option<(Stamp, Vec<u8>)>> 
     let length = size.min(kind.most as u64 + 1);
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     file.take(length).read_to_end(&mut bytes)?;
-    Ok(Some((stamp, bytes)))
+    Ok(Some((settled, bytes)))
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use super::*;
 
 pub(in crate::runtime) const SEEDS: [u64; 4] = [1, 2, 3, 0xfeed];
@@ -171,9 +173,12 @@ fn go_requests_are_those_of_its_toolchains() {
     let least = Request::go_minimum("1.21").unwrap();
     let installed: Vec<Version> =
         offered("go", &["1.20.14", "1.21rc2"]).into_iter().map(|release| release.version).collect();
-    assert_eq!(least.best(&installed, |_| None), None);
-    assert_eq!(Request::go_minimum("1.21rc3").unwrap().best(&installed, |_| None), None);
-    assert_eq!(Request::go_minimum("1.21rc1").unwrap().best(&installed, |_| None).unwrap().as_str(), "1.21rc2");
+    assert_eq!(least.best(&installed, |_| Default::default()), None);
+    assert_eq!(Request::go_minimum("1.21rc3").unwrap().best(&installed, |_| Default::default()), None);
+    assert_eq!(
+        Request::go_minimum("1.21rc1").unwrap().best(&installed, |_| Default::default()).unwrap().as_str(),
+        "1.21rc2"
+    );
 }
 
 #[test]
@@ -292,7 +297,7 @@ fn what_is_installed_is_known_to_have_support_without_an_index() {
         offered(name, texts).into_iter().map(|release| release.version).collect()
     };
     let node = versions("node", &["18.20.4", "20.8.0", "20.9.0", "22.1.0", "23.0.0"]);
-    let best = |text: &str| request("node", text).best(&node, |_| None).map(Version::as_str);
+    let best = |text: &str| request("node", text).best(&node, |_| Default::default()).map(Version::as_str);
     assert_eq!(
         (best("lts"), best("lts/hydrogen"), best("lts/jod"), best("lts/-1")),
         (Some("20.9.0"), Some("18.20.4"), None, None)
@@ -300,14 +305,18 @@ fn what_is_installed_is_known_to_have_support_without_an_index() {
     assert_eq!(best("lts/-2"), Some("20.9.0"));
     // What the table does not know is known from the installation.
     let newer = versions("node", &["20.9.0", "24.11.0", "27.1.0", "28.3.0"]);
-    let recorded = |version: &Version| (version.as_str() == "27.1.0").then(|| "nickel".to_owned());
+    let lines = BTreeMap::from([(27, "nickel".to_owned()), (26, "cobalt".to_owned()), (24, "krypton".to_owned())]);
+    let recorded = |version: &Version| match version.as_str() {
+        "27.1.0" => (Some("nickel".to_owned()), lines.clone()),
+        _ => Default::default(),
+    };
     let best = |text: &str| request("node", text).best(&newer, recorded).map(Version::as_str);
     assert_eq!(
-        ["lts", "lts/nickel", "lts/-1", "lts/-3", "lts/krypton", "lts/-9"].map(best),
-        [Some("27.1.0"), Some("27.1.0"), Some("24.11.0"), Some("20.9.0"), Some("24.11.0"), None]
+        ["lts", "lts/nickel", "lts/-1", "lts/-2", "lts/-4", "lts/krypton", "lts/-20"].map(best),
+        [Some("27.1.0"), Some("27.1.0"), None, Some("24.11.0"), Some("20.9.0"), Some("24.11.0"), None]
     );
     let java = versions("java", &["11.0.24+8", "21.0.4+7", "22.0.2+9", "23+37"]);
-    assert_eq!(request("java", "lts").best(&java, |_| None).map(Version::as_str), Some("21.0.4+7"));
+    assert_eq!(request("java", "lts").best(&java, |_| Default::default()).map(Version::as_str), Some("21.0.4+7"));
 }
 
 #[test]
@@ -457,7 +466,7 @@ fn the_chosen_is_admitted_and_nothing_admitted_is_above_it() {
                 offered.swap(0, swapped);
                 let chosen = request.choose(&offered).map(|release| &release.version);
                 assert_eq!(chosen, versions.iter().filter(|version| request.admits(version)).max(), "{name} {text}");
-                assert_eq!(chosen, request.best(&versions, |_| None), "{name} {text}");
+                assert_eq!(chosen, request.best(&versions, |_| Default::default()), "{name} {text}");
                 some += usize::from(chosen.is_some());
                 let is_exact = matches!(request, Request::Exact(_));
                 assert!(chosen.is_none_or(|chosen| is_exact || !chosen.is_prerelease()), "{name} {text}");

@@ -26,7 +26,7 @@ const LOCAL: [libc::c_long; 11] = [
 const ZFS_SUPER_MAGIC: libc::c_long = 0x2fc1_2fc1;
 
 /// Whether `file` is on such a file system.
-pub(super) fn is_local(file: impl AsFd) -> bool {
+pub fn is_local(file: impl AsFd) -> bool {
     fstatfs(file).is_ok_and(|found| is_known(&found))
 }
 
