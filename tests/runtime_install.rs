@@ -256,7 +256,7 @@ fn names_and_versions_of_runtimes_are_completed() {
         let command = world.command(&[]);
         let mut shell = Command::new("bash");
         shell.args(["--norc", "-c", &commands]).env_clear();
-        command.get_envs().for_each(|(name, value)| drop(value.map(|value| shell.env(name, value))));
+        shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let output = shell.env("PATH", format!("{bin}:/usr/bin:/bin")).output().unwrap();
         String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
     };
@@ -268,7 +268,7 @@ fn names_and_versions_of_runtimes_are_completed() {
     assert_eq!(bash("omg uninstall node --fo"), ["--force"]);
     let mut fish = Command::new("fish");
     fish.args(["--no-config", "-c"]).env_clear();
-    world.command(&[]).get_envs().for_each(|(name, value)| drop(value.map(|value| fish.env(name, value))));
+    fish.envs(world.command(&[]).get_envs().filter_map(|(name, value)| Some((name, value?))));
     fish.arg(format!(
         "source '{}'; complete -C 'omg use n'; complete -C 'omg pin node 2'",
         world.path("omg.fish").display()

@@ -85,11 +85,14 @@ fn look(folder: &Path, listing: &mut Vec<u8>) -> Option<(Option<Stamp>, Vec<Know
     Some((stamp, there))
 }
 
+/// A folder as it was read: its stamp then, and the files that count.
+type Folder = (Stamp, Arc<[Known]>);
+
 /// What was read before, for a process that looks at the same folders again and again: what still has its stamp is not read
 /// anew.
 #[derive(Debug, Default)]
 pub struct Memory {
-    folders: Mutex<HashMap<PathBuf, (Stamp, Arc<[Known]>)>>,
+    folders: Mutex<HashMap<PathBuf, Folder>>,
 }
 
 impl Memory {
