@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use zbus::message::Type;
 use zbus::proxy::CacheProperties;
 use zbus::{Connection, MessageStream, OwnedObjectPath, OwnedVariant, Structure, Variant, fdo};
 
+pub use super::client_error::{ClientError, ErrorKind};
 use super::connect::{self, Link};
 pub use super::connect::{ConnectOptions, Route, User, find_program};
 use super::names::{ERROR_PREFIX, JOB_INTERFACE, PLAN_INTERFACE};
@@ -20,177 +20,13 @@ use super::reply::{self, Details, Metrics, Status};
 pub use super::running::{Running, StopError, is_listened_to, running, stop};
 pub use super::stream::RowStream;
 use crate::package::{ListQuery, PackageRow, SearchQuery, UpdateRow, UpdatesState};
-use crate::transaction::{self, Action, FailureKind, HistoryEntry, Outcome};
+use crate::transaction::{self, Action, HistoryEntry, Outcome};
 
 /// Names in one `GetDetails` batch; the service refuses more.
 const BATCH_SIZE: usize = 100;
 
-/// Why a call has no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    #[error("cannot use the socket {}: {reason}", path.display())]
-    Socket { path: PathBuf, reason: String },
-    #[error("no way to omgd worked: {}; `omg doctor` tells more", tried.join("; "))]
-    NoDaemon { tried: Vec<String> },
-    /// omgd does not run for something that the user has to mend, such as its configuration file.
-    #[error("omgd does not start: {reason}")]
-    Invalid { reason: String },
-    /// The daemon answered with an error.
-    #[error("{message}")]
-    Call {
-        kind: ErrorKind,
-        /// The full D-Bus error name.
-        name: String,
-        message: String,
-    },
-    #[error("omgd went away during the call: {0}; try again, `omg daemon logs` shows its log")]
-    Disconnected(String),
-    #[error("omgd did not answer in time; `omg daemon logs` shows its log, `omg daemon stop` ends it")]
-    TimedOut,
-    #[error("omgd gave an answer that this omg does not understand ({0}); after an upgrade run `omg daemon stop`")]
-    Protocol(String),
-}
-
 /// How often a job is asked whether it has ended.
 const REFRESH_POLL: Duration = Duration::from_millis(50);
-
-/// What kind of error the daemon answered with, by its D-Bus name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorKind {
-    NotFound,
-    /// The request itself is wrong.
-    Invalid,
-    Network,
-    NotAuthorized,
-    Cancelled,
-    /// Anything else: the daemon or the system has a problem.
-    Failed,
-}
-
-impl ErrorKind {
-    /// The kind of a full D-Bus error name.
-    pub fn from_name(name: &str) -> Self {
-        match name.strip_prefix(ERROR_PREFIX) {
-            Some("NotFound") => Self::NotFound,
-            Some("Ambiguous" | "InvalidArgument" | "InvalidState" | "LimitExceeded" | "ResolutionFailed") => {
-                Self::Invalid
-            }
-            Some("Network" | "Offline") => Self::Network,
-            Some("NotAuthorized" | "AuthDismissed" | "AgentMissing" | "PolicyDenied" | "Untrusted" | "KeyRequired") => {
-                Self::NotAuthorized
-            }
-            Some("Cancelled") => Self::Cancelled,
-            Some(_) => Self::Failed,
-            None => match name {
-                "org.freedesktop.DBus.Error.InvalidArgs" => Self::Invalid,
-                "org.freedesktop.DBus.Error.AccessDenied"
-                | "org.freedesktop.DBus.Error.AuthFailed"
-                | "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired" => Self::NotAuthorized,
-                _ => Self::Failed,
-            },
-        }
-    }
-
-    /// The kind of a failed plan or commit.
-    pub fn of(kind: FailureKind) -> Self {
-        Self::from_name(&format!("{ERROR_PREFIX}{}", kind.as_str()))
-    }
-
-    /// The D-Bus error name that stands for the kind where nobody named one.
-    pub fn name(self) -> String {
-        let name = match self {
-            Self::NotFound => "NotFound",
-            Self::Invalid => "InvalidArgument",
-            Self::Network => "Network",
-            Self::NotAuthorized => "NotAuthorized",
-            Self::Cancelled => "Cancelled",
-            Self::Failed => "Internal",
-        };
-        format!("{ERROR_PREFIX}{name}")
-    }
-
-    /// The kind's exit code of `omg`.
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::NotFound => 1,
-            Self::Invalid => 2,
-            Self::Failed => 3,
-            Self::Network => 4,
-            Self::NotAuthorized => 5,
-            Self::Cancelled => 130,
-        }
-    }
-}
-
-impl ClientError {
-    /// The error that the daemon named.
-    pub fn from_reply(name: &str, message: String) -> Self {
-        Self::Call { kind: ErrorKind::from_name(name), name: name.to_owned(), message }
-    }
-
-    /// What kind of error it is.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Call { kind, .. } => *kind,
-            Self::Invalid { .. } => ErrorKind::Invalid,
-            _ => ErrorKind::Failed,
-        }
-    }
-
-    /// The D-Bus error name: the daemon's, else the one that stands for the kind.
-    pub fn name(&self) -> String {
-        match self {
-            Self::Call { name, .. } => name.clone(),
-            _ => self.kind().name(),
-        }
-    }
-
-    /// The exit code of `omg`.
-    pub fn exit_code(&self) -> u8 {
-        self.kind().exit_code()
-    }
-}
-
-impl From<transaction::Failure> for ClientError {
-    fn from(failure: transaction::Failure) -> Self {
-        Self::from_reply(&format!("{ERROR_PREFIX}{}", failure.kind.as_str()), failure.message)
-    }
-}
-
-impl From<zbus::Error> for ClientError {
-    fn from(error: zbus::Error) -> Self {
-        use zbus::Error as E;
-        match &error {
-            E::MethodError(name, message, _) => {
-                let message = message.clone().unwrap_or_else(|| format!("omgd answered {name}"));
-                Self::from_reply(name, message)
-            }
-            E::FDO(fdo) => match &**fdo {
-                fdo::Error::NoReply(message) | fdo::Error::Disconnected(message) => Self::Disconnected(message.clone()),
-                fdo::Error::TimedOut(_) | fdo::Error::Timeout(_) => Self::TimedOut,
-                fdo::Error::ZBus(inner) => inner.clone().into(),
-                fdo::Error::UnknownMethod(message)
-                | fdo::Error::UnknownInterface(message)
-                | fdo::Error::UnknownObject(message)
-                | fdo::Error::InvalidSignature(message) => Self::Protocol(message.clone()),
-                other => {
-                    let name = zbus::DBusError::name(other);
-                    let message = zbus::DBusError::description(other).filter(|text| !text.is_empty());
-                    Self::from_reply(&name, message.map_or_else(|| name.to_string(), str::to_owned))
-                }
-            },
-            E::InputOutput(io) if io.kind() == std::io::ErrorKind::TimedOut => Self::TimedOut,
-            E::InputOutput(io) => Self::Disconnected(io.to_string()),
-            _ => Self::Protocol(error.to_string()),
-        }
-    }
-}
-
-impl From<serde_json::Error> for ClientError {
-    fn from(error: serde_json::Error) -> Self {
-        Self::Protocol(error.to_string())
-    }
-}
 
 /// What is told in details besides what is known of the package itself; each takes its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -483,8 +319,6 @@ impl Client {
     }
 }
 
-/// Has a plan made, reads and closes it. All of this is asked of the peer that made it: by then another daemon may have the
-/// name.
 /// Makes a job of `Refresh`, starts it and waits for its end.
 async fn refreshed(proxy: &PackageManagerProxy<'_>, options: &Options<'_>) -> zbus::Result<Outcome> {
     let connection = proxy.inner().connection();
@@ -509,6 +343,8 @@ async fn refreshed(proxy: &PackageManagerProxy<'_>, options: &Options<'_>) -> zb
     Err(zbus::Error::InputOutput(Arc::new(std::io::ErrorKind::ConnectionReset.into())))
 }
 
+/// Has a plan made, reads and closes it. All of this is asked of the peer that made it: by then another daemon may have the
+/// name.
 async fn planned(
     proxy: &PackageManagerProxy<'_>,
     actions: &[(&str, &str)],
@@ -620,28 +456,4 @@ fn details_answer(ok: bool, answer: &OwnedVariant) -> Result<Details, ClientErro
 
 fn one_of(details: Option<Result<Details, serde_json::Error>>) -> Result<Details, ClientError> {
     Ok(details.ok_or_else(|| ClientError::Protocol("no details in the answer".into()))??)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn error_names_map_to_exit_codes() {
-        for (name, code) in [
-            ("org.omg.Error.NotFound", 1),
-            ("org.omg.Error.InvalidArgument", 2),
-            ("org.omg.Error.LimitExceeded", 2),
-            ("org.omg.Error.Internal", 3),
-            ("org.omg.Error.SomethingNew", 3),
-            ("org.omg.Error.Offline", 4),
-            ("org.omg.Error.AuthDismissed", 5),
-            ("org.omg.Error.Cancelled", 130),
-            ("org.freedesktop.DBus.Error.AccessDenied", 5),
-            ("org.freedesktop.DBus.Error.InvalidArgs", 2),
-            ("com.example.NotFound", 3),
-        ] {
-            assert_eq!(ErrorKind::from_name(name).exit_code(), code, "{name}");
-        }
-    }
 }

@@ -6,6 +6,7 @@ pub mod aur;
 pub mod aur_client;
 pub mod callers;
 pub mod client;
+mod client_error;
 mod connect;
 mod dictionaries;
 mod dump;

@@ -47,3 +47,8 @@ pub use version::{Numbers, Version, VersionError};
 
 /// An index of versions is not asked for again within this time, unless somebody wants to know how it is now.
 const FRESH: std::time::Duration = std::time::Duration::from_secs(3600);
+
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // What is in there is never left half done.
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

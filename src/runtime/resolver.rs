@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::environment::{Environment, Manual, Versions, decide};
-use super::{Layout, Runtime, Version, files};
+use super::{Layout, Runtime, Version, files, lock};
 use crate::stamp::{Stamp, is_local_path};
 
 /// What files and folders said is kept as long as they have the stamp that they had then: an answer shows every change made
@@ -78,11 +78,6 @@ impl Versions for Resolver {
     fn layout(&self) -> &Layout {
         &self.layout
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing in there is ever left half done.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

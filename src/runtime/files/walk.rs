@@ -5,12 +5,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
 use super::{Contents, FILES, Found, Kind, MiseFile, Problem, Wish, parse_as};
+use crate::runtime::lock;
 use crate::stamp::{Stamp, is_local_path};
 
 /// A listing costs about as much as two attempts to open a file that is not there, and there are eighteen names.
@@ -139,11 +140,6 @@ impl Memory {
         }
         there
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing in there is ever left half done.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn add(found: &mut Found, folder: &Path, kind: &Kind, contents: &Contents) {
