@@ -60,6 +60,26 @@ struct Parts {
     is_ambiguous: bool,
 }
 
+impl Parts {
+    /// By the rules of the runtime's ecosystem; the error says what they want.
+    fn parse(runtime: &Runtime, text: &str) -> Result<Self, String> {
+        match runtime {
+            Runtime::Native(Native::Node | Native::Bun) => semver::parse(text),
+            Runtime::Native(Native::Python) => python::parse(text),
+            Runtime::Native(Native::Go) => go::parse(text),
+            Runtime::Native(Native::Rust) => rust::parse(text),
+            Runtime::Native(Native::Ruby) => ruby::parse(text),
+            Runtime::Native(Native::Java) => java::parse(text),
+            Runtime::Other(_) => other::parse(text),
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        (&self.spelling, self.flavour, &self.numbers, &self.key)
+            == (&other.spelling, other.flavour, &other.numbers, &other.key)
+    }
+}
+
 /// What is compared.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Key {
@@ -100,22 +120,18 @@ impl Version {
             return Err(VersionError::not(text, runtime, "it is too long"));
         }
         let failed = |wanted: &str| VersionError::not(text, runtime, wanted);
-        let parsed = match runtime {
-            Runtime::Native(Native::Node | Native::Bun) => semver::parse(trimmed),
-            Runtime::Native(Native::Python) => python::parse(trimmed),
-            Runtime::Native(Native::Go) => go::parse(trimmed),
-            Runtime::Native(Native::Rust) => rust::parse(trimmed),
-            Runtime::Native(Native::Ruby) => ruby::parse(trimmed),
-            Runtime::Native(Native::Java) => java::parse(trimmed),
-            Runtime::Other(_) => other::parse(trimmed),
-        };
-        let mut parts = parsed.map_err(|wanted| failed(&wanted))?;
+        let mut parts = Parts::parse(runtime, trimmed).map_err(|wanted| failed(&wanted))?;
         let safe = |letter: char| letter.is_ascii_alphanumeric() || "._+-".contains(letter);
         let starts = parts.spelling.starts_with(|letter: char| letter.is_ascii_alphanumeric());
         if !starts || parts.spelling.len() > MAX_SPELLING || !parts.spelling.chars().all(safe) {
             return Err(failed(
                 "letters, digits and . _ + - make one, at most 64 of them, and a letter or digit is the first",
             ));
+        }
+        // It is written to version files and names folders: read from there it has to be the same version.
+        if parts.spelling != trimmed && !Parts::parse(runtime, &parts.spelling).is_ok_and(|again| again.is_same(&parts))
+        {
+            return Err(failed("it could be read in two ways"));
         }
         let is_word = matches!(parts.spelling.as_str(), "latest" | "system");
         parts.is_ambiguous = is_word || Numbers::parse(runtime, &parts.spelling).is_some();

@@ -353,6 +353,8 @@ fn a_request_reads_back_from_what_it_shows() {
                 "pypy3.10-7.3.16",
                 "3.13t",
                 "3.13.0t",
+                "3.13.c+oT",
+                "3.12.4+dist",
                 "graalpy",
                 "graalpy-24.1.1",
             ],

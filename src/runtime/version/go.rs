@@ -24,7 +24,7 @@ pub(super) fn parse(text: &str) -> Result<Parts, String> {
     }
     match numbers.len() {
         3 if (major, minor) < HAS_ZERO && numbers.ends_with(&[0]) => {
-            Ok(parts(format!("{major}.{minor}"), numbers, Stage::Final))
+            Ok(parts(format!("{major}.{minor}"), vec![major, minor], Stage::Final))
         }
         3 => Ok(parts(plain::join(&numbers), numbers, Stage::Final)),
         1 | 2 if (major, minor) < HAS_ZERO => Ok(parts(plain::join(&numbers), numbers, Stage::Final)),

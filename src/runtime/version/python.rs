@@ -36,7 +36,8 @@ pub(super) fn parse(text: &str) -> Result<Parts, String> {
         return Ok(standard("graalpy", release(rest).ok_or_else(wanted)?, |version| format!("graalpy-{version}")));
     }
     let text = bare(text);
-    if let Some(version) = text.strip_suffix('t').and_then(release) {
+    // A local version may end in the letter as well: `3.12.4+dist`.
+    if let Some(version) = text.strip_suffix('t').and_then(release).filter(|version| !version.is_local()) {
         return Ok(standard("t", version, |version| format!("{version}t")));
     }
     Ok(standard("", release(text).ok_or_else(wanted)?, Pep440::to_string))

@@ -69,6 +69,7 @@ fn python_is_ordered_as_pep_440_says() {
     assert_eq!(version("python", "pypy3.10-7.3.16").numbers(), [3, 10, 7, 3, 16]);
     assert_eq!((version("python", "3.13.0t").as_str(), version("python", "3.13.0t").flavour()), ("3.13.0t", "t"));
     assert!(version("python", "3.13.0rc1t").is_prerelease());
+    assert_eq!(version("python", "3.12.4+dist").flavour(), "");
 }
 
 #[test]
