@@ -142,12 +142,16 @@ impl Request {
     pub fn go_minimum(text: &str) -> Result<Self, VersionError> {
         let runtime = Runtime::Native(Native::Go);
         let text = text.trim();
+        let language = |numbers: &[u64]| {
+            let at = |index: usize| numbers.get(index).copied().unwrap_or(0);
+            Self::Minimum(Version::go_language(at(0), at(1)))
+        };
         match Numbers::parse(&runtime, text) {
-            Some(numbers) if !text.ends_with(['x', '*']) => {
-                let at = |index: usize| numbers.numbers().get(index).copied().unwrap_or(0);
-                Ok(Self::Minimum(Version::go_language(at(0), at(1))))
-            }
-            _ => Version::parse(&runtime, text).map(Self::Minimum),
+            Some(numbers) if !text.ends_with(['x', '*']) => Ok(language(numbers.numbers())),
+            _ => Version::parse(&runtime, text).map(|version| {
+                // `1.20.0` is the release that upstream called 1.20: as a least version it is the language's.
+                if version.is_ambiguous() { language(version.numbers()) } else { Self::Minimum(version) }
+            }),
         }
     }
 
