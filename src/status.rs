@@ -33,8 +33,8 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 const MAGIC: [u8; 8] = *b"OMGSTAT\0";
@@ -44,6 +44,8 @@ const NAME_BYTES: usize = 16;
 const VERSION_BYTES: usize = 32;
 const RUNTIME_BYTES: usize = NAME_BYTES + VERSION_BYTES;
 const UNKNOWN: u32 = u32::MAX;
+/// How often a file is read whose checksum is wrong.
+const READS: u32 = 4;
 
 /// Version of the layout that this code writes, and the newest it reads.
 pub const VERSION: u32 = 1;
@@ -393,21 +395,29 @@ mod open_flags {
 /// [`StatusError::Io`] when it cannot be opened or read, otherwise as [`Status::decode`].
 pub fn read(path: &Path) -> Result<Status, StatusError> {
     // O_NONBLOCK: opening a FIFO must not wait for a writer. `std` adds O_CLOEXEC.
-    let mut file =
+    let file =
         OpenOptions::new().read(true).custom_flags(open_flags::O_NOFOLLOW | open_flags::O_NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(StatusError::NotRegular);
     }
     let mut buffer = [0u8; MAX_BYTES];
+    // A file is replaced or changed where it lies, its length is final.
     let wanted =
         usize::try_from(metadata.len()).ok().and_then(|length| buffer.get_mut(..length)).ok_or(StatusError::Length)?;
-    // Writers replace the file and never change it in place, so its length is final.
-    file.read_exact(wanted).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => StatusError::Length,
-        _ => StatusError::Io(error),
-    })?;
-    Status::decode(wanted)
+    let mut left = READS;
+    loop {
+        file.read_exact_at(wanted, 0).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => StatusError::Length,
+            _ => StatusError::Io(error),
+        })?;
+        left -= 1;
+        match Status::decode(wanted) {
+            // It may just have been changed.
+            Err(StatusError::Checksum) if left > 0 => {}
+            decoded => return decoded,
+        }
+    }
 }
 
 /// Puts a status file in place of the one at `path`, so that readers see the old contents or the new, whole, even after
@@ -416,25 +426,32 @@ pub fn read(path: &Path) -> Result<Status, StatusError> {
 /// # Errors
 /// [`StatusError::Io`]; the old file is then untouched and nothing is left behind.
 pub fn write_atomically(path: &Path, status: &Status) -> Result<(), StatusError> {
-    replace(path, status, File::sync_all)
+    replace(path, &status.encode(), File::sync_all)
 }
 
-/// As [`write_atomically`], but without waiting for the disk, which takes many times as long as the rest: after a power cut
-/// there may be a file that is not whole, which readers refuse by its length and checksum, and the daemon replaces.
+/// As [`write_atomically`], but without waiting for the disk: a file of the right length is changed where it lies, since to
+/// make another and rename it takes many times as long. A reader that meets the one write half-way is told by the checksum;
+/// after a power cut there may be a file that is not whole, which readers refuse and the daemon replaces.
 ///
 /// # Errors
 /// As [`write_atomically`].
 pub fn write_quickly(path: &Path, status: &Status) -> Result<(), StatusError> {
-    replace(path, status, |_| Ok(()))
+    let bytes = status.encode();
+    let here = OpenOptions::new().write(true).custom_flags(open_flags::O_NOFOLLOW | open_flags::O_NONBLOCK).open(path);
+    if let Ok(file) = here
+        && file.metadata().is_ok_and(|found| found.is_file() && found.len() == bytes.len() as u64)
+    {
+        return Ok(file.write_all_at(&bytes, 0)?);
+    }
+    replace(path, &bytes, |_| Ok(()))
 }
 
-fn replace(path: &Path, status: &Status, settle: impl FnOnce(&File) -> io::Result<()>) -> Result<(), StatusError> {
+fn replace(path: &Path, bytes: &[u8], settle: impl FnOnce(&File) -> io::Result<()>) -> Result<(), StatusError> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
     };
     let (temporary, mut file) = create_temporary(folder, name)?;
-    let written =
-        file.write_all(&status.encode()).and_then(|()| settle(&file)).and_then(|()| fs::rename(&temporary, path));
+    let written = file.write_all(bytes).and_then(|()| settle(&file)).and_then(|()| fs::rename(&temporary, path));
     if let Err(error) = written {
         // The first failure is the one to report; the name may be gone already.
         let _ = fs::remove_file(&temporary);

@@ -167,6 +167,46 @@ fn replacing_leaves_no_other_file_and_a_failure_leaves_the_old_file() {
 }
 
 #[test]
+fn a_file_of_the_same_length_is_changed_where_it_lies_and_readers_see_one_or_the_other() {
+    let fixture = Fixture::holding(&sample());
+    let path = fixture.path();
+    let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(&path).unwrap());
+    let (before, mut other) = (inode(), sample());
+    other.updates = Some(99);
+    let written = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            let mut seen = [0_u32; 2];
+            while !written.load(std::sync::atomic::Ordering::Relaxed) || seen == [0; 2] {
+                let read = status::read(&path).unwrap();
+                assert!(read == sample() || read == other, "{read:?}");
+                seen[usize::from(read == other)] += 1;
+            }
+        });
+        for turn in 0..20_000 {
+            let next = if turn % 2 == 0 { other.clone() } else { sample() };
+            status::write_quickly(&path, &next).unwrap();
+        }
+        written.store(true, std::sync::atomic::Ordering::Relaxed);
+        reading.join().unwrap();
+    });
+    assert_eq!(inode(), before);
+    assert_eq!(fs::read_dir(fixture.folder.path()).unwrap().count(), 1);
+
+    // Another length, and what is no file of its own: replaced.
+    other.runtimes.push(Runtime::new("bun", "1.2").unwrap());
+    status::write_quickly(&path, &other).unwrap();
+    assert_eq!(status::read(&path).unwrap(), other);
+    let target = fixture.folder.path().join("target");
+    fs::write(&target, sample().encode()).unwrap();
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink(&target, &path).unwrap();
+    status::write_quickly(&path, &other).unwrap();
+    assert_eq!(status::read(&path).unwrap(), other);
+    assert_eq!(fs::read(&target).unwrap(), sample().encode());
+}
+
+#[test]
 fn every_truncation_and_every_flipped_bit_is_refused() {
     let bytes = sample().encode();
     for length in 0..bytes.len() {

@@ -29,8 +29,6 @@ mod undo;
 mod updates;
 mod why;
 
-use std::process::ExitCode;
-
 use clap::{CommandFactory, Parser};
 
 use crate::dbus::client::{Client, ConnectOptions};
@@ -48,14 +46,14 @@ pub fn command() -> clap::Command {
 }
 
 /// Becomes the program whose shim this process was started as; `None` when it was started as itself.
-pub fn shim() -> Option<ExitCode> {
+pub fn shim() -> Option<u8> {
     let mut arguments = std::env::args_os();
     let name = runtimes::shims::called_as(&arguments.next()?)?;
     Some(runtimes::shims::run_as(&name, arguments))
 }
 
 /// Runs the command that the process was started with and returns its exit code.
-pub fn main() -> ExitCode {
+pub fn main() -> u8 {
     let Cli { global, verb } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(misuse) => return misused(&misuse),
@@ -68,18 +66,18 @@ pub fn main() -> ExitCode {
     }
     let written = out.finish().map_err(Failure::Output);
     match result.and(written) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(failure) => {
             if let Some(text) = failure.text() {
                 out.note(BAD, &text);
             }
-            ExitCode::from(failure.exit_code())
+            failure.exit_code()
         }
     }
 }
 
 /// Tells what is wrong with the arguments, or the help that they ask for. Whoever reads JSON is told in JSON too.
-fn misused(misuse: &clap::Error) -> ExitCode {
+fn misused(misuse: &clap::Error) -> u8 {
     let wants_json = std::env::args_os().skip(1).take_while(|argument| argument != "--").any(|word| word == "--json");
     if misuse.use_stderr() && wants_json {
         let text = misuse.render().to_string();

@@ -54,14 +54,17 @@ pub fn details(answer: &DetailsAnswer, why: bool, versions: bool) -> Dictionary 
     }
     if let Some(shown) = candidate.or(installed).or(details.versions.first()) {
         describe(&mut dictionary, shown);
+        // The record is taken apart once, and not for each field again.
+        let fields: Vec<(&str, &str)> = shown.fields().collect();
+        let valued = |name: &str| fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name));
         for (field, key) in TEXT_FIELDS {
-            if let Some(value) = shown.field(field) {
-                dictionary.insert(key, value.to_owned().into());
+            if let Some((_, value)) = valued(field) {
+                dictionary.insert(key, (*value).to_owned().into());
             }
         }
         for (field, key) in RELATION_FIELDS {
             let relations: Vec<String> =
-                shown.field(field).map(|value| split_relations(value).map(unfold).collect()).unwrap_or_default();
+                valued(field).map(|(_, value)| split_relations(value).map(unfold).collect()).unwrap_or_default();
             if !relations.is_empty() {
                 dictionary.insert(key, relations.into());
             }

@@ -11,7 +11,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Args, ValueHint};
 use serde_json::json;
@@ -139,17 +138,17 @@ pub fn called_as(argument: &OsStr) -> Option<OsString> {
 }
 
 /// Becomes the program of that name; comes back only when that fails.
-pub fn run_as(name: &OsStr, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn run_as(name: &OsStr, arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let mut out = Output::new(false, false, anstream::ColorChoice::Auto);
     let here = Here::look(Manual::new());
     match find(&here, name) {
         Ok(program) => {
             let error = command(&here, program.as_os_str()).args(arguments).exec();
-            ExitCode::from(refused(program.as_os_str(), error.kind(), &error.to_string(), &mut out).exit_code())
+            refused(program.as_os_str(), error.kind(), &error.to_string(), &mut out).exit_code()
         }
         Err(text) => {
             out.note(BAD, &text);
-            ExitCode::from(127)
+            127
         }
     }
 }
