@@ -613,6 +613,28 @@ fn env_tells_a_missing_version_by_its_exit_code() {
 }
 
 #[test]
+fn what_omg_was_started_without_is_nothing_that_its_command_could_mistake() {
+    let world = World::new();
+    let omg = world.omg("plain", &[]);
+    // No file that is opened may have the number of standard input, output or error.
+    let script = r#""$0" exec -- sh -c 'readlink /proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 >told' <&- >&- 2>&-"#;
+    let run = |script: &str| {
+        let mut shell = world.command("sh");
+        shell.args(["-c", script]).arg(omg.get_program()).current_dir(world.at("plain"));
+        shell.output().expect("it runs")
+    };
+    assert!(run(script).status.success());
+    let told = fs::read_to_string(world.at("plain/told")).expect("told");
+    assert_eq!(told.lines().next(), Some("/dev/null"));
+    assert_eq!(told.lines().last(), Some("/dev/null"));
+    // Nobody reads what it prints, which is no error; its command takes signals as any other does.
+    let broken = run(r#"{ "$0" --help; echo "$?" >&2; } | true"#);
+    assert_eq!(stderr(&broken), "0\n");
+    let ended = run(r#"{ "$0" exec -- yes; echo "$?" >&2; } | true"#);
+    assert_eq!(stderr(&ended), "141\n");
+}
+
+#[test]
 fn exec_becomes_the_command_with_the_versions_in_front() {
     let world = World::new();
     world.default("python", "3.12.1");

@@ -1,6 +1,7 @@
 """Times whole processes and reads their memory."""
 import dataclasses
 import os
+import random
 import select
 import signal
 import statistics
@@ -57,12 +58,15 @@ def find(program, environment):
 
 def interleaved(subjects):
     """Runs the subjects in turn, so that what else happens on the machine meets all of them alike; those with fewer runs
-    are spread evenly. Returns the times of each, by name."""
+    are spread evenly. In each round they come in another order: a virtual machine's memory is brought back by its host when it is
+    touched again, and one that always ran behind a large one would find it there. Returns the times of each, by name."""
     rounds = max(subject.count for subject in subjects)
     taken = {subject.name: [] for subject in subjects}
+    # The same orders each time.
+    orders = random.Random(1)
     # One unmeasured round brings programs and files into memory.
     for turn in range(-1, rounds):
-        for subject in subjects:
+        for subject in subjects if turn < 0 else orders.sample(subjects, len(subjects)):
             if turn >= 0 and (turn + 1) * subject.count // rounds == turn * subject.count // rounds:
                 continue
             if subject.before:
