@@ -427,8 +427,8 @@ mod tests {
     }
 
     /// Applies the changes of `environment` to the variables.
-    fn apply(variables: &mut BTreeMap<String, OsString>, environment: &Environment) {
-        let changes = environment.changes(Path::new(VERSIONS), Place::Kept, |name| variables.get(name).cloned());
+    fn apply(variables: &mut BTreeMap<String, OsString>, environment: &Environment, versions: &Path) {
+        let changes = environment.changes(versions, Place::Kept, |name| variables.get(name).cloned());
         if let Some(path) = changes.path {
             variables.insert("PATH".into(), path);
         }
@@ -447,12 +447,12 @@ mod tests {
             variables.extend(own.map(|own| ("JAVA_HOME".to_owned(), OsString::from(own))));
             let before = variables.clone();
             for root in ["/d/versions/java/21", "/d/versions/java/21", "/d/versions/java/17"] {
-                apply(&mut variables, &java(root));
+                apply(&mut variables, &java(root), Path::new(VERSIONS));
                 assert_eq!(variables["JAVA_HOME"], root);
                 assert_eq!(variables.get("OMG_OLD_JAVA_HOME").map(|old| old.to_str().unwrap()), own);
                 assert_eq!(variables["PATH"], OsString::from(format!("{root}/bin:/bin")));
             }
-            apply(&mut variables, &Environment::default());
+            apply(&mut variables, &Environment::default(), Path::new(VERSIONS));
             assert_eq!(variables, before);
         }
     }
@@ -486,28 +486,14 @@ mod tests {
             for (environment, version, bin) in
                 [(&newer, "1.22.0", true), (&older, "1.21.4", false), (&newer, "1.22.0", true)]
             {
-                let changes = environment.changes(&versions, Place::Kept, |name| variables.get(name).cloned());
-                variables.insert("PATH".into(), changes.path.unwrap());
-                for (name, value) in changes.variables {
-                    match value {
-                        Some(value) => variables.insert(name.into(), value),
-                        None => variables.remove(name),
-                    };
-                }
+                apply(&mut variables, environment, &versions);
                 let goroot = Path::new(&variables["GOROOT"]);
                 assert_eq!(goroot, mise.join("installs/go").join(version));
                 assert_eq!(variables.contains_key("GOBIN"), bin);
                 assert!(!variables.contains_key("LD_PRELOAD"));
                 assert_eq!(variables.get("OMG_OLD_GOROOT").map(|old| old.to_str().unwrap()), users);
             }
-            let changes = Environment::default().changes(&versions, Place::Kept, |name| variables.get(name).cloned());
-            variables.insert("PATH".into(), changes.path.unwrap());
-            for (name, value) in changes.variables {
-                match value {
-                    Some(value) => variables.insert(name.into(), value),
-                    None => variables.remove(name),
-                };
-            }
+            apply(&mut variables, &Environment::default(), &versions);
             assert_eq!(variables, before);
         }
     }

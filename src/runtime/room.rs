@@ -4,7 +4,7 @@
 //! of programs do of that format. Once it is here it tells by itself, as far as its format can ([`unpack::unpacked_size`]).
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::RuntimeError;
 use super::fetch::{Downloaded, Http};
@@ -105,7 +105,7 @@ pub(super) fn no_room(
     slack: u64,
     estimated: bool,
     free: u64,
-    folder: &PathBuf,
+    folder: &Path,
 ) -> String {
     let what = match others {
         0 => what.to_owned(),
