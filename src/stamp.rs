@@ -68,11 +68,16 @@ impl Stamp {
 
     /// Whether every change from now on makes another stamp of it.
     pub fn is_settled(&self) -> bool {
+        self.is_older(SETTLED)
+    }
+
+    /// Whether it has not changed for longer than this.
+    pub fn is_older(&self, age: Duration) -> bool {
         let Self::Present { modified, changed, .. } = self else { return true };
         let (seconds, nanoseconds) = *modified.max(changed);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let last = Duration::new(u64::try_from(seconds).unwrap_or(0), nanoseconds);
-        now.checked_sub(last).is_some_and(|since| since > SETTLED)
+        now.checked_sub(last).is_some_and(|since| since > age)
     }
 }
 

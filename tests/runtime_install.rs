@@ -206,6 +206,15 @@ fn a_line_of_support_that_only_the_index_knew_is_known_afterwards() {
         assert_eq!(world.done(&["current", "node"]).split('\t').nth(1), Some(version), "{asked}");
         assert_eq!(world.upstream.requests(), [], "{asked}");
     }
+    // Removed by that name, too, and by the count back from it.
+    fs::remove_file(world.path("project/.nvmrc")).unwrap();
+    let text = world.refused(&["uninstall", "node", "lts"], 2);
+    assert!(text.contains("node lts is several versions: 24.12.0, 26.9.0; name one, or --all"), "{text}");
+    let text = world.refused(&["uninstall", "node", "lts/helium"], 1);
+    assert_eq!(text, "omg: node lts/helium is not installed; installed: 24.12.0, 26.9.0\n");
+    assert_eq!(world.done(&["uninstall", "node", "lts/-1"]), "node 24.12.0 is removed\n");
+    assert_eq!(world.done(&["uninstall", "node", "lts/lithium"]), "node 26.9.0 is removed\n");
+    assert_eq!(world.installed(), [""; 0]);
 }
 
 #[test]

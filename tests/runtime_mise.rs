@@ -13,7 +13,8 @@ mod real_runtimes;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use real_runtimes::{Tree, World, cache, said};
 use serde_json::Value;
@@ -53,6 +54,59 @@ fn on_path(world: &mut World) {
     world.variables.push(("PATH".to_owned(), path));
 }
 
+/// A mise that answers what it is told to: each of its answers is a file beside it, in which `@` is its folder of what is
+/// installed. What it is asked for is in `log`.
+fn fake(world: &mut World) -> Fake {
+    fs::create_dir(world.path("bin")).unwrap();
+    let script = r#"#!/bin/sh
+here=$(dirname "$0") installs=$MISE_DATA_DIR/installs
+echo "$*" >>"$here/log"
+say() { sed "s,@,$installs,g" "$here/$1"; }
+case $1 in
+install)
+    folder=$installs/$(cat "$here/install")
+    mkdir -p "$folder/bin"
+    printf '#!/bin/sh\necho "$0 $*"\n' >"$folder/bin/tool"
+    chmod +x "$folder/bin/tool" ;;
+*) say "$1" ;;
+esac
+"#;
+    let program = Tree::new().program("mise", script);
+    fs::copy(program.path("mise"), world.path("bin/mise")).unwrap();
+    let path = format!("{}:/usr/bin:/bin", world.path("bin").display());
+    world.variables.push(("PATH".to_owned(), path));
+    let fake = Fake(world.path("bin"));
+    for (answer, text) in [
+        ("latest", "2.1.4\n"),
+        ("install", "tool/2.1.4"),
+        (
+            "ls",
+            "[{\"version\": \"2.1.4\", \"install_path\": \"@/tool/2.1.4\", \"installed\": true, \"active\": false}]",
+        ),
+        ("bin-paths", "@/tool/2.1.4/bin\n"),
+        ("env", "{}"),
+        ("ls-remote", "[{\"version\": \"2.1.4\"}]"),
+        ("uninstall", ""),
+    ] {
+        fake.says(answer, text);
+    }
+    fake
+}
+
+struct Fake(PathBuf);
+
+impl Fake {
+    fn says(&self, to: &str, text: &str) {
+        fs::write(self.0.join(to), text).unwrap();
+    }
+
+    fn asked(&self) -> String {
+        let asked = fs::read_to_string(self.0.join("log")).unwrap_or_default();
+        let _ = fs::remove_file(self.0.join("log"));
+        asked
+    }
+}
+
 /// Every file below a folder: when it was last written to, and what is in it.
 fn contents(folder: &Path) -> BTreeMap<String, (i64, Vec<u8>)> {
     let mut found = BTreeMap::new();
@@ -88,6 +142,8 @@ fn what_mise_installs_is_listed_found_run_and_removed_like_everything_else() {
     assert_eq!(world.done(&["which", "deno"]).trim(), current.join("bin/deno").display().to_string());
     assert_eq!(world.done(&["current", "deno"]).split('\t').nth(1), Some("2.1.4"));
     assert_eq!(world.shell("deno run x"), "deno 2.1.4 run x");
+    let installed = world.path("data/omg/mise/data/installs/deno/2.1.4/.deno").display().to_string();
+    assert_eq!(world.shell("printenv DENO_INSTALL_ROOT"), installed);
     // Of what is there nobody is asked, mise neither.
     world.upstream.requests();
     fs::write(world.path("project/.tool-versions"), "deno 1.46\n").unwrap();
@@ -145,6 +201,9 @@ fn what_upstream_has_not_for_this_machine_comes_from_mise() {
     println!("{}{:?}", said(&output), world.upstream.requests());
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(world.shell("go version"), "mise has go version go1.21.4");
+    let installed = world.path("data/omg/mise/data/installs/go/1.21.4").display().to_string();
+    assert_eq!(world.shell("printenv GOROOT GOBIN"), format!("{installed}\n{installed}/bin"));
+    assert_eq!(world.done(&["exec", "--", "printenv", "GOROOT"]), format!("{installed}\n"));
     let record: Value = serde_json::from_str(world.done(&["--json", "list", "go"]).trim()).unwrap();
     assert_eq!(record["manager"].as_str(), Some("mise"));
     assert_eq!(world.done(&["uninstall", "go", "1.21.4", "--force"]), "go 1.21.4 is removed\n");
@@ -271,4 +330,122 @@ fn the_user_s_own_mise_is_left_alone_and_files_of_a_project_run_nothing() {
     ];
     assert_eq!(top, ours);
     assert_eq!(contents(&world.path("cache/mise")), BTreeMap::new());
+}
+
+#[test]
+fn what_mise_answers_has_to_be_what_it_was_asked_for() {
+    let mut world = world();
+    let fake = fake(&mut world);
+    for (request, answer, told) in [
+        ("2", "1.46.3", "asked for tool 2, it answers 1.46.3"),
+        ("2.1.4", "2.1.5", "asked for tool 2.1.4, it answers 2.1.5"),
+        ("2.1", "2.10.0", "asked for tool 2.1, it answers 2.10.0"),
+        (">=2 <2.1", "2.1.4", "asked for tool >=2 <2.1, it answers 2.1.4"),
+        ("latest", "3.0.0-rc.1", "asked for tool latest, it answers 3.0.0-rc.1"),
+        ("2", "../../2", "asked for tool 2, it answers ../../2"),
+        ("2", "$(touch pwned)\u{1b}[31m", "asked for tool 2, it answers $(touch pwned)\\u{1b}[31m"),
+    ] {
+        fake.says("latest", answer);
+        let text = world.refused(&["use", "tool", request], 3);
+        println!("{text}");
+        assert!(text.starts_with(&format!("omg: mise: {told}: nothing was taken over; look whether ")), "{text}");
+        assert!(!fake.asked().contains("install"), "{request}");
+    }
+    fake.says("latest", "2.1.4");
+    // Another version than was answered, and none at all.
+    for (installed, listed, told) in [
+        (
+            "tool/1.46.3",
+            r#"[{"version": "1.46.3", "install_path": "@/tool/1.46.3", "installed": true}]"#,
+            "it was to install tool@2.1.4, says that it did, and has 1.46.3 of tool",
+        ),
+        (
+            "tool/1.46.3",
+            r#"[{"version": "2.1.4", "install_path": "@/tool/2.1.4", "installed": false}]"#,
+            "it was to install tool@2.1.4, says that it did, and has nothing of tool",
+        ),
+        (
+            "tool/1.46.3",
+            r#"[{"version": "2.1.4", "install_path": "@/tool/2.1.4", "installed": true}]"#,
+            "it was to install tool@2.1.4, says that it did, and has 2.1.4 of tool",
+        ),
+        ("tool/2.1.4", "no list", "its list of what is installed is not readable"),
+    ] {
+        fake.says("install", installed);
+        fake.says("ls", listed);
+        let text = world.refused(&["use", "tool", "2"], 3);
+        println!("{text}");
+        assert!(text.contains(&format!("omg: mise: {told}")), "{text}");
+        assert_eq!(world.left(), [""; 0]);
+    }
+    fake.says("ls", r#"[{"version": "2.1.4", "install_path": "@/tool/2.1.4", "installed": true}]"#);
+    fake.says("bin-paths", "@/tool/1.46.3/bin\n");
+    let text = world.refused(&["use", "tool", "2"], 3);
+    assert!(text.contains("tool/1.46.3/bin, which is not its folder: nothing was taken over"), "{text}");
+    assert_eq!(world.left(), [""; 0]);
+    for list in [r#"[{"version": "$(x)"}, {"version": "\u001b[31m"}]"#, "[{\"no\": 1}]", "<html>"] {
+        fake.says("ls-remote", list);
+        let text = world.refused(&["list", "tool", "--available"], 3);
+        println!("{text}");
+        assert!(text.starts_with("omg: mise: ") && !text.contains('\u{1b}'), "{text}");
+    }
+    // With all of it right.
+    fake.says("bin-paths", "@/tool/2.1.4/bin\n");
+    assert_eq!(world.done(&["use", "tool", "2"]), "tool 2.1.4 is installed, and is the current version\n");
+}
+
+#[test]
+fn what_mise_would_set_is_taken_by_known_names_for_its_own_folders_only_and_is_said_in_quotes() {
+    let mut world = world();
+    let fake = fake(&mut world);
+    let hostile = r#"it's $(touch pwned) `touch pwned` \"; touch pwned; \""#;
+    let lines = ["PATH", "LD_PRELOAD", "LD_LIBRARY_PATH", "BASH_ENV", "ENV", "ZDOTDIR", "PROMPT_COMMAND", "PYTHONPATH"]
+        .map(|name| format!("\"{name}\": \"@/tool/2.1.4\",\n"));
+    fake.says(
+        "env",
+        &format!(
+            "{{{}\"$(touch pwned)\": \"@/x\", \"X; touch pwned\": \"@/x\",\n\"GOROOT\": \"@/tool/2.1.4/{hostile}\",\n\
+             \"DOTNET_ROOT\": \"@/tool/2.1.4\\nexport X=1\",\n\"MAVEN_HOME\": \"/etc\", \"GOBIN\": \"@/../../../../../../etc\",\n\
+             \"GRADLE_HOME\": \"$(touch pwned)\", \"JAVA_HOME\": \"@/tool/2.1.4/jvm\"}}",
+            lines.concat()
+        ),
+    );
+    fs::write(world.path("project/.tool-versions"), "tool 2\n").unwrap();
+    world.done(&["install"]);
+    assert!(fake.asked().contains("env --json tool@2.1.4"));
+    let root = world.versions().join("tool/2.1.4");
+    let goroot = world.path("data/omg/mise/data/installs/tool/2.1.4").join(hostile.replace("\\\"", "\""));
+    let (goroot, java) = (goroot.display().to_string(), root.join("home").display().to_string());
+    assert_eq!(fs::read_link(&java).unwrap(), world.path("data/omg/mise/data/installs/tool/2.1.4/jvm"));
+    let answer: Value = serde_json::from_str(&world.done(&["--json", "env"])).unwrap();
+    assert_eq!(answer["variables"], serde_json::json!({"GOROOT": goroot, "JAVA_HOME": java}));
+    assert_eq!(answer["changes"]["set"], answer["variables"]);
+    let both = format!("{goroot}\n{java}\n");
+    assert_eq!(world.done(&["exec", "--", "printenv", "GOROOT", "JAVA_HOME"]), both);
+    // Entered and left, with a value of the user's own and without.
+    let outside = world.path("");
+    for (shell, options, leave) in [
+        ("bash", &["--norc", "-c"][..], "eval \"$(@ env --shell bash)\""),
+        ("zsh", &["-fc"], "eval \"$(@ env --shell zsh)\""),
+        ("fish", &["--no-config", "-c"], "@ env --shell fish | source"),
+    ] {
+        for own in [None, Some("/usr/lib/go")] {
+            let env = leave.replace('@', real_runtimes::OMG);
+            let script = format!(
+                "{env}\nprintenv GOROOT\nprintenv JAVA_HOME\ncd '{}'\n{env}\nprintenv GOROOT\nprintenv JAVA_HOME\nexit 0",
+                outside.display()
+            );
+            let mut command = Command::new("env");
+            let of_omg = world.command(&[]);
+            command.current_dir(world.path("project")).env_clear();
+            command.envs(of_omg.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            command.envs(own.map(|own| ("GOROOT", own))).arg(shell).args(options).arg(script);
+            let output = command.output().unwrap();
+            let expected = format!("{both}{}", own.map(|own| format!("{own}\n")).unwrap_or_default());
+            assert_eq!(said(&output), expected, "{shell} {own:?}");
+        }
+    }
+    // mise was not run for any of it, and nothing that it said was.
+    assert_eq!(fake.asked(), "");
+    assert!(!world.path("project/pwned").exists() && !world.path("pwned").exists());
 }

@@ -121,8 +121,9 @@ A version that is asked for and not installed makes the exit code 1; the others 
 
 --json prints one object: path (folders), variables {name: value}, runtimes [{runtime, version,
 root, why (manual, file or default), file, line}], missing [{runtime, request, why, file,
-line}], problems [{file, line, message}], changes {path, set {name: value}, unset} (what
-makes the caller's environment this one; path null: it stays).
+line}], problems [{file, line, message}], messages (the last two as they are told, escaped),
+changes {path, set {name: value}, unset} (what makes the caller's environment this one; path
+null: it stays).
 
 OMG_USE has versions that go before those of files, as node=20;python=3.12.";
 

@@ -94,7 +94,9 @@ impl From<RuntimeError> for EngineError {
             )
             | RuntimeError::OtherVersion { .. }
             | RuntimeError::Verify { .. } => FailureKind::Untrusted,
-            RuntimeError::Unpack { source: UnpackError::DiskFull { .. }, .. } => FailureKind::DiskFull,
+            RuntimeError::NoRoom { .. } | RuntimeError::Unpack { source: UnpackError::DiskFull { .. }, .. } => {
+                FailureKind::DiskFull
+            }
             RuntimeError::Unpack { .. } => FailureKind::Untrusted,
             RuntimeError::Io { source, .. } | RuntimeError::Layout(LayoutError::Io { source, .. })
                 if source.kind() == std::io::ErrorKind::StorageFull =>

@@ -18,6 +18,9 @@ use crate::config::{Manager, RuntimeSettings, Upstream};
 /// Longest file of keys, bytes.
 const MAX_KEYS: u64 = 4 << 20;
 
+/// Most bytes of indexes that are kept: ten times what those of all runtimes have together.
+const INDEX_BYTES: u64 = 256 << 20;
+
 /// All runtimes of one user.
 #[derive(Debug)]
 pub struct Runtimes {
@@ -39,6 +42,7 @@ impl Runtimes {
             proxy: settings.proxy.clone(),
             cache: cache_dir.join("runtimes"),
             cache_bytes: settings.cache_bytes,
+            index_bytes: INDEX_BYTES,
         };
         Self {
             layout: Layout::new(data_dir),

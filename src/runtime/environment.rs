@@ -12,15 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::files::{self, Found, Problem, Weight, Wish};
+use super::variables::{JAVA_HOME, VARIABLES, mise_folder, recorded};
 use super::{Layout, Native, Request, Runtime, Version};
 
 /// The variable with the versions that are wanted whatever the files say: `node=20;python=3.12`.
 pub const MANUAL: &str = "OMG_USE";
-
-/// Keeps the user's own `JAVA_HOME` while ours is set.
-pub const OLD_JAVA_HOME: &str = "OMG_OLD_JAVA_HOME";
-
-pub(super) const JAVA_HOME: &str = "JAVA_HOME";
 
 /// In the folder of a version that mise has installed: a link to what it would set as [`JAVA_HOME`].
 pub(super) const MISE_HOME: &str = "home";
@@ -239,29 +235,41 @@ impl Environment {
 
     /// Variables besides PATH.
     pub fn variables(&self) -> Vec<(&'static str, PathBuf)> {
-        let java = self.entries.iter().filter(|entry| entry.runtime.native() == Some(Native::Java));
-        java.map(|entry| (JAVA_HOME, entry.java_home())).collect()
+        let mut variables: Vec<(&'static str, PathBuf)> = Vec::new();
+        for (name, value) in self.entries.iter().flat_map(Entry::variables) {
+            // Of two versions the one whose programs are found first.
+            if variables.iter().all(|(known, _)| *known != name) {
+                variables.push((name, value));
+            }
+        }
+        variables
     }
 
     /// What makes an environment with the given variables this one. What an earlier one put there is recognised by
-    /// lying below `versions`, and is taken away.
+    /// lying below `versions`, or in the folder of mise beside it, and is taken away.
     pub fn changes(&self, versions: &Path, place: Place, variable: impl Fn(&str) -> Option<OsString>) -> Changes {
         let old = variable("PATH");
         let venv = variable("VIRTUAL_ENV").filter(|venv| !venv.is_empty()).map(|venv| Path::new(&venv).join("bin"));
         let path = path(old.as_deref(), &self.folders(), versions, place, venv.as_deref());
         let mut changes = Changes { path: path.filter(|path| Some(path) != old.as_ref()), variables: Vec::new() };
-        let wanted = self.variables().into_iter().next().map(|(_, home)| home.into_os_string());
-        let (set, saved) = (variable(JAVA_HOME), variable(OLD_JAVA_HOME));
-        let is_ours = set.as_ref().is_some_and(|home| is_below(home.as_bytes(), versions));
-        let (home, keep) = match (wanted, is_ours) {
-            (Some(root), true) => (Some(root), saved.clone()),
-            (Some(root), false) => (Some(root), set.clone()),
-            (None, true) => (saved.clone(), None),
-            (None, false) => (set.clone(), None),
-        };
-        for (name, new, old) in [(JAVA_HOME, home, set), (OLD_JAVA_HOME, keep, saved)] {
-            if new != old {
-                changes.variables.push((name, new));
+        let (mut wanted, mise) = (self.variables(), mise_folder(versions));
+        for (name, old_name) in VARIABLES {
+            let at = wanted.iter().position(|(wanted, _)| *wanted == name);
+            let wanted = at.map(|at| wanted.swap_remove(at).1.into_os_string());
+            let (set, saved) = (variable(name), variable(old_name));
+            let is_ours = set
+                .as_ref()
+                .is_some_and(|value| is_below(value.as_bytes(), versions) || is_below(value.as_bytes(), &mise));
+            let (value, keep) = match (wanted, is_ours) {
+                (Some(root), true) => (Some(root), saved.clone()),
+                (Some(root), false) => (Some(root), set.clone()),
+                (None, true) => (saved.clone(), None),
+                (None, false) => (set.clone(), None),
+            };
+            for (name, new, old) in [(name, value, set), (old_name, keep, saved)] {
+                if new != old {
+                    changes.variables.push((name, new));
+                }
             }
         }
         changes
@@ -269,10 +277,18 @@ impl Environment {
 }
 
 impl Entry {
-    /// The folder itself, or what in it leads to where mise has the whole of it.
-    fn java_home(&self) -> PathBuf {
+    /// Variables besides PATH. What in the folder leads to where mise has the whole of it is told instead of that place:
+    /// with another default it leads to that one.
+    fn variables(&self) -> BTreeMap<&'static str, PathBuf> {
+        let versions = self.root.ancestors().nth(2).unwrap_or(&self.root);
+        let mut variables = recorded(&self.root, versions);
         let home = self.root.join(MISE_HOME);
-        if home.is_symlink() { home } else { self.root.clone() }
+        if home.is_symlink() {
+            variables.insert(JAVA_HOME, home);
+        } else if self.runtime.native() == Some(Native::Java) {
+            variables.insert(JAVA_HOME, self.root.clone());
+        }
+        variables
     }
 
     /// Its folders of programs.
@@ -411,8 +427,8 @@ mod tests {
     }
 
     /// Applies the changes of `environment` to the variables.
-    fn apply(variables: &mut BTreeMap<String, OsString>, environment: &Environment) {
-        let changes = environment.changes(Path::new(VERSIONS), Place::Kept, |name| variables.get(name).cloned());
+    fn apply(variables: &mut BTreeMap<String, OsString>, environment: &Environment, versions: &Path) {
+        let changes = environment.changes(versions, Place::Kept, |name| variables.get(name).cloned());
         if let Some(path) = changes.path {
             variables.insert("PATH".into(), path);
         }
@@ -431,12 +447,53 @@ mod tests {
             variables.extend(own.map(|own| ("JAVA_HOME".to_owned(), OsString::from(own))));
             let before = variables.clone();
             for root in ["/d/versions/java/21", "/d/versions/java/21", "/d/versions/java/17"] {
-                apply(&mut variables, &java(root));
+                apply(&mut variables, &java(root), Path::new(VERSIONS));
                 assert_eq!(variables["JAVA_HOME"], root);
-                assert_eq!(variables.get(OLD_JAVA_HOME).map(|old| old.to_str().unwrap()), own);
+                assert_eq!(variables.get("OMG_OLD_JAVA_HOME").map(|old| old.to_str().unwrap()), own);
                 assert_eq!(variables["PATH"], OsString::from(format!("{root}/bin:/bin")));
             }
-            apply(&mut variables, &Environment::default());
+            apply(&mut variables, &Environment::default(), Path::new(VERSIONS));
+            assert_eq!(variables, before);
+        }
+    }
+
+    #[test]
+    fn what_mise_sets_is_set_and_the_users_own_is_there_again_on_leaving() {
+        let folder = tempfile::tempdir().unwrap();
+        let (versions, mise) = (folder.path().join("versions"), folder.path().join("mise"));
+        let install = |version: &str, variables: &[(&str, String)]| {
+            let runtime = Runtime::parse("go").unwrap();
+            let root = versions.join("go").join(version);
+            std::fs::create_dir_all(root.join("bin")).unwrap();
+            let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+            let manager = crate::runtime::mise::NAME.to_owned();
+            let record =
+                crate::runtime::record::Record { manager, variables: variables.collect(), ..Default::default() };
+            record.write(&root).unwrap();
+            let version = Version::parse(&runtime, version).unwrap();
+            let entry = Entry { runtime, request: None, version, root, why: Why::Manual };
+            Environment { entries: vec![entry], ..Environment::default() }
+        };
+        let own = |version: &str, below: &str| mise.join("installs/go").join(version).join(below).display().to_string();
+        let newer = install("1.22.0", &[("GOROOT", own("1.22.0", "")), ("GOBIN", own("1.22.0", "bin"))]);
+        let hostile =
+            [("GOROOT", own("1.21.4", "")), ("LD_PRELOAD", own("1.21.4", "x.so")), ("PATH", own("1.21.4", ""))];
+        let older = install("1.21.4", &hostile);
+        for users in [None, Some(""), Some("/usr/lib/go")] {
+            let mut variables = BTreeMap::from([("PATH".to_owned(), OsString::from("/bin"))]);
+            variables.extend(users.map(|users| ("GOROOT".to_owned(), OsString::from(users))));
+            let before = variables.clone();
+            for (environment, version, bin) in
+                [(&newer, "1.22.0", true), (&older, "1.21.4", false), (&newer, "1.22.0", true)]
+            {
+                apply(&mut variables, environment, &versions);
+                let goroot = Path::new(&variables["GOROOT"]);
+                assert_eq!(goroot, mise.join("installs/go").join(version));
+                assert_eq!(variables.contains_key("GOBIN"), bin);
+                assert!(!variables.contains_key("LD_PRELOAD"));
+                assert_eq!(variables.get("OMG_OLD_GOROOT").map(|old| old.to_str().unwrap()), users);
+            }
+            apply(&mut variables, &Environment::default(), &versions);
             assert_eq!(variables, before);
         }
     }

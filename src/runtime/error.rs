@@ -1,7 +1,7 @@
 //! Why a runtime is not as it was asked for.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -10,7 +10,7 @@ use super::layout::LayoutError;
 use super::sources::SourceError;
 use super::unpack::UnpackError;
 use super::verify::VerifyError;
-use super::{BadName, Runtime, VersionError};
+use super::{BadName, Runtime, VersionError, room};
 
 #[derive(Debug, Error)]
 pub enum RuntimeError {
@@ -27,6 +27,20 @@ pub enum RuntimeError {
         file: String,
         #[source]
         source: UnpackError,
+    },
+    #[error("{}", room::no_room(.what, *.others, *.needed, *.slack, *.estimated, *.free, .folder))]
+    NoRoom {
+        /// The first archive.
+        what: String,
+        /// How many more there are.
+        others: usize,
+        /// Bytes, without those that stay free.
+        needed: u64,
+        slack: u64,
+        /// It may be more.
+        estimated: bool,
+        free: u64,
+        folder: PathBuf,
     },
     #[error("{file} is not what its maker published: {source}")]
     Verify {

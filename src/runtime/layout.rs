@@ -142,11 +142,16 @@ impl Layout {
 
     /// The best of these installed versions for a request.
     pub fn best_of(&self, runtime: &Runtime, installed: &[Version], request: &Request) -> Option<Version> {
+        self.all_of(runtime, installed, request).into_iter().max().cloned()
+    }
+
+    /// Those of these installed versions that will do for a request, by what was recorded when they were installed.
+    pub fn all_of<'a>(&self, runtime: &Runtime, installed: &'a [Version], request: &Request) -> Vec<&'a Version> {
         let recorded = |version: &Version| {
             let record = Record::read(&self.folder(runtime, version)).unwrap_or_default();
             (record.lts, record.lts_lines)
         };
-        request.best(installed, recorded).cloned()
+        request.all(installed, recorded)
     }
 
     pub fn is_installed(&self, runtime: &Runtime, version: &Version) -> bool {

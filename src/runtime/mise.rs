@@ -19,12 +19,13 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 
-use super::environment::{JAVA_HOME, MISE_HOME};
+use super::environment::MISE_HOME;
 use super::fetch::FetchError;
 use super::layout::{Held, Layout};
 use super::manager::{Asking, Installed, Listener, RuntimeManager, Stage, Wanted};
 use super::native::apart;
 use super::record::Record;
+use super::variables::{self, JAVA_HOME};
 use super::{Release, Request, Runtime, RuntimeError, Version};
 use crate::unit;
 pub use program::{DEFAULT_BASE, MiseProgram};
@@ -88,6 +89,15 @@ struct Remote {
     created_at: Option<String>,
     #[serde(default)]
     prerelease: bool,
+}
+
+/// A version as `mise ls --json TOOL` tells it.
+#[derive(Debug, Deserialize)]
+struct Tool {
+    version: String,
+    install_path: PathBuf,
+    #[serde(default)]
+    installed: bool,
 }
 
 impl MiseManager {
@@ -224,20 +234,67 @@ impl MiseManager {
         }
     }
 
+    /// mise has answered something else than it was asked for.
+    fn differs(&self, told: &str) -> RuntimeError {
+        RuntimeError::Mise(format!(
+            "{told}: nothing was taken over; look whether `mise ls-remote {}` has what you want, and name it exactly, or use \
+             another mise",
+            self.runtime
+        ))
+    }
+
+    /// Whether a version that mise answers is one that was asked for. What `latest` and lines of long-term support are is
+    /// mise's to know, except for lines that are known here; a release they are in any case.
+    fn answers(request: &Request, version: &Version) -> bool {
+        match request {
+            Request::Latest => !version.is_prerelease(),
+            Request::Lts(Some(line)) if super::request::is_known_line(line) => request.admits(version),
+            Request::Lts(_) => !version.is_prerelease(),
+            other => other.admits(version),
+        }
+    }
+
+    /// Where mise has a version by its own word.
+    async fn place(&self, version: &Version) -> Result<PathBuf, RuntimeError> {
+        let answer = self.run(&["ls", "--json", self.runtime.as_str()], true, None).await?;
+        let tools: Vec<Tool> = serde_json::from_str(&answer)
+            .map_err(|error| RuntimeError::Mise(format!("its list of what is installed is not readable: {error}")))?;
+        let there: Vec<Tool> = tools.into_iter().filter(|tool| tool.installed).collect();
+        let is_it = |tool: &&Tool| Version::parse(&self.runtime, &tool.version).is_ok_and(|told| told == *version);
+        if let Some(tool) = there.iter().find(is_it).filter(|tool| tool.install_path.is_dir()) {
+            return Ok(tool.install_path.clone());
+        }
+        let has: Vec<String> = there.iter().map(|tool| shown(&tool.version)).take(SHOWN_LINES).collect();
+        let has = if has.is_empty() { "nothing".to_owned() } else { has.join(", ") };
+        Err(self.differs(&format!(
+            "it was to install {}, says that it did, and has {has} of {}",
+            self.at(version.as_str()),
+            self.runtime
+        )))
+    }
+
     /// Gives what mise has installed its folder among the versions.
     async fn adopt(&self, held: &Held, version: &Version) -> Result<PathBuf, RuntimeError> {
         let at = self.at(version.as_str());
+        let place = self.place(version).await?;
         let folders = self.run(&["bin-paths", &at], true, None).await?;
         let folders: Vec<PathBuf> = folders.lines().map(PathBuf::from).filter(|path| path.is_absolute()).collect();
+        let of_another = |folder: &&PathBuf| {
+            place.parent().is_some_and(|all| folder.starts_with(all)) && !folder.starts_with(&place)
+        };
+        if let Some(other) = folders.iter().find(of_another) {
+            let told =
+                format!("it has the programs of {at} in {}, which is not its folder", shown(&other.to_string_lossy()));
+            return Err(self.differs(&told));
+        }
         let variables = self.run(&["env", "--json", &at], true, None).await?;
         let variables: BTreeMap<String, String> = serde_json::from_str(&variables)
             .map_err(|error| RuntimeError::Mise(format!("what it sets for {at} is not readable: {error}")))?;
-        let variables = variables.into_iter().filter(|(name, value)| {
-            let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-            is_name && name != "PATH" && !name.starts_with("MISE_") && !value.contains(char::is_control)
-        });
-        let variables: BTreeMap<String, String> = variables.collect();
-        let home = variables.get(JAVA_HOME).map(PathBuf::from).filter(|home| home.is_absolute());
+        // Once, and not each time that it is used: what is recorded is set from then on.
+        let variables = variables::taken(&variables, self.mise.home());
+        let home = variables.get(JAVA_HOME).cloned();
+        let text = |(name, value): (&str, PathBuf)| Some((name.to_owned(), value.into_os_string().into_string().ok()?));
+        let variables = variables.into_iter().filter_map(text).collect();
         let record = Record {
             installed: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
             manager: NAME.to_owned(),
@@ -265,6 +322,11 @@ impl MiseManager {
             tokio::time::sleep(super::native::LOCK_POLL).await;
         }
     }
+}
+
+/// Text of mise's for a message, escaped and shortened.
+fn shown(text: &str) -> String {
+    text.chars().take(80).collect::<String>().escape_debug().to_string()
 }
 
 /// What a line of mise's says about the work; nothing in what is about mise itself, or only drawn.
@@ -325,13 +387,22 @@ impl RuntimeManager for MiseManager {
         let answer = self.run(&["ls-remote", "--json", self.runtime.as_str()], asking == Asking::Cached, None).await?;
         let remote: Vec<Remote> = serde_json::from_str(&answer)
             .map_err(|error| RuntimeError::Mise(format!("its list of versions is not readable: {error}")))?;
+        let told = remote.len();
+        let first = remote.first().map(|remote| shown(&remote.version)).unwrap_or_default();
         let releases = remote.into_iter().filter_map(|remote| {
             let version = Version::parse(&self.runtime, &remote.version).ok()?;
             let date = remote.created_at.and_then(|time| time.get(..10).map(str::to_owned));
             Some(Release { is_prerelease: remote.prerelease, date, ..Release::of(version) })
         });
         // Its own order is the one of the tool.
-        Ok(releases.collect())
+        let releases: Vec<Release> = releases.collect();
+        match releases.is_empty() && told > 0 {
+            true => Err(RuntimeError::Mise(format!(
+                "none of the {told} that it lists for {}, such as {first:?}, is a version",
+                self.runtime
+            ))),
+            false => Ok(releases),
+        }
     }
 
     async fn install(&self, wanted: &Wanted, listener: Arc<dyn Listener>) -> Result<Installed, RuntimeError> {
@@ -350,7 +421,10 @@ impl RuntimeManager for MiseManager {
         let none =
             || RuntimeError::NoSuchVersion { runtime: self.runtime.clone(), request: request.to_string(), near: None };
         let version = answer.lines().next().map(str::trim).filter(|line| !line.is_empty()).ok_or_else(none)?;
-        let version = Version::parse(&self.runtime, version)?;
+        let told = shown(version);
+        let version = Version::parse(&self.runtime, version).ok().filter(|version| Self::answers(request, version));
+        let version =
+            version.ok_or_else(|| self.differs(&format!("asked for {} {request}, it answers {told}", self.runtime)))?;
         let held = self.hold(&version).await?;
         if self.layout.is_installed(&self.runtime, &version) {
             return Ok(have(&version));

@@ -26,8 +26,10 @@ pub mod record;
 mod release;
 mod request;
 mod resolver;
+mod room;
 pub mod sources;
 pub mod unpack;
+pub mod variables;
 pub mod verify;
 mod version;
 

@@ -19,7 +19,7 @@ use super::record::{Record, RecordedPart};
 use super::sources::{At, Check, Part, Source, SourceError, Told};
 use super::unpack::{self, Limits, UnpackError};
 use super::verify::Keyring;
-use super::{Host, Native, Release, Request, Runtime, RuntimeError, Version};
+use super::{Host, Native, Release, Request, Runtime, RuntimeError, Version, room};
 
 /// How often a lock that another holds is tried again.
 pub(super) const LOCK_POLL: Duration = Duration::from_millis(100);
@@ -293,6 +293,11 @@ impl NativeManager {
         Ok(())
     }
 
+    fn check_room(&self, parts: &[Part]) -> Result<(), RuntimeError> {
+        // Nothing more is fetched, and what is here tells more.
+        if self.http.is_offline() { Ok(()) } else { room::before_fetching(parts, &self.http, self.layout.versions()) }
+    }
+
     /// Fetches the parts and checks them; the files, and what there is to record.
     async fn get(
         &self,
@@ -347,6 +352,7 @@ impl NativeManager {
         listener: &Arc<dyn Listener>,
     ) -> Result<Installed, RuntimeError> {
         let parts = self.parts(release, wanted).await?;
+        self.check_room(&parts)?;
         let (parts, mut files, record) = self.get(parts, wanted.unverified, listener).await?;
         let record = Record { lts: release.lts.clone(), lts_lines: self.lines(&wanted.request).await, ..record };
         let unverified = reasons(&parts);
@@ -357,6 +363,7 @@ impl NativeManager {
         // Nobody else may have the folder before this thread has let go of it, also when nobody waits for it any more.
         let (kept, runtime) = (Arc::clone(held), self.runtime.clone());
         let folder = apart(move || {
+            room::before_unpacking(&parts, &mut files, layout.versions())?;
             let into = layout.stage(&kept)?;
             let _staged = Staged(into.clone());
             Self::unpack(&parts, &mut files, &into, &stopped)?;
@@ -384,6 +391,7 @@ impl NativeManager {
         if parts.is_empty() {
             return Ok(installed);
         }
+        self.check_room(&parts)?;
         let (parts, mut files, record) = self.get(parts, wanted.unverified, listener).await?;
         let unverified = reasons(&parts);
         listener.stage(&self.runtime, Stage::Unpacking);
@@ -392,6 +400,7 @@ impl NativeManager {
         let (source, root, kept) = (Arc::clone(&self.source), installed.folder.clone(), Arc::clone(held));
         let layout = self.layout.clone();
         apart(move || {
+            room::before_unpacking(&parts, &mut files, layout.versions())?;
             let staged = layout.stage(&kept)?;
             let _staged = Staged(staged.clone());
             Self::unpack(&parts, &mut files, &staged, &stopped)?;

@@ -191,8 +191,17 @@ impl Request {
         installed: &'a [Version],
         recorded: impl Fn(&Version) -> (Option<String>, BTreeMap<u64, String>),
     ) -> Option<&'a Version> {
+        self.all(installed, recorded).into_iter().max()
+    }
+
+    /// Those of what is installed that will do, told as [`Self::best`] is.
+    pub fn all<'a>(
+        &self,
+        installed: &'a [Version],
+        recorded: impl Fn(&Version) -> (Option<String>, BTreeMap<u64, String>),
+    ) -> Vec<&'a Version> {
         let Self::Lts(wanted) = self else {
-            return installed.iter().filter(|version| self.admits(version)).max();
+            return installed.iter().filter(|version| self.admits(version)).collect();
         };
         let mut known: BTreeMap<u64, String> = BTreeMap::new();
         let mut lines: Vec<Option<String>> = Vec::new();
@@ -209,7 +218,9 @@ impl Request {
                     known.entry(first[0]).or_insert_with(|| name.to_owned());
                 }
                 let of_node = installed.iter().any(|version| matches!(version.key(), Key::Semver(_)));
-                Some(known.into_values().rev().nth(back.parse().ok()?).filter(|_| of_node)?)
+                let line = back.parse().ok().and_then(|back| known.into_values().rev().nth(back));
+                let Some(line) = line.filter(|_| of_node) else { return Vec::new() };
+                Some(line)
             }
             None => wanted.clone(),
         };
@@ -220,7 +231,7 @@ impl Request {
             .iter()
             .zip(&lines)
             .filter(|(version, line)| !version.is_prerelease() && version.flavour().is_empty() && has_it(line));
-        supported.map(|(version, _)| version).max()
+        supported.map(|(version, _)| version).collect()
     }
 
     /// Whether the version will do. Which lines have long-term support is known up to Node 24 and for Java by its rule, and
@@ -273,6 +284,11 @@ fn nth_line(offered: &[Release], back: usize) -> Option<&str> {
         }
     }
     lines.get(back).copied()
+}
+
+/// Whether it is a line whose versions are known without an index.
+pub(super) fn is_known_line(line: &str) -> bool {
+    NODE_LINES.iter().any(|(name, _)| *name == line) || line.parse::<u64>().is_ok()
 }
 
 fn has_support(version: &Version, line: Option<&str>) -> bool {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::environment::{Environment, Manual, Versions, decide};
+use super::files::Settled;
 use super::{Layout, Runtime, Version, files, lock};
 use crate::stamp::{Stamp, is_local_path};
 
@@ -17,6 +18,7 @@ pub struct Resolver {
     files: files::Memory,
     runtimes: Mutex<Option<(Stamp, Arc<[Runtime]>)>>,
     versions: Mutex<HashMap<Runtime, (Stamp, Installed)>>,
+    settled: Settled,
 }
 
 #[derive(Debug, Clone)]
@@ -27,7 +29,13 @@ struct Installed {
 
 impl Resolver {
     pub fn new(layout: Layout) -> Self {
-        Self { layout, files: files::Memory::default(), runtimes: Mutex::default(), versions: Mutex::default() }
+        Self::with(layout, Stamp::is_settled)
+    }
+
+    /// `settled` tells what can be remembered.
+    fn with(layout: Layout, settled: Settled) -> Self {
+        let (runtimes, versions) = (Mutex::default(), Mutex::default());
+        Self { layout, files: files::Memory::new(settled), runtimes, versions, settled }
     }
 
     /// As [`super::environment::resolve`].
@@ -39,7 +47,7 @@ impl Resolver {
         // Every version, and the link to the current one, is an entry of this folder.
         let folder = self.layout.versions().join(runtime.as_str());
         let stamp = Stamp::of(&folder)?;
-        let settled = stamp.is_settled();
+        let settled = (self.settled)(&stamp);
         let kept = lock(&self.versions).get(runtime).filter(|(before, _)| *before == stamp).map(|(_, it)| it.clone());
         if let Some(kept) = kept {
             return Ok(kept);
@@ -57,7 +65,7 @@ impl Resolver {
 impl Versions for Resolver {
     fn runtimes(&self) -> io::Result<Vec<Runtime>> {
         let stamp = Stamp::of(self.layout.versions())?;
-        let settled = stamp.is_settled() && is_local_path(self.layout.versions());
+        let settled = (self.settled)(&stamp) && is_local_path(self.layout.versions());
         let kept = lock(&self.runtimes).as_ref().filter(|(before, _)| *before == stamp).map(|(_, it)| Arc::clone(it));
         if let Some(kept) = kept {
             return Ok(kept.to_vec());
@@ -85,6 +93,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
+    use std::time::Duration;
 
     use super::*;
     use crate::runtime::environment;
@@ -152,20 +161,41 @@ mod tests {
         }
     }
 
+    /// Longer than a tick of any kernel's clock of files, of which the slowest has a hundred a second: after it every change
+    /// makes another stamp.
+    const TICK: Duration = Duration::from_millis(20);
+
     #[test]
     fn what_is_kept_is_what_would_be_read_after_any_change() {
         let seed = std::process::id().into();
         let (home, mut numbers) = (Home::new(), Numbers(seed));
         let layout = Layout::new(&home.data);
-        let resolver = Resolver::new(layout.clone());
+        let resolver = Resolver::with(layout.clone(), |stamp| stamp.is_older(TICK));
+        let node = Runtime::parse("node").unwrap();
+        let mut from_memory = 0;
         for step in 0..200 {
             home.change(&mut numbers);
+            // What is remembered from the step before must not hide the change.
             home.compare(&resolver, &layout, &format!("seed {seed}, step {step}"));
-            if step % 100 == 50 {
-                settle(&home.projects.each_ref().map(PathBuf::as_path));
-                home.compare(&resolver, &layout, &format!("seed {seed}, after a pause at step {step}"));
+            std::thread::sleep(TICK + Duration::from_millis(5));
+            home.compare(&resolver, &layout, &format!("seed {seed}, step {step}, read"));
+            // From here on nothing is read: what was just compared is what is remembered.
+            assert!(home.projects.iter().all(|project| resolver.files.remembers(project)), "seed {seed}, step {step}");
+            let stamp = Stamp::of(&home.data.join("versions/node")).unwrap();
+            let kept = lock(&resolver.versions).get(&node).map(|(stamp, _)| *stamp);
+            if stamp != Stamp::Absent && asks_for_node(&layout, &home) {
+                assert_eq!(kept, Some(stamp), "seed {seed}, step {step}");
+                from_memory += 1;
             }
+            home.compare(&resolver, &layout, &format!("seed {seed}, step {step}, remembered"));
         }
+        assert!(from_memory > 100, "seed {seed}: {from_memory}");
+    }
+
+    /// Node is looked up where a folder of it is there, or a file asks for it.
+    fn asks_for_node(layout: &Layout, home: &Home) -> bool {
+        layout.runtimes().unwrap().iter().any(|runtime| runtime.as_str() == "node")
+            || home.projects.iter().any(|project| !files::read(project).wishes.is_empty())
     }
 
     #[test]

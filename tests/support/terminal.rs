@@ -44,6 +44,10 @@ impl Terminal {
             let mut piece = [0; 4096];
             // The last writer's end is an error (EIO), not an end of file.
             while let Ok(length @ 1..) = reader.read(&mut piece) {
+                // Line editors that draw ask where the cursor is (ECMA-48, DSR), and wait for the answer.
+                for _ in piece[..length].windows(4).filter(|asked| asked == b"\x1b[6n") {
+                    let _ = reader.write_all(b"\x1b[1;1R");
+                }
                 if sender.send(piece[..length].to_vec()).is_err() {
                     return;
                 }
@@ -66,6 +70,20 @@ impl Terminal {
     pub fn enter(&mut self, line: &str) -> &mut Self {
         self.ours.write_all(format!("{line}\n").as_bytes()).expect("typed");
         self
+    }
+
+    /// Enters a line where an editor takes keys one by one: it ends with the key that a person presses.
+    pub fn type_line(&mut self, line: &str) -> &mut Self {
+        self.ours.write_all(format!("{line}\r").as_bytes()).expect("typed");
+        self
+    }
+
+    /// What the terminal has shown so far.
+    pub fn seen(&mut self) -> &str {
+        while let Ok(piece) = self.pieces.try_recv() {
+            self.text.push_str(&String::from_utf8_lossy(&piece).replace("\r\n", "\n"));
+        }
+        &self.text
     }
 
     pub fn signal(&mut self, signal: rustix::process::Signal) -> &mut Self {

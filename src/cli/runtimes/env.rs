@@ -66,7 +66,7 @@ pub fn run(env: &Env, out: &mut Output) -> Result<(), Failure> {
         return Ok(());
     }
     if out.is_json() {
-        out.json(&Answer::new(&here.environment, &changes));
+        out.json(&Answer::new(&here.environment, &messages, &changes));
     } else {
         tell(&messages, out);
         if env.github {
@@ -98,12 +98,14 @@ fn print(changes: &Changes, shell: Shell, out: &mut Output) {
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Answer {
+struct Answer<'a> {
     path: Vec<String>,
     variables: BTreeMap<&'static str, String>,
     runtimes: Vec<Used>,
     missing: Vec<Asked>,
     problems: Vec<Trouble>,
+    /// What somebody who enters the folder should know, escaped for a terminal.
+    messages: &'a [String],
     changes: Changed,
 }
 
@@ -175,8 +177,8 @@ impl From<&Entry> for Used {
     }
 }
 
-impl Answer {
-    fn new(environment: &Environment, changes: &Changes) -> Self {
+impl<'a> Answer<'a> {
+    fn new(environment: &Environment, messages: &'a [String], changes: &Changes) -> Self {
         let exact = |value: &OsString| value.to_str().map(str::to_owned);
         let (variables, problems) = (environment.variables().into_iter(), environment.problems.iter());
         let changed = changes.variables.iter();
@@ -192,6 +194,7 @@ impl Answer {
                     message: problem.message.clone(),
                 })
                 .collect(),
+            messages,
             changes: Changed {
                 path: changes.path.as_ref().and_then(exact),
                 set: changed.clone().filter_map(|(name, value)| Some((*name, exact(value.as_ref()?)?))).collect(),

@@ -39,7 +39,7 @@ pub fn run(options: &ConnectOptions, wanted: &Uninstall, out: &mut Output) -> Re
     let exact = versions.iter().find(|version| version.as_str() == wanted.version);
     let matching: Vec<&Version> = match exact {
         Some(version) => vec![version],
-        None => versions.iter().filter(|version| request.admits(version)).collect(),
+        None => layout.all_of(&runtime, &versions, &request),
     };
     if matching.is_empty() {
         let there: Vec<&str> = versions.iter().map(Version::as_str).collect();

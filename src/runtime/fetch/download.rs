@@ -1,13 +1,13 @@
 //! A download, from what is there of it to the whole.
 
 use std::io;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, IF_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
 use tokio::sync::mpsc;
 
+use super::super::room::free;
 use super::ask::{Failed, Validators, is_page, pause};
 use super::part::{About, Part, Place, Whole};
 use super::{Download, Downloaded, FetchError, Http, Progress, blocking, error, keep};
@@ -75,12 +75,6 @@ fn write_error(wanted: &Download, place: &Place, needed: u64, error: io::Error) 
         }
         _ => FetchError::Write { url, error },
     }
-}
-
-/// Bytes that this user may still write where `folder` is.
-fn free(folder: &Path) -> io::Result<u64> {
-    let disk = rustix::fs::statvfs(folder)?;
-    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// A `Content-Range` of a part of the whole: its first byte, and how many the whole has (RFC 9110, 14.4).

@@ -2,7 +2,8 @@
 //!
 //! Below [`Options::cache`], in folders of the user's alone:
 //!
-//! - `indexes/<SHA-256 of the address>`: the last answer, its validators in front (`cached`)
+//! - `indexes/<SHA-256 of the address>`: the last answer, its validators in front (`cached`); no more of them than
+//!   [`Options::index_bytes`], and none that nobody used for a season (`keep`)
 //! - `downloads/<SHA-256 of the address>-<name>`: a whole download, with `.part` one that is not, with `.about` what the
 //!   server told of it (`part`); no more of them than [`Options::cache_bytes`] (`keep`)
 //!
@@ -52,6 +53,8 @@ pub struct Options {
     pub cache: PathBuf,
     /// Most bytes of downloads that are kept.
     pub cache_bytes: u64,
+    /// Most bytes of indexes that are kept, besides those in use.
+    pub index_bytes: u64,
 }
 
 /// How long is waited for what.
@@ -141,6 +144,19 @@ impl Http {
         self.options.offline
     }
 
+    /// Where what was fetched is kept.
+    pub(super) fn cache(&self) -> &Path {
+        &self.options.cache
+    }
+
+    /// How many bytes of a download are still to come, as far as its size is known. What is here may turn out not to be
+    /// it.
+    pub(super) fn missing(&self, wanted: &Download) -> u64 {
+        let place = part::Place::of(&self.options.cache, wanted);
+        let here = |path: &Path| std::fs::symlink_metadata(path).map_or(0, |found| found.len());
+        wanted.size.unwrap_or(0).saturating_sub(here(&place.whole).max(here(&place.part)))
+    }
+
     /// What users of indexes should know, a line each, since this was last asked.
     pub fn notes(&self) -> Vec<String> {
         std::mem::take(&mut *self.stale.lock().unwrap_or_else(PoisonError::into_inner))
@@ -173,7 +189,7 @@ impl Http {
     /// # Errors
     /// Any [`FetchError`] when nothing is kept; [`FetchError::NotFound`] always.
     pub async fn index(&self, url: &str, most: u64, fresh: Duration) -> Result<Vec<u8>, FetchError> {
-        let path = self.options.cache.join("indexes").join(hex::encode(Sha256::digest(url)));
+        let path = self.index_path(url);
         let kept = {
             let (path, url) = (path.clone(), url.to_owned());
             blocking(move || Cached::read(&path, &url, most)).await
@@ -195,30 +211,53 @@ impl Http {
                 Ok(kept.body)
             }
             (Ok(Answer::Same), None) => Err(FetchError::Status { url: error::shown(url), status: 304 }),
-            (Ok(Answer::New(body, validators)), _) => {
-                let cached = Cached { body, validators, age: None };
-                let owned = url.to_owned();
-                let (body, written) = blocking(move || {
-                    let written = cached.write(&path, &owned);
-                    (cached.body, written)
-                })
-                .await;
-                if let Err(error) = written {
-                    tracing::warn!("the answer of {} is not kept: {error}", error::shown(url));
-                }
-                Ok(body)
-            }
+            (Ok(Answer::New(body, validators)), _) => Ok(self.keep(path, url, body, validators).await),
             (Err(error @ FetchError::NotFound(_)), _) | (Err(error), None) => Err(error),
             (Err(error), Some(kept)) => {
-                tracing::warn!("the last answer is used, since {error}");
-                let mut stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
-                // Nobody may be there to ask for them.
-                if stale.len() < MOST_NOTES {
-                    stale.push(format!("the last answer is used, since {error}"));
-                }
+                self.note_stale(&error);
                 Ok(kept.body)
             }
         }
+    }
+
+    /// That something older is used than what the server would have, and why.
+    pub(super) fn note_stale(&self, error: &FetchError) {
+        tracing::warn!("the last answer is used, since {error}");
+        let mut stale = self.stale.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nobody may be there to ask for them.
+        if stale.len() < MOST_NOTES {
+            stale.push(format!("the last answer is used, since {error}"));
+        }
+    }
+
+    fn index_path(&self, url: &str) -> PathBuf {
+        self.options.cache.join("indexes").join(hex::encode(Sha256::digest(url)))
+    }
+
+    /// Puts an answer among the indexes, and removes others where that is needed; the answer.
+    async fn keep(&self, path: PathBuf, name: &str, body: Vec<u8>, validators: Validators) -> Vec<u8> {
+        let cached = Cached { body, validators, age: None };
+        let (owned, most) = (name.to_owned(), self.options.index_bytes);
+        let (body, written) = blocking(move || {
+            let written = cached.write(&path, &owned).and_then(|()| keep::bound_indexes(&path, most));
+            (cached.body, written)
+        })
+        .await;
+        if let Err(error) = written {
+            tracing::warn!("the answer of {} is not kept: {error}", error::shown(name));
+        }
+        body
+    }
+
+    /// What was put among the indexes under this name, which is no address; `None` where it is not there any more.
+    pub(super) async fn noted(&self, name: &str, most: u64) -> Option<Vec<u8>> {
+        let (path, name) = (self.index_path(name), name.to_owned());
+        blocking(move || Cached::read(&path, &name, most)).await.map(|kept| kept.body)
+    }
+
+    /// Puts what was made of answers among the indexes.
+    pub(super) async fn take_note(&self, name: &str, body: Vec<u8>) {
+        self.keep(self.index_path(name), name, body, Validators::default()).await;
     }
 
     /// Fetches a file into the cache, or takes the one that is there. What has come already is kept for the next try, in

@@ -62,7 +62,7 @@ impl World {
     }
 
     fn options(&self) -> Options {
-        Options { offline: false, proxy: None, cache: self.cache(), cache_bytes: 1 << 30 }
+        Options { offline: false, proxy: None, cache: self.cache(), cache_bytes: 1 << 30, index_bytes: 1 << 30 }
     }
 
     fn http(&self) -> Http {

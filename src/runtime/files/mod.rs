@@ -26,7 +26,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::{Extras, Native, Request, Runtime};
-pub use walk::{Memory, read};
+pub use walk::{Memory, Settled, read};
 
 /// Longest file that is read, bytes; the manifests of large projects are longer.
 const MAX_BYTES: usize = 64 * 1024;

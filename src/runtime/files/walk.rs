@@ -31,7 +31,7 @@ const MOST_SAID: usize = 100;
 pub fn read(folder: &Path) -> Found {
     let mut listing = Vec::with_capacity(LISTING);
     gather(folder, |folder| {
-        let (_, there) = look(folder, &mut listing)?;
+        let (_, there) = look(folder, &mut listing, Stamp::is_settled)?;
         Some(there.into_iter().map(|file| (file.kind, file.contents)).collect())
     })
 }
@@ -65,14 +65,14 @@ struct Known {
 
 /// The files that count in a folder, and its stamp before it was read where every change from then on makes another one;
 /// `None` where there is no such folder for us.
-fn look(folder: &Path, listing: &mut Vec<u8>) -> Option<(Option<Stamp>, Vec<Known>)> {
+fn look(folder: &Path, listing: &mut Vec<u8>, settled: Settled) -> Option<(Option<Stamp>, Vec<Known>)> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let opened = rustix::fs::openat(CWD, folder, flags, Mode::empty()).ok()?;
     let (stamp, _) = Stamp::of_open(&opened).ok()?;
-    let stamp = Some(stamp).filter(Stamp::is_settled);
+    let stamp = Some(stamp).filter(settled);
     let mut there = Vec::new();
     for kind in present(&opened, listing) {
-        let (stamp, contents) = match bytes(&opened, kind) {
+        let (stamp, contents) = match bytes(&opened, kind, settled) {
             Ok(Some((stamp, bytes))) => (stamp, parse_as(kind, &bytes)),
             // A link that leads nowhere yet: what it leads to does not change this folder when it comes to be.
             Ok(None) => (None, Contents::default()),
@@ -89,14 +89,29 @@ fn look(folder: &Path, listing: &mut Vec<u8>) -> Option<(Option<Stamp>, Vec<Know
 /// A folder as it was read: its stamp then, and the files that count.
 type Folder = (Stamp, Arc<[Known]>);
 
+/// Whether every change from now on makes another stamp.
+pub type Settled = fn(&Stamp) -> bool;
+
 /// What was read before, for a process that looks at the same folders again and again: what still has its stamp is not read
 /// anew.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Memory {
     folders: Mutex<HashMap<PathBuf, Folder>>,
+    settled: Settled,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new(Stamp::is_settled)
+    }
 }
 
 impl Memory {
+    /// `settled` tells what can be remembered.
+    pub fn new(settled: Settled) -> Self {
+        Self { folders: Mutex::default(), settled }
+    }
+
     /// As [`read`].
     pub fn read(&self, folder: &Path) -> Found {
         let mut listing = Vec::new();
@@ -105,7 +120,7 @@ impl Memory {
                 Some(known) => known,
                 None => {
                     listing.reserve(LISTING);
-                    let (stamp, there) = look(folder, &mut listing)?;
+                    let (stamp, there) = look(folder, &mut listing, self.settled)?;
                     self.keep(folder, stamp, there)
                 }
             };
@@ -188,7 +203,7 @@ fn present(folder: &OwnedFd, listing: &mut Vec<u8>) -> Vec<&'static Kind> {
 
 /// The bytes of a regular file, one more than is allowed at most, and its stamp before they were read; `None` when there is no
 /// such file.
-fn bytes(folder: &OwnedFd, kind: &Kind) -> io::Result<Option<(Option<Stamp>, Vec<u8>)>> {
+fn bytes(folder: &OwnedFd, kind: &Kind, settled: Settled) -> io::Result<Option<(Option<Stamp>, Vec<u8>)>> {
     // A pipe must not make this wait, nor a terminal become this process's own.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = match rustix::fs::openat(folder, kind.name, flags, Mode::empty()) {
@@ -197,7 +212,7 @@ fn bytes(folder: &OwnedFd, kind: &Kind) -> io::Result<Option<(Option<Stamp>, Vec
         Err(error) => return Err(error.into()),
     };
     let (stamp, kind_of_file) = Stamp::of_open(&file)?;
-    let settled = Some(stamp).filter(Stamp::is_settled);
+    let settled = Some(stamp).filter(settled);
     let Stamp::Present { size, .. } = stamp else { return Ok(None) };
     if kind_of_file != FileType::RegularFile {
         return Err(io::Error::other("it is no regular file"));

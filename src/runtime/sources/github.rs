@@ -1,6 +1,8 @@
 //! Releases of a repository on GitHub (<https://docs.github.com/rest/releases/releases>).
 
-use serde::Deserialize;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
 
 use super::{At, Check, SourceError, common};
 use crate::runtime::fetch::FetchError;
@@ -12,8 +14,17 @@ const MOST_PAGE: u64 = 128 << 20;
 /// Most bytes of a list of checksums.
 const MOST_LISTING: u64 = 8 << 20;
 
+/// Most bytes of what is noted of releases.
+const MOST_NOTES: u64 = 64 << 20;
+
+/// After so long everything is read again: a release may have been taken back. Seconds.
+const LASTING: u64 = 30 * 24 * 3600;
+
+/// Files of a release come for some hours after it was published, those of a rebuild for some days. Seconds.
+const SETTLED: u64 = 7 * 24 * 3600;
+
 /// A release.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hosted {
     #[serde(rename = "tag_name")]
     pub tag: String,
@@ -28,7 +39,7 @@ pub struct Hosted {
 }
 
 /// A file of a release.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asset {
     pub name: String,
     pub size: Option<u64>,
@@ -41,6 +52,11 @@ pub struct Asset {
 impl Hosted {
     pub fn asset(&self, name: &str) -> Option<&Asset> {
         self.assets.iter().find(|asset| asset.name == name)
+    }
+
+    fn with(mut self, wanted: impl Fn(&Asset) -> bool) -> Self {
+        self.assets.retain(wanted);
+        self
     }
 
     /// The day it came out.
@@ -57,7 +73,12 @@ pub fn page(text: &[u8]) -> Result<Vec<Hosted>, serde_json::Error> {
     serde_json::from_slice(text)
 }
 
-/// Releases, newest first: pages of `each`, so many of them at most, and none after those that are `enough`.
+/// Releases, newest first: pages of `each`, so many of them at most, and none after those that are `enough`. Of a release's
+/// files only those are told that are `wanted`.
+///
+/// Pages are megabytes, and a new release moves all that are older from page to page, so that no validator of theirs lasts.
+/// What older releases have does not change, however: it is noted, and the pages are read only up to the first release that
+/// is in the notes.
 ///
 /// # Errors
 /// When a page cannot be fetched or read.
@@ -65,23 +86,110 @@ pub async fn releases(
     at: &At<'_>,
     each: usize,
     pages: usize,
+    wanted: impl Fn(&Asset) -> bool + Send,
     enough: impl Fn(&[Hosted]) -> bool + Send,
 ) -> Result<Vec<Hosted>, SourceError> {
-    let mut releases = Vec::new();
-    for number in 1..=pages {
+    let name = format!("releases of {}", at.base);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let before = at.http.noted(&name, MOST_NOTES).await;
+    let before: Option<Notes> = before.and_then(|text| serde_json::from_slice(&text).ok());
+    let mut known = before.as_ref().filter(|notes| now.saturating_sub(notes.begun) <= LASTING);
+    let mut notes = Notes { begun: now, whole: false, releases: Vec::new() };
+    let (mut number, mut is_new) = (0, false);
+    while number < pages {
+        number += 1;
         let url = format!("{}?per_page={each}&page={number}", at.base);
-        let text = match at.http.index(&url, MOST_PAGE, at.fresh).await {
-            Err(error) if number > 1 && common::is_end(&error, false) => break,
-            text => text?,
+        // The newest ones are kept with their validators; of the others the notes are.
+        let text = match number {
+            1 => at.http.index(&url, MOST_PAGE, at.fresh).await,
+            _ => at.http.small(&url, MOST_PAGE).await,
         };
-        let page = page(&text).map_err(|error| SourceError::Unreadable { url, reason: error.to_string() })?;
-        let is_last = page.len() < each;
-        releases.extend(page.into_iter().filter(|release| !release.draft));
-        if is_last || enough(&releases) {
+        let page = match text {
+            Ok(text) => page(&text).map_err(|error| SourceError::Unreadable { url, reason: error.to_string() })?,
+            Err(FetchError::NotFound(_)) if number > 1 => {
+                notes.whole = true;
+                break;
+            }
+            Err(error @ FetchError::NotFound(_)) => return Err(error.into()),
+            Err(error) => match &before {
+                Some(before) => {
+                    if !matches!(error, FetchError::Offline(_)) {
+                        at.http.note_stale(&error);
+                    }
+                    notes.add(before.releases.iter().cloned());
+                    return Ok(notes.releases);
+                }
+                None if number > 1 && common::is_end(&error, false) => return Ok(notes.releases),
+                None => return Err(error.into()),
+            },
+        };
+        is_new |= number > 1;
+        notes.whole = page.len() < each;
+        let last = page.last().map(|release| release.tag.clone());
+        notes.add(page.into_iter().filter(|release| !release.draft).map(|release| release.with(&wanted)));
+        if notes.whole || enough(&notes.releases) {
             break;
         }
+        let meets = |known: &Notes| known.releases.iter().position(|release| Some(&release.tag) == last.as_ref());
+        if let Some((older, position)) = known.and_then(|known| Some((known, meets(known)?))) {
+            notes.add(older.releases.iter().skip(position).cloned());
+            (notes.whole, notes.begun) = (older.whole, older.begun);
+            is_new |= position > 0;
+            if notes.whole || enough(&notes.releases) {
+                break;
+            }
+            // Those that were left out make it a page that is partly known.
+            number = notes.releases.len() / each;
+            known = None;
+        }
     }
-    Ok(releases)
+    if is_new {
+        at.http.take_note(&name, notes.lasting(now)?).await;
+    }
+    Ok(notes.releases)
+}
+
+/// What was read of releases, without a gap.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Notes {
+    /// Unix time, seconds: the oldest of the readings that they are from.
+    begun: u64,
+    /// There are no older ones.
+    whole: bool,
+    /// Newest first.
+    releases: Vec<Hosted>,
+}
+
+impl Notes {
+    /// Adds what is not there yet.
+    fn add(&mut self, releases: impl IntoIterator<Item = Hosted>) {
+        for release in releases {
+            if !self.releases.iter().any(|known| known.tag == release.tag) {
+                self.releases.push(release);
+            }
+        }
+    }
+
+    /// As they are kept: without the newest ones, whose files may still be coming.
+    fn lasting(&self, now: u64) -> Result<Vec<u8>, SourceError> {
+        let is_settled = |release: &&Hosted| {
+            let seconds = release.published_at.as_deref().and_then(seconds);
+            seconds.is_some_and(|seconds| now.saturating_sub(seconds) > SETTLED)
+        };
+        let young = self.releases.iter().take_while(|release| !is_settled(release)).count();
+        let releases: Vec<Hosted> = self.releases.iter().skip(young).cloned().collect();
+        let kept = Self { begun: self.begun, whole: self.whole, releases };
+        serde_json::to_vec(&kept)
+            .map_err(|error| SourceError::Unreadable { url: "notes".to_owned(), reason: error.to_string() })
+    }
+}
+
+/// The Unix time of the day of a date or time.
+fn seconds(time: &str) -> Option<u64> {
+    let day = common::day(time)?;
+    let mut numbers = day.split('-').map(|number| number.parse::<i64>().ok());
+    let (year, month, day) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    u64::try_from(crate::runtime::unpack::days(year, month, day)).ok().map(|days| days * 86_400)
 }
 
 /// The checksum of a file, from everything that the release says about it: a list (`SHA256SUMS`), a file beside it

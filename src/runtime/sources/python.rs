@@ -80,7 +80,7 @@ impl Source for Python {
     async fn releases(&self, at: &At<'_>) -> Result<Vec<Release>, SourceError> {
         let is_found =
             |builds: &[Hosted]| at.wanted.is_some_and(|request| request.choose(&cpythons(builds, at.host)).is_some());
-        let builds = github::releases(at, BUILDS, PAGES, is_found).await?;
+        let builds = github::releases(at, BUILDS, PAGES, is_of_use, is_found).await?;
         let mut releases = cpythons(&builds, at.host);
         // No other implementation is meant by a request that does not name it.
         if at.wanted.is_some() && is_found(&builds) {
@@ -99,7 +99,7 @@ impl Source for Python {
             return Ok(vec![self.pypy_part(at, version).await?]);
         }
         let has_it = |builds: &[Hosted]| newest(builds, at.host).contains_key(version);
-        let builds = github::releases(at, BUILDS, PAGES, has_it).await?;
+        let builds = github::releases(at, BUILDS, PAGES, is_of_use, has_it).await?;
         let (build, asset) = newest(&builds, at.host).remove(version).ok_or_else(|| SourceError::NotOffered {
             runtime: Native::Python,
             version: version.to_owned(),
@@ -235,6 +235,12 @@ async fn cpython_part(at: &At<'_>, build: &Hosted, asset: &Asset) -> Result<Part
     let (sha256, checks) = github::checksum(at, build, asset, asset.name.clone()).await?;
     let download = Download { url, name: asset.name.clone(), size: asset.size, sha256 };
     Ok(Part { download, format: Format::TarGz, place: Placing::Strip(1), checks })
+}
+
+/// Whether a file of a build is one that is installed, or vouches for such ones: of a thousand a score are.
+fn is_of_use(asset: &Asset) -> bool {
+    let name = asset.name.strip_suffix(".sha256").unwrap_or(&asset.name);
+    name == "SHA256SUMS" || name.ends_with("-install_only.tar.gz") && name.contains("-linux-")
 }
 
 fn triple(host: Host) -> &'static str {

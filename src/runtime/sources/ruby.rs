@@ -66,14 +66,14 @@ impl Source for Ruby {
         let is_found = |hosted: &[Hosted]| {
             at.wanted.is_some_and(|request| request.choose(&offered(hosted, at.host, glibc_here)).is_some())
         };
-        let hosted = github::releases(at, RELEASES, PAGES, is_found).await?;
+        let hosted = github::releases(at, RELEASES, PAGES, |_| true, is_found).await?;
         Ok(offered(&hosted, at.host, glibc_here))
     }
 
     async fn parts(&self, at: &At<'_>, release: &Release, _extras: &Extras) -> Result<Vec<Part>, SourceError> {
         let version = release.version.as_str();
         let has_it = |hosted: &[Hosted]| builds(hosted, at.host).contains_key(version);
-        let hosted = github::releases(at, RELEASES, PAGES, has_it).await?;
+        let hosted = github::releases(at, RELEASES, PAGES, |_| true, has_it).await?;
         let builds = builds(&hosted, at.host);
         let builds = builds.get(version).map(Vec::as_slice).unwrap_or_default();
         let (hosted, asset) = best(builds, glibc(&self.root)).map_err(|reason| match reason {

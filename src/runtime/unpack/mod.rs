@@ -6,11 +6,13 @@
 //! - `blocks`: the bytes of a compressed tar, made in a thread of their own
 //! - `tarball`, `zipped`: which entries there are
 //! - `paths`: which names and link targets are taken
+//! - `size`: how much it becomes, by its own word
 //! - `tree`: how they are made, without ever going through a link
 
 mod blocks;
 mod budget;
 mod paths;
+mod size;
 mod tarball;
 #[cfg(test)]
 mod tests;
@@ -26,7 +28,9 @@ use std::sync::atomic::AtomicBool;
 use thiserror::Error;
 
 use budget::Budget;
+pub use size::unpacked_size;
 use tree::Tree;
+pub use zipped::days;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {

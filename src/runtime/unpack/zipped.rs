@@ -130,7 +130,7 @@ fn modified<R: Read>(entry: &zip::read::ZipFile<'_, R>) -> Modified {
 }
 
 /// Days since 1970-01-01 of a date in the Gregorian calendar.
-fn days(year: i64, month: i64, day: i64) -> i64 {
+pub fn days(year: i64, month: i64, day: i64) -> i64 {
     // Years begin in March, so that the leap day is the last.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day

@@ -50,15 +50,17 @@ const HOOK: &str = r#"export-env {
         let place = if $before == null { "--front" } else { "--kept" }
         let answer = (^$program env --json $place | complete)
         if ($answer.stderr | is-not-empty) { print --stderr --no-newline $answer.stderr }
-        let changes = try { $answer.stdout | from json | get changes } catch { null }
-        if $changes != null {
+        let told = try { $answer.stdout | from json } catch { null }
+        if $told != null {
+            for message in $told.messages { print --stderr $"omg: ($message)" }
+            let changes = $told.changes
             if $changes.path != null { $env.PATH = ($changes.path | split row ":") }
             load-env $changes.set
             for name in $changes.unset { hide-env --ignore-errors $name }
         }
     }
     $env.config = ($env.config | upsert hooks.env_change.PWD {|config|
-        ($config | get --ignore-errors hooks.env_change.PWD | default []) | append $changed
+        ($config.hooks?.env_change?.PWD? | default []) | append $changed
     })
 }
 "#;

@@ -88,6 +88,52 @@ async fn a_damaged_index_is_asked_for_as_if_there_was_none() {
 }
 
 #[tokio::test]
+async fn no_more_indexes_are_kept_than_is_said_and_those_in_use_stay() {
+    const BODY: usize = 1000;
+    let world = World::new(|_, _| Reply::ok(&[b'x'; BODY]));
+    let http = |most: usize| Http::with_patience(Options { index_bytes: most as u64, ..world.options() }, QUICK);
+    let urls: Vec<String> = (0..6).map(|number| world.url(&format!("index{number}.json"))).collect();
+    let path = |url: &String| world.cache().join("indexes").join(hex::encode(Sha256::digest(url)));
+    let aged = |url: &String, used: Duration| {
+        let then = SystemTime::now() - used;
+        let times = fs::FileTimes::new().set_modified(then).set_accessed(then);
+        fs::File::open(path(url)).unwrap().set_times(times).unwrap();
+    };
+    let kept = || urls.iter().map(|url| path(url).exists()).collect::<Vec<_>>();
+    let (hour, day) = (Duration::from_secs(3600), Duration::from_secs(86_400));
+    for url in &urls[..5] {
+        http(1 << 20).index(url, 2000, hour).await.unwrap();
+    }
+    for (url, hours) in urls[..5].iter().zip([5, 4, 3, 2, 1]) {
+        aged(url, hour * hours);
+    }
+    // The one that was asked for the longest time ago is used: it is not asked for again.
+    let requests = world.server.requests().len();
+    http(1 << 20).index(&urls[0], 2000, hour * 6).await.unwrap();
+    assert_eq!(world.server.requests().len(), requests);
+    // Each has a line in front of its body.
+    let most = 4 * fs::metadata(path(&urls[0])).unwrap().len() as usize + 100;
+    http(most).index(&urls[5], 2000, hour).await.unwrap();
+    assert_eq!(kept(), [true, false, false, true, true, true]);
+    assert!(world.offline().index(&urls[1], 2000, hour).await.is_err());
+    assert_eq!(world.offline().index(&urls[0], 2000, hour).await.unwrap(), [b'x'; BODY]);
+    // Those in use stay, though that is more than is said, and the new one does.
+    http(0).index(&urls[1], 2000, hour).await.unwrap();
+    assert_eq!(kept(), [true, true, false, false, false, true]);
+    // What nobody wants any more goes, though there is room.
+    aged(&urls[0], 91 * day);
+    aged(&urls[5], 89 * day);
+    http(1 << 20).index(&urls[2], 2000, hour).await.unwrap();
+    assert_eq!(kept(), [false, true, true, false, false, true]);
+    // Nothing else in the folder is touched.
+    let mine = world.cache().join("indexes/mine");
+    fs::write(&mine, "x").unwrap();
+    fs::File::open(&mine).unwrap().set_times(fs::FileTimes::new().set_modified(SystemTime::UNIX_EPOCH)).unwrap();
+    http(0).index(&urls[3], 2000, hour).await.unwrap();
+    assert!(mine.exists());
+}
+
+#[tokio::test]
 async fn a_disk_without_room_is_told_before_anything_is_downloaded() {
     let world = World::new(|_, _| Reply::ok(b"x"));
     let wanted = Download { size: Some(1 << 60), ..world.wanted() };
