@@ -9,6 +9,7 @@
 #[path = "support/upstreams.rs"]
 mod upstreams;
 
+#[allow(dead_code, reason = "shared by test targets that each use a part")]
 #[path = "support/real_runtimes.rs"]
 mod real_runtimes;
 
@@ -435,6 +436,11 @@ fn python_is_installed_as_python_build_standalone_publishes_it_and_runs_with_pip
             let name = format!("cpython-{}+{day}-{triple}-install_only.tar.gz", offer.version);
             if let Some(sum) = offer.sum() {
                 listing.push_str(&format!("{sum}  {name}\n"));
+                world.attest_at(
+                    &sum,
+                    &format!("/blob/{sum}.json.sn?sig=a"),
+                    &world.instance.bundle(&World::claims(&sum)),
+                );
             }
             files.push((name, Some(offer.archive.to_vec()), None));
             files.push((format!("cpython-{}+{day}-{triple}-debug-full.tar.zst", offer.version), None, None));

@@ -79,6 +79,8 @@ const RUNTIME_KEYS: [&str; 12] = [
     runtimes::TABLES[7],
 ];
 const UPSTREAM_KEYS: [&str; 3] = ["url", "keys", "manager"];
+/// Its releases alone have a provenance.
+const PYTHON_KEYS: [&str; 4] = ["url", "keys", "manager", "trusted-root"];
 
 impl Inputs {
     /// Sorts what the file says by key.
@@ -156,9 +158,11 @@ fn runtimes_in(table: DeTable<'_>, problems: &mut Vec<Problem>) -> RuntimeInputs
     let tables: Vec<_> = runtimes::TABLES.into_iter().filter_map(|name| Some((name, section.table(name)?))).collect();
     let mut upstreams = BTreeMap::new();
     for (name, table) in tables {
-        let mut section = Section::new("runtimes.*.", table, &UPSTREAM_KEYS, problems);
+        let known: &[_] = if name == "python" { &PYTHON_KEYS } else { &UPSTREAM_KEYS };
+        let mut section = Section::new("runtimes.*.", table, known, problems);
         let (url, keys, manager) = (section.string("url"), section.string("keys"), section.string("manager"));
-        upstreams.insert(name, UpstreamInputs { url, keys, manager });
+        let trusted_root = section.string("trusted-root");
+        upstreams.insert(name, UpstreamInputs { url, keys, trusted_root, manager });
     }
     RuntimeInputs { offline, proxy, cache_bytes, manager, upstreams }
 }

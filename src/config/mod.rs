@@ -34,6 +34,7 @@
 //! | `runtimes.manager` | `"native"`: omg installs what it can and mise the rest, or `"mise"` | `"native"` |
 //! | `runtimes.NAME.url` | `http` or `https` address in place of the upstream's (`node`, `python`, `go`, `rust`, `ruby`, `java`, `bun`, `mise`) | the upstream's own |
 //! | `runtimes.NAME.keys` | absolute path of OpenPGP certificates whose signatures count too | none |
+//! | `runtimes.python.trusted-root` | absolute path of a file as Sigstore's `trusted_root.json`, in place of the one that is part of omg | none |
 //! | `runtimes.NAME.manager` | as `runtimes.manager`, for one of them | that |
 //!
 //! `apt.root` and `apt.options` are for reading package data as the user; nothing that runs as root sees them.

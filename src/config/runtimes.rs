@@ -24,6 +24,7 @@ pub struct RuntimeInputs {
 pub struct UpstreamInputs {
     pub url: Option<Spanned<String>>,
     pub keys: Option<Spanned<String>>,
+    pub trusted_root: Option<Spanned<String>>,
     pub manager: Option<Spanned<String>>,
 }
 
@@ -69,6 +70,8 @@ pub struct Upstream {
     pub url: Option<String>,
     /// A file of OpenPGP certificates whose signatures count besides those that are shipped.
     pub keys: Option<PathBuf>,
+    /// A file as Sigstore's `trusted_root.json`, by which provenance is checked in place of the one that is shipped.
+    pub trusted_root: Option<PathBuf>,
     pub manager: Option<Manager>,
 }
 

@@ -267,6 +267,7 @@ impl Check {
             let upstream = Upstream {
                 url: self.address(&key("url"), inputs.url),
                 keys: self.absolute_path(&key("keys"), inputs.keys),
+                trusted_root: self.absolute_path(&key("trusted-root"), inputs.trusted_root),
                 manager: self.manager(&key("manager"), inputs.manager),
             };
             (name.to_owned(), upstream)

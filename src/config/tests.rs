@@ -118,6 +118,7 @@ manager = "native"
                 Upstream {
                     url: Some("http://127.0.0.1:8080/dist".to_owned()),
                     keys: Some(PathBuf::from("/etc/omg/node.asc")),
+                    trusted_root: None,
                     manager: Some(Manager::Native),
                 },
             )]

@@ -1,5 +1,6 @@
 //! Who manages which runtime, as it is configured.
 
+use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::mise::{self, MiseManager, MiseProgram};
 use super::native::NativeManager;
 use super::record::Record;
 use super::sources;
-use super::verify::{KeyInfo, Keyring};
+use super::verify::{self, KeyInfo, Keyring, TrustedRoot};
 use super::{Host, Native, Runtime, RuntimeError, Version};
 use crate::config::{Manager, RuntimeSettings, Upstream};
 
@@ -72,10 +73,10 @@ impl Runtimes {
             return Ok(Arc::new(self.mise(runtime)?));
         };
         let both = (Arc::clone(&self.http), Arc::clone(&self.cached));
-        let keys = self.keys(native.as_str())?;
+        let trusted = (self.keys(native.as_str())?, self.root(native.as_str())?);
         let configured = self.upstream(native.as_str()).and_then(|upstream| upstream.url.as_deref());
         let (source, base) = sources::of(native, configured, self.host);
-        Ok(Arc::new(NativeManager::new(source, base, keys, self.host, both, self.layout.clone())))
+        Ok(Arc::new(NativeManager::new(source, base, trusted, self.host, both, self.layout.clone())))
     }
 
     /// Whoever is asked after this error: mise, where upstream has nothing at all for this machine. That one version is
@@ -119,16 +120,20 @@ impl Runtimes {
         let native = Native::ALL.into_iter().find(|native| native.as_str() == name);
         let mut keys = native.map_or_else(Keyring::mise, Keyring::shipped);
         if let Some(path) = self.upstream(name).and_then(|upstream| upstream.keys.as_deref()) {
-            let refused =
-                |reason: String| RuntimeError::Keys { name: name.to_owned(), path: path.display().to_string(), reason };
-            let found = fs::metadata(path).map_err(|error| refused(error.to_string()))?;
-            if !found.is_file() || found.len() > MAX_KEYS {
-                return Err(refused(format!("it is no file of at most {MAX_KEYS} bytes")));
-            }
-            let bytes = fs::read(path).map_err(|error| refused(error.to_string()))?;
-            keys = keys.with(Keyring::from_bytes(&bytes).map_err(|error| refused(error.to_string()))?);
+            let given = given(path, MAX_KEYS).and_then(|bytes| Ok(Keyring::from_bytes(&bytes)?));
+            keys = keys.with(given.map_err(unusable(name, path))?);
         }
         Ok(keys)
+    }
+
+    /// Who vouches for the provenance of what is fetched under this name: those that are shipped, or those that are
+    /// configured in their place.
+    fn root(&self, name: &str) -> Result<TrustedRoot, RuntimeError> {
+        let Some(path) = self.upstream(name).and_then(|upstream| upstream.trusted_root.as_deref()) else {
+            return Ok(TrustedRoot::shipped());
+        };
+        let given = given(path, verify::MAX_ROOT as u64).and_then(|bytes| Ok(TrustedRoot::from_bytes(&bytes)?));
+        given.map_err(unusable(name, path))
     }
 
     /// Whose signatures count, by the name under which something is fetched.
@@ -138,5 +143,22 @@ impl Runtimes {
     pub fn all_keys(&self) -> Result<Vec<(&'static str, Vec<KeyInfo>)>, RuntimeError> {
         let names = Native::ALL.into_iter().map(Native::as_str).chain([mise::NAME]);
         names.map(|name| Ok((name, self.keys(name)?.keys()))).collect()
+    }
+}
+
+/// What is in a file that is configured.
+fn given(path: &Path, most: u64) -> Result<Vec<u8>, Box<dyn Error>> {
+    let found = fs::metadata(path)?;
+    if !found.is_file() || found.len() > most {
+        return Err(format!("it is no file of at most {most} bytes").into());
+    }
+    Ok(fs::read(path)?)
+}
+
+fn unusable(name: &str, path: &Path) -> impl FnOnce(Box<dyn Error>) -> RuntimeError {
+    move |error| RuntimeError::Keys {
+        name: name.to_owned(),
+        path: path.display().to_string(),
+        reason: error.to_string(),
     }
 }

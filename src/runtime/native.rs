@@ -18,7 +18,7 @@ use super::manager::{Asking, Installed, Listener, RuntimeManager, Stage, Wanted}
 use super::record::{Record, RecordedPart};
 use super::sources::{At, Check, Part, Source, SourceError, Told};
 use super::unpack::{self, Limits, UnpackError};
-use super::verify::Keyring;
+use super::verify::{Keyring, TrustedRoot};
 use super::{Host, Native, Release, Request, Runtime, RuntimeError, Version, room};
 
 /// How often a lock that another holds is tried again.
@@ -32,6 +32,7 @@ pub struct NativeManager {
     /// Without a slash at its end.
     base: String,
     keys: Keyring,
+    root: TrustedRoot,
     host: Option<Host>,
     http: Arc<Http>,
     /// One that asks nobody.
@@ -61,6 +62,7 @@ struct Asked {
     http: Arc<Http>,
     base: String,
     keys: Keyring,
+    root: TrustedRoot,
     host: Host,
     unverified: bool,
     wanted: Option<Request>,
@@ -74,6 +76,7 @@ impl Asked {
             base: &self.base,
             host: self.host,
             keys: &self.keys,
+            root: &self.root,
             unverified: self.unverified,
             wanted: self.wanted.as_ref(),
             fresh: self.fresh,
@@ -95,12 +98,12 @@ impl NativeManager {
     pub fn new(
         source: Arc<dyn Source>,
         base: String,
-        keys: Keyring,
+        (keys, root): (Keyring, TrustedRoot),
         host: Option<Host>,
         (http, cached): (Arc<Http>, Arc<Http>),
         layout: Layout,
     ) -> Self {
-        Self { runtime: source.native().into(), source, base, keys, host, http, cached, layout }
+        Self { runtime: source.native().into(), source, base, keys, root, host, http, cached, layout }
     }
 
     fn asked(&self, http: &Arc<Http>, unverified: bool, fresh: Duration) -> Result<Asked, RuntimeError> {
@@ -109,6 +112,7 @@ impl NativeManager {
             http: Arc::clone(http),
             base: self.base.clone(),
             keys: self.keys.clone(),
+            root: self.root.clone(),
             host: self.host.ok_or(RuntimeError::Machine)?,
             unverified,
             wanted: None,
@@ -240,6 +244,10 @@ impl NativeManager {
                 Check::SignedListing { listing, fingerprint, owner } => {
                     format!("{listing} signed by {fingerprint} ({owner})")
                 }
+                Check::Provenance { from, workflow, commit } => match commit {
+                    Some(commit) => format!("{from}: built by {workflow} from commit {commit}"),
+                    None => format!("{from}: built by {workflow}"),
+                },
                 Check::Detached { signature, from } => {
                     use std::io::Seek;
                     let verify = |source| RuntimeError::Verify { file: part.download.name.clone(), source };

@@ -6,9 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::upstreams::{Key, Upstream};
+use sigstore::{Claims, Instance};
+
+#[path = "sigstore.rs"]
+pub mod sigstore;
 
 pub const OMG: &str = env!("CARGO_BIN_EXE_omg");
 pub const OMGD: &str = env!("CARGO_BIN_EXE_omgd");
@@ -30,6 +35,8 @@ pub struct World {
     home: TempDir,
     pub upstream: Upstream,
     pub key: Key,
+    /// Who vouches for provenance.
+    pub instance: Instance,
     /// More of the environment.
     pub variables: Vec<(String, String)>,
 }
@@ -38,7 +45,8 @@ impl World {
     /// The upstream of `runtime` is at this path of the server.
     pub fn new(runtime: &str, path: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let world = Self { home, upstream: Upstream::new(), key: Key::new("Releaser"), variables: Vec::new() };
+        let (upstream, key, instance) = (Upstream::new(), Key::new("Releaser"), Instance::new());
+        let world = Self { home, upstream, key, instance, variables: Vec::new() };
         fs::create_dir_all(world.path("config/omg")).unwrap();
         fs::create_dir_all(world.path("project")).unwrap();
         fs::write(world.path("keys.asc"), world.key.public()).unwrap();
@@ -48,7 +56,45 @@ impl World {
             world.path("keys.asc").display()
         );
         fs::write(world.path("config/omg/config.toml"), text).unwrap();
+        if runtime == "python" {
+            fs::write(world.path("root.json"), world.instance.trusted_root()).unwrap();
+            world.configure(&format!("trusted-root = \"{}\"\n", world.path("root.json").display()));
+        }
         world
+    }
+
+    /// Adds lines to the table of the runtime.
+    pub fn configure(&self, lines: &str) {
+        let path = self.path("config/omg/config.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{text}{lines}")).unwrap();
+    }
+
+    /// What python-build-standalone attests of the archive of this SHA-256.
+    pub fn claims(sum: &str) -> Claims {
+        let repository = "https://github.com/astral-sh/python-build-standalone";
+        Claims::of(sum, repository, ".github/workflows/release.yml@refs/heads/main")
+    }
+
+    /// Publishes attestations of it as GitHub does.
+    pub fn attest(&self, sum: &str, bundles: &[Value]) {
+        let attestation = |bundle: &Value| json!({"bundle": bundle, "repository_id": 1});
+        let answer = json!({"attestations": bundles.iter().map(attestation).collect::<Vec<_>>()});
+        self.upstream.file(&Self::attestations(sum), serde_json::to_vec(&answer).unwrap());
+    }
+
+    /// The same with the bundle at an address of its own, packed.
+    pub fn attest_at(&self, sum: &str, path: &str, bundle: &Value) {
+        let packed = snap::raw::Encoder::new().compress_vec(&serde_json::to_vec(bundle).unwrap()).unwrap();
+        self.upstream.file(path, packed);
+        let url = format!("{}{path}", self.upstream.address());
+        let answer = json!({"attestations": [{"bundle": null, "repository_id": 1, "bundle_url": url}]});
+        self.upstream.file(&Self::attestations(sum), serde_json::to_vec(&answer).unwrap());
+    }
+
+    /// Where they are.
+    pub fn attestations(sum: &str) -> String {
+        format!("/repos/astral-sh/python-build-standalone/attestations/sha256:{sum}")
     }
 
     pub fn path(&self, below: &str) -> PathBuf {

@@ -15,7 +15,7 @@ pub enum FetchError {
     Offline(String),
     #[error("{0} is not there")]
     NotFound(String),
-    #[error("the server answers {status} for {url}")]
+    #[error("the server answers {status} for {url}{}", limited(*.status))]
     Status { url: String, status: u16 },
     #[error("{url} cannot be reached: {reason}")]
     Unreachable { url: String, reason: String },
@@ -38,6 +38,14 @@ pub enum FetchError {
     DiskFull { url: String, needed: u64, free: u64 },
     #[error("{url} cannot be kept: {error}")]
     Write { url: String, error: io::Error },
+}
+
+/// What to do where a server limits how often it is asked, as GitHub does with those who do not log in.
+fn limited(status: u16) -> &'static str {
+    match status {
+        403 | 429 => "; it may have been asked too often from here: try again in an hour, or use a mirror",
+        _ => "",
+    }
 }
 
 /// An address for a message, without the name and password in it.

@@ -1,5 +1,6 @@
 //! What several upstreams have alike.
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{At, Check, SourceError};
@@ -19,6 +20,12 @@ pub(super) const MAX_SIGNATURE: u64 = 64 << 10;
 /// # Errors
 /// [`SourceError::Unreadable`] when it is no such JSON.
 pub(super) fn json<T: DeserializeOwned>(url: &str, bytes: &[u8]) -> Result<T, SourceError> {
+    borrowed(url, bytes)
+}
+
+/// # Errors
+/// As [`json`].
+pub(super) fn borrowed<'a, T: Deserialize<'a>>(url: &str, bytes: &'a [u8]) -> Result<T, SourceError> {
     let reason = |error: serde_json::Error| error.to_string().escape_debug().take(160).collect();
     serde_json::from_slice(bytes)
         .map_err(|error| SourceError::Unreadable { url: url.to_owned(), reason: reason(error) })

@@ -1,5 +1,6 @@
 //! Where each upstream has its releases, and how it vouches for them.
 
+mod attestations;
 pub mod bun;
 mod common;
 mod elf;
@@ -23,7 +24,7 @@ use thiserror::Error;
 
 use super::fetch::{Download, FetchError, Http};
 use super::unpack::Format;
-use super::verify::{Keyring, VerifyError};
+use super::verify::{Keyring, TrustedRoot, VerifyError};
 use super::{Extras, Host, Libc, Native, Release, Request, Version};
 
 /// The upstream of a runtime and the address where it is asked: the configured one, or its own.
@@ -125,6 +126,8 @@ pub struct At<'a> {
     pub host: Host,
     /// Whose signatures count.
     pub keys: &'a Keyring,
+    /// Who vouches for provenance.
+    pub root: &'a TrustedRoot,
     /// The user takes what cannot be checked.
     pub unverified: bool,
     /// What is looked for: of an index of many pages, with the newest first, no more is read once it was found. `None`:
@@ -173,6 +176,8 @@ pub enum Check {
     Checksum { listed_in: String },
     /// The listing that the checksum is from has a signature that holds.
     SignedListing { listing: String, fingerprint: String, owner: String },
+    /// Its provenance, from the address that is said here: a workflow that has built it, and from which commit.
+    Provenance { from: String, workflow: String, commit: Option<String> },
     /// By a signature of the archive itself, which is still to be checked against the keys.
     Detached { signature: Vec<u8>, from: String },
     /// Not at all, as the user wants it.

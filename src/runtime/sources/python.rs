@@ -4,9 +4,7 @@
 //! sister (since 2024) which also lacks what debuggers and profilers need. A version is in many dated builds, of which
 //! the newest counts; the day is in the name of the archive only.
 //!
-//! Both are checked by checksums. Builds of CPython since 2024 also have a provenance (a Sigstore bundle, which GitHub
-//! gives under `/repos/<repository>/attestations/sha256:<digest>`); the place for its check is [`cpython_part`], where
-//! the digest is known.
+//! Both are checked by checksums, and builds of CPython since [`ATTESTED`] by their provenance too.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,11 +15,13 @@ use std::sync::atomic::AtomicBool;
 use async_trait::async_trait;
 use serde::Deserialize;
 
+use super::attestations;
 use super::github::{self, Asset, Hosted, shortened, web};
 use super::scripts::{HERE, link, rehead, write_program};
 use super::{At, Check, Part, Placing, Source, SourceError};
 use crate::runtime::fetch::{Download, FetchError};
 use crate::runtime::unpack::{Format, Limits, unpack};
+use crate::runtime::verify::Maker;
 use crate::runtime::{Arch, Extras, Host, Libc, Native, Release, Version};
 
 /// Builds to a page. Each has a thousand files, and more of them make a page of 100 MB, at which GitHub gives up.
@@ -54,6 +54,18 @@ pub struct Python {
 
 /// python-build-standalone's releases.
 pub const OFFICIAL: &str = "https://api.github.com/repos/astral-sh/python-build-standalone/releases";
+
+/// The first build whose archives have a provenance: upstream's release workflow attests them since
+/// <https://github.com/astral-sh/python-build-standalone/pull/517>, of the day before. The
+/// day is in the name of the archive: a server that passes a newer one for an older one is left with its checksum, as before.
+const ATTESTED: &str = "20250212";
+
+/// Who builds them. Upstream starts its releases from its main branch alone
+/// (<https://github.com/astral-sh/python-build-standalone/blob/main/.github/workflows/release.yml>).
+const MAKER: Maker<'static> = Maker {
+    repository: "https://github.com/astral-sh/python-build-standalone",
+    workflow: ".github/workflows/release.yml@refs/heads/main",
+};
 
 impl Python {
     /// With PyPy's files in `pypy` below the address that has CPython's, and its checksums among them.
@@ -229,10 +241,14 @@ build_time_vars = {
 }
 ";
 
-/// The archive of a build, and its checksum.
+/// The archive of a build, and what vouches for it.
 async fn cpython_part(at: &At<'_>, build: &Hosted, asset: &Asset) -> Result<Part, SourceError> {
     let url = web(&asset.url, at.base)?.to_owned();
-    let (sha256, checks) = github::checksum(at, build, asset, asset.name.clone()).await?;
+    let (sha256, mut checks) = github::checksum(at, build, asset, asset.name.clone()).await?;
+    let is_attested = version_and_day(&asset.name, at.host).is_none_or(|(_, day)| day >= ATTESTED);
+    if let Some(sha256) = sha256.filter(|_| is_attested) {
+        checks.push(attestations::provenance(at, &asset.name, &sha256, &MAKER).await?);
+    }
     let download = Download { url, name: asset.name.clone(), size: asset.size, sha256 };
     Ok(Part { download, format: Format::TarGz, place: Placing::Strip(1), checks })
 }

@@ -342,7 +342,7 @@ fn issuer(sig: &Signature) -> String {
 }
 
 /// Without what a terminal would obey: control characters, and those that change the direction of the text.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     let bad = |letter: char| {
         letter.is_control()
             || matches!(letter, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

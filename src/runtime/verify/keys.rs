@@ -1,4 +1,4 @@
-//! The release keys that are shipped, each with the fingerprint that its upstream documents.
+//! The release keys that are shipped, each with the fingerprint that its upstream documents; and who vouches for provenance.
 
 use crate::runtime::Native;
 
@@ -76,3 +76,7 @@ const BUN: Shipped =
 /// <https://mise.jdx.dev/installing-mise.html>, and the project's `SECURITY.md`.
 pub(super) const MISE: Shipped =
     Shipped { armored: include_bytes!("keys/mise.asc"), documented: &["24853EC9F655CE80B48E6C3A8B81C9D17413A06D"] };
+
+/// The authorities and logs of Sigstore's public instance, which vouch for provenance: `trusted_root.json` of
+/// <https://github.com/sigstore/root-signing>, as the Python package sigstore 4.5.1 has it.
+pub(super) const SIGSTORE: &[u8] = include_bytes!("keys/sigstore.json");

@@ -1,8 +1,9 @@
-//! Whether what was fetched is what its maker published: checksums and OpenPGP signatures.
+//! Whether what was fetched is what its maker published: checksums, OpenPGP signatures and provenance.
 
 mod keyring;
 mod keys;
 mod listing;
+mod provenance;
 
 use std::io;
 
@@ -10,6 +11,7 @@ use thiserror::Error;
 
 pub use keyring::{KeyInfo, Keyring, Signer};
 pub use listing::{listed, sha256_of};
+pub use provenance::{MAX_BUNDLE, MAX_ROOT, Maker, Provenance, ProvenanceError, TrustedRoot};
 
 /// Why something is not known to be its maker's. Texts from outside are escaped and short.
 #[derive(Debug, Error)]
