@@ -30,8 +30,6 @@ pub(super) struct BlockWriter {
     first: u32,
     entries: u32,
     blocks: u32,
-    /// Bytes that are expected of all, packed.
-    expected: usize,
     packer: Option<Packer>,
 }
 
@@ -70,11 +68,6 @@ impl BlockWriter {
         Self { target, ..Self::default() }
     }
 
-    /// Sets room aside for so many packed bytes, when the first block comes.
-    pub(super) fn expect(&mut self, bytes: usize) {
-        self.expected = bytes;
-    }
-
     /// Appends one entry; says in which block and where in it the entry starts.
     ///
     /// # Errors
@@ -106,7 +99,7 @@ impl BlockWriter {
         }
         let packer = match &mut self.packer {
             Some(packer) => packer,
-            none => none.insert(Packer::start(self.expected)?),
+            none => none.insert(Packer::start()?),
         };
         let block = mem::replace(&mut self.current, Vec::with_capacity(self.target));
         packer.blocks.send((block, self.first)).map_err(|_| failed())?;
@@ -117,11 +110,10 @@ impl BlockWriter {
 }
 
 impl Packer {
-    /// For about so many packed bytes.
-    fn start(expected: usize) -> io::Result<Self> {
+    fn start() -> io::Result<Self> {
         let (blocks, waiting) = sync_channel::<(Vec<u8>, u32)>(WAITING);
         let pack = move || {
-            let mut packed = Packed { blocks: Vec::with_capacity(expected), ..Packed::default() };
+            let mut packed = Packed::default();
             waiting.into_iter().for_each(|(block, first)| packed.push(&block, first));
             packed
         };

@@ -21,10 +21,6 @@ use crate::package::{Flags, PackageDetails};
 /// The relations that keep a package installed, strongest first.
 pub(super) const RELATIONS: [&str; 4] = ["PreDepends", "Depends", "Recommends", "Suggests"];
 
-/// Bytes of its texts, and of its packed details, that a package rarely has more of.
-const TEXTS_EACH: usize = 512;
-const DETAILS_EACH: usize = 768;
-
 /// What searches and listings need of a package.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Entry<'a> {
@@ -135,17 +131,6 @@ impl Builder {
             details: BlockWriter::new(DETAILS_BLOCK),
             encoded: Vec::new(),
         }
-    }
-
-    /// Sets room aside for about so many packages. A vector that grows is copied, and its old place and its new one are both
-    /// touched; what is set aside and not needed is never touched, and costs nothing but numbers.
-    #[must_use]
-    pub fn expecting(mut self, packages: usize) -> Self {
-        let packages = packages.min(MAX_PACKAGES);
-        self.entries.reserve(packages);
-        self.texts.0.reserve(packages * TEXTS_EACH);
-        self.details.expect(packages * DETAILS_EACH);
-        self
     }
 
     /// Adds one package. Packages that are looked at together are best added together: their details share blocks.
@@ -271,7 +256,7 @@ impl Builder {
     /// The sections that hold a value for each package, in `order`; `number` leads from an entry to its place there.
     /// `meta` gets the counts and digests.
     fn columns(&self, order: &[u32], number: &[u32], meta: &mut Meta) -> Rest {
-        let mut columns = Columns::expecting(order.len(), self.texts.0.len());
+        let mut columns = Columns::default();
         let (mut installed_digest, mut updates_digest) = (crc32fast::Hasher::new(), crc32fast::Hasher::new());
         meta.counts = Default::default();
         for id in order {
@@ -334,6 +319,7 @@ struct Rest {
 }
 
 /// The per-package sections.
+#[derive(Default)]
 struct Columns {
     rows: Vec<u8>,
     row_offsets: Vec<u8>,
@@ -349,24 +335,6 @@ struct Columns {
 }
 
 impl Columns {
-    /// With room for all of so many packages with so many bytes of text.
-    fn expecting(packages: usize, texts: usize) -> Self {
-        let numbers = || Vec::with_capacity((packages + 1) * size_of::<u32>());
-        Self {
-            rows: Vec::with_capacity(packages * size_of::<Record>() + texts),
-            row_offsets: numbers(),
-            flags: numbers(),
-            names: Vec::with_capacity(texts),
-            name_offsets: numbers(),
-            folded_names: Vec::with_capacity(texts),
-            names_are_folded: false,
-            folded_summaries: Vec::with_capacity(texts),
-            summary_offsets: numbers(),
-            summary_order: numbers(),
-            letters: Vec::with_capacity(packages * size_of::<u64>()),
-        }
-    }
-
     fn push(&mut self, entry: &Stored, texts: &TextStore) {
         self.name_offsets.extend_from_slice(&(self.names.len() as u32).to_le_bytes());
         let name = texts.get(entry.name);

@@ -236,8 +236,8 @@ impl<'a> Reading<'a> {
         // Only this thread may ask libalpm, which takes about as long as adding what it tells.
         let (mut builder, ids) = thread::scope(|scope| {
             let (adding, described) = sync_channel(WAITING);
-            let (packages, installed_packages) = (found.len(), installed.packages.len());
-            let adder = scope.spawn(move || add(described, native, packages, installed_packages));
+            let installed_packages = installed.packages.len();
+            let adder = scope.spawn(move || add(described, native, installed_packages));
             let mut together = Vec::with_capacity(TOGETHER);
             for found in found.chunk_by(|one, other| one.name == other.name) {
                 let Some(Found { name, .. }) = found.first() else { continue };
@@ -388,10 +388,9 @@ type Named<'a> = (&'a str, Described, Option<usize>);
 fn add(
     described: Receiver<Vec<Named<'_>>>,
     native: &str,
-    packages: usize,
     installed: usize,
 ) -> io::Result<(Builder, Vec<Option<EntryId>>)> {
-    let mut builder = Builder::new(native).expecting(packages);
+    let mut builder = Builder::new(native);
     let mut ids = vec![None; installed];
     for (name, described, position) in described.into_iter().flatten() {
         let id = described.add(name, native, &mut builder)?;
