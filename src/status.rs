@@ -434,14 +434,17 @@ pub fn write_atomically(path: &Path, status: &Status) -> Result<(), StatusError>
 /// after a power cut there may be a file that is not whole, which readers refuse and the daemon replaces.
 ///
 /// # Errors
-/// As [`write_atomically`].
+/// [`StatusError::Io`]; the old file may then be damaged, which readers are told by its checksum.
 pub fn write_quickly(path: &Path, status: &Status) -> Result<(), StatusError> {
     let bytes = status.encode();
     let here = OpenOptions::new().write(true).custom_flags(open_flags::O_NOFOLLOW | open_flags::O_NONBLOCK).open(path);
     if let Ok(file) = here
         && file.metadata().is_ok_and(|found| found.is_file() && found.len() == bytes.len() as u64)
     {
-        return Ok(file.write_all_at(&bytes, 0)?);
+        // Where there is no room even for that, as on a file system that copies what is written, it may be damaged now.
+        if file.write_all_at(&bytes, 0).is_ok() {
+            return Ok(());
+        }
     }
     replace(path, &bytes, |_| Ok(()))
 }

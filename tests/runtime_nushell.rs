@@ -237,8 +237,11 @@ fn nothing_of_a_hostile_repository_runs() {
     session.run("cd $env.OUT");
     assert_eq!(session.path(), PATH);
     let text = session.end();
-    // The prompt is without the folder's name; what else is told of it is escaped.
-    assert!(!text.contains("\u{1b}[31mEVIL\u{7} ^touch pwned: "), "{text:?}");
+    // The prompt is without the folder's name; what is told of it and of what its file says is escaped.
+    for raw in ["\u{1b}[31mEVIL\u{7} ^touch pwned/.python-version", "\u{1b}[31mEVIL\u{7} ^touch pwned\""] {
+        assert!(!text.contains(raw), "{text:?}");
+    }
+    assert!(text.contains("EVIL\\u{7} ^touch pwned\""), "{text:?}");
     world.assert_nothing_ran();
 }
 

@@ -177,18 +177,21 @@ fn a_file_of_the_same_length_is_changed_where_it_lies_and_readers_see_one_or_the
     std::thread::scope(|scope| {
         let reading = scope.spawn(|| {
             let mut seen = [0_u32; 2];
-            while !written.load(std::sync::atomic::Ordering::Relaxed) || seen == [0; 2] {
+            while !written.load(std::sync::atomic::Ordering::Relaxed) {
                 let read = status::read(&path).unwrap();
                 assert!(read == sample() || read == other, "{read:?}");
                 seen[usize::from(read == other)] += 1;
             }
+            seen
         });
-        for turn in 0..20_000 {
+        // Until a reader has had the time to meet both.
+        for turn in 0..200_000 {
             let next = if turn % 2 == 0 { other.clone() } else { sample() };
             status::write_quickly(&path, &next).unwrap();
         }
         written.store(true, std::sync::atomic::Ordering::Relaxed);
-        reading.join().unwrap();
+        let seen = reading.join().unwrap();
+        assert!(seen.iter().all(|times| *times > 0), "{seen:?}");
     });
     assert_eq!(inode(), before);
     assert_eq!(fs::read_dir(fixture.folder.path()).unwrap().count(), 1);

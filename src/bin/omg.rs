@@ -20,7 +20,10 @@ extern "C" fn main(_count: std::ffi::c_int, _arguments: *const *const std::ffi::
     const PANICKED: u8 = 101;
     ordinary::stand_in_for_closed();
     ordinary::ignore_broken_pipes();
-    std::panic::catch_unwind(start).unwrap_or(PANICKED).into()
+    let status = std::panic::catch_unwind(start).unwrap_or(PANICKED);
+    // What is printed as a line is flushed with its end; nobody is left to tell when the rest cannot be.
+    let _ = std::io::Write::flush(&mut std::io::stdout());
+    status.into()
 }
 
 #[cfg(not(all(target_env = "gnu", not(test))))]

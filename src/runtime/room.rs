@@ -23,12 +23,12 @@ pub(super) fn free(folder: &Path) -> io::Result<u64> {
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-/// The least that so many bytes of an archive become. Releases of the seven runtimes become 3 times (gzip, zip) to 8 times
-/// (xz) as much: nobody is refused who would have had the room.
+/// The least that so many bytes of an archive become: nobody is refused who would have had the room. Releases of the seven
+/// runtimes become from 1.5 times as much (a JDK's, whose modules are packed already) to 8 times (xz).
 fn at_least(format: Format, packed: u64) -> u64 {
     packed.saturating_mul(match format {
-        Format::TarGz | Format::Zip => 2,
-        Format::TarXz | Format::TarZst | Format::TarBz2 => 3,
+        Format::TarGz | Format::Zip => 1,
+        Format::TarXz | Format::TarZst | Format::TarBz2 => 2,
     })
 }
 

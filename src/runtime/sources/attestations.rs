@@ -86,8 +86,17 @@ pub(super) async fn provenance(
 async fn told(at: &At<'_>, url: &str, text: &[u8], sha256: &[u8; 32], maker: &Maker<'_>) -> Result<Told, SourceError> {
     let answer: Answer<'_> = common::borrowed(url, text)?;
     let mut worst: Option<ProvenanceError> = None;
+    let mut unread: Option<SourceError> = None;
     for attestation in answer.attestations.iter().take(MOST) {
-        let Some(bundle) = bundle(at, attestation).await? else { continue };
+        let bundle = match bundle(at, attestation).await {
+            Ok(Some(bundle)) => bundle,
+            Ok(None) => continue,
+            // Another one may vouch for the file, or speak against it, which counts for more.
+            Err(error) => {
+                unread.get_or_insert(error);
+                continue;
+            }
+        };
         match bundle.and_then(|bundle| at.root.provenance(&bundle, sha256, maker)) {
             Ok(made) => {
                 let check = Check::Provenance { from: url.to_owned(), workflow: made.workflow, commit: made.commit };
@@ -100,11 +109,14 @@ async fn told(at: &At<'_>, url: &str, text: &[u8], sha256: &[u8; 32], maker: &Ma
             }
         }
     }
-    match worst {
-        Some(error) if error.is_lack() => Ok(Told::Nothing(error.to_string())),
-        Some(error) => Err(SourceError::Untrusted { what: url.to_owned(), reason: error.to_string() }),
-        None if answer.attestations.is_empty() => Ok(Told::Nothing("there is none".to_owned())),
-        None => Ok(Told::Nothing("the answer has no bundle and no address of one".to_owned())),
+    match (worst, unread) {
+        (Some(error), _) if !error.is_lack() => {
+            Err(SourceError::Untrusted { what: url.to_owned(), reason: error.to_string() })
+        }
+        (_, Some(error)) => Err(error),
+        (Some(error), None) => Ok(Told::Nothing(error.to_string())),
+        (None, None) if answer.attestations.is_empty() => Ok(Told::Nothing("there is none".to_owned())),
+        (None, None) => Ok(Told::Nothing("the answer has no bundle and no address of one".to_owned())),
     }
 }
 

@@ -73,36 +73,44 @@ pub fn page(text: &[u8]) -> Result<Vec<Hosted>, serde_json::Error> {
     serde_json::from_slice(text)
 }
 
-/// Releases, newest first: pages of `each`, so many of them at most, and none after those that are `enough`. Of a release's
-/// files only those are told that are `wanted`.
-///
-/// Pages are megabytes, and a new release moves all that are older from page to page, so that no validator of theirs lasts.
-/// What older releases have does not change, however: it is noted, and the pages are read only up to the first release that
-/// is in the notes.
+/// How a repository's releases are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Pages {
+    /// Releases to a page.
+    pub each: usize,
+    /// Most pages.
+    pub most: usize,
+    /// What older releases have does not change. Where pages are megabytes this counts, as a new release moves all that are
+    /// older from page to page, so that no validator of theirs lasts: what they have is noted, and pages are read only up to
+    /// the first release that is in the notes.
+    pub lasting: bool,
+}
+
+/// Releases, newest first, and no page after those that are `enough`. Of a release's files only those are told that are
+/// `wanted`.
 ///
 /// # Errors
 /// When a page cannot be fetched or read.
 pub async fn releases(
     at: &At<'_>,
-    each: usize,
-    pages: usize,
+    Pages { each, most, lasting }: Pages,
     wanted: impl Fn(&Asset) -> bool + Send,
     enough: impl Fn(&[Hosted]) -> bool + Send,
 ) -> Result<Vec<Hosted>, SourceError> {
     let name = format!("releases of {}", at.base);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let before = at.http.noted(&name, MOST_NOTES).await;
+    let before = if lasting { at.http.noted(&name, MOST_NOTES).await } else { None };
     let before: Option<Notes> = before.and_then(|text| serde_json::from_slice(&text).ok());
     let mut known = before.as_ref().filter(|notes| now.saturating_sub(notes.begun) <= LASTING);
     let mut notes = Notes { begun: now, whole: false, releases: Vec::new() };
     let (mut number, mut is_new) = (0, false);
-    while number < pages {
+    while number < most {
         number += 1;
         let url = format!("{}?per_page={each}&page={number}", at.base);
         // The newest ones are kept with their validators; of the others the notes are.
         let text = match number {
-            1 => at.http.index(&url, MOST_PAGE, at.fresh).await,
-            _ => at.http.small(&url, MOST_PAGE).await,
+            2.. if lasting => at.http.small(&url, MOST_PAGE).await,
+            _ => at.http.index(&url, MOST_PAGE, at.fresh).await,
         };
         let page = match text {
             Ok(text) => page(&text).map_err(|error| SourceError::Unreadable { url, reason: error.to_string() })?,
@@ -143,7 +151,9 @@ pub async fn releases(
             known = None;
         }
     }
-    if is_new {
+    // Pages that were enough may be fewer than what is known.
+    let is_more = before.is_none_or(|before| notes.whole || notes.releases.len() >= before.releases.len());
+    if lasting && is_new && is_more {
         at.http.take_note(&name, notes.lasting(now)?).await;
     }
     Ok(notes.releases)

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use super::attestations;
-use super::github::{self, Asset, Hosted, shortened, web};
+use super::github::{self, Asset, Hosted, Pages, shortened, web};
 use super::scripts::{HERE, link, rehead, write_program};
 use super::{At, Check, Part, Placing, Source, SourceError};
 use crate::runtime::fetch::{Download, FetchError};
@@ -24,11 +24,9 @@ use crate::runtime::unpack::{Format, Limits, unpack};
 use crate::runtime::verify::Maker;
 use crate::runtime::{Arch, Extras, Host, Libc, Native, Release, Version};
 
-/// Builds to a page. Each has a thousand files, and more of them make a page of 100 MB, at which GitHub gives up.
-const BUILDS: usize = 10;
-
-/// Most pages: as many builds as 12 years have, two a month.
-const PAGES: usize = 30;
+/// Each build has a thousand files, and more than ten of them make a page of 100 MB, at which GitHub gives up. There are as many
+/// pages as 12 years have, with two builds a month.
+const PAGES: Pages = Pages { each: 10, most: 30, lasting: true };
 
 /// Most bytes of PyPy's index and of its page of checksums: they have 0.3 million.
 const MOST_INDEX: u64 = 16 << 20;
@@ -56,9 +54,24 @@ pub struct Python {
 pub const OFFICIAL: &str = "https://api.github.com/repos/astral-sh/python-build-standalone/releases";
 
 /// The first build whose archives have a provenance: upstream's release workflow attests them since
-/// <https://github.com/astral-sh/python-build-standalone/pull/517>, of the day before. The
-/// day is in the name of the archive: a server that passes a newer one for an older one is left with its checksum, as before.
+/// <https://github.com/astral-sh/python-build-standalone/pull/517>, of the day before. The day is in the name of the archive,
+/// which a server makes: it counts for versions that there were by then ([`LAST_BEFORE`]), whose builds a server may pass for
+/// older ones, and is left with their checksums, as before.
 const ATTESTED: &str = "20250212";
+
+/// The last version of each line before [`ATTESTED`].
+const LAST_BEFORE: [&str; 7] = ["3.8.20", "3.9.21", "3.10.16", "3.11.11", "3.12.9", "3.13.2", "3.14.0a5"];
+
+/// Whether a build has to have a provenance.
+fn is_attested(version: &str, day: &str) -> bool {
+    let parse = |text: &str| Version::parse(&Native::Python.into(), text).ok();
+    let is_old = |version: Version| {
+        let line = |version: &Version| version.numbers().iter().take(2).copied().collect::<Vec<_>>();
+        let mut last = LAST_BEFORE.iter().filter_map(|last| parse(last));
+        last.any(|last| line(&last) == line(&version) && version <= last)
+    };
+    day >= ATTESTED || !parse(version).is_some_and(is_old)
+}
 
 /// Who builds them. Upstream starts its releases from its main branch alone
 /// (<https://github.com/astral-sh/python-build-standalone/blob/main/.github/workflows/release.yml>).
@@ -92,7 +105,7 @@ impl Source for Python {
     async fn releases(&self, at: &At<'_>) -> Result<Vec<Release>, SourceError> {
         let is_found =
             |builds: &[Hosted]| at.wanted.is_some_and(|request| request.choose(&cpythons(builds, at.host)).is_some());
-        let builds = github::releases(at, BUILDS, PAGES, is_of_use, is_found).await?;
+        let builds = github::releases(at, PAGES, is_of_use, is_found).await?;
         let mut releases = cpythons(&builds, at.host);
         // No other implementation is meant by a request that does not name it.
         if at.wanted.is_some() && is_found(&builds) {
@@ -111,7 +124,7 @@ impl Source for Python {
             return Ok(vec![self.pypy_part(at, version).await?]);
         }
         let has_it = |builds: &[Hosted]| newest(builds, at.host).contains_key(version);
-        let builds = github::releases(at, BUILDS, PAGES, is_of_use, has_it).await?;
+        let builds = github::releases(at, PAGES, is_of_use, has_it).await?;
         let (build, asset) = newest(&builds, at.host).remove(version).ok_or_else(|| SourceError::NotOffered {
             runtime: Native::Python,
             version: version.to_owned(),
@@ -245,7 +258,7 @@ build_time_vars = {
 async fn cpython_part(at: &At<'_>, build: &Hosted, asset: &Asset) -> Result<Part, SourceError> {
     let url = web(&asset.url, at.base)?.to_owned();
     let (sha256, mut checks) = github::checksum(at, build, asset, asset.name.clone()).await?;
-    let is_attested = version_and_day(&asset.name, at.host).is_none_or(|(_, day)| day >= ATTESTED);
+    let is_attested = version_and_day(&asset.name, at.host).is_none_or(|(version, day)| is_attested(version, day));
     if let Some(sha256) = sha256.filter(|_| is_attested) {
         checks.push(attestations::provenance(at, &asset.name, &sha256, &MAKER).await?);
     }
@@ -547,6 +560,27 @@ mod tests {
             String::from_utf8(output.stdout).unwrap(),
             "{'prefix': '/here', 'LIBDIR': '/here/lib', 'N': 1, 'S': '/installed'}\n"
         );
+    }
+
+    #[test]
+    fn no_version_that_came_later_passes_for_one_of_before_there_were_attestations() {
+        for (version, day) in
+            [("3.12.9", "20250205"), ("3.12.5", "20240814"), ("3.14.0a4", "20250115"), ("3.8.20", "20241016")]
+        {
+            assert!(!is_attested(version, day), "{version} {day}");
+        }
+        for (version, day) in [
+            ("3.12.9", "20250212"),
+            ("3.12.9", "20261101"),
+            ("3.12.10", "20250101"),
+            ("3.14.99", "20250101"),
+            ("3.14.0", "20250101"),
+            ("3.15.0", "20240101"),
+            ("4.0.0", "20240101"),
+            ("?", "20240101"),
+        ] {
+            assert!(is_attested(version, day), "{version} {day}");
+        }
     }
 
     #[test]

@@ -16,18 +16,15 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 
 use super::elf::{is_elf, replace_runpath};
-use super::github::{self, Asset, Hosted, web};
+use super::github::{self, Asset, Hosted, Pages, web};
 use super::scripts::{HERE, rehead, write_program};
 use super::{At, Part, Placing, Source, SourceError};
 use crate::runtime::fetch::Download;
 use crate::runtime::unpack::Format;
 use crate::runtime::{Arch, Extras, Host, Libc, Native, Release, Version};
 
-/// Releases to a page: each has about ten files.
-const RELEASES: usize = 50;
-
-/// Most pages: there are 350 releases.
-const PAGES: usize = 40;
+/// Each release has about ten files, and there are 350. Old ones get builds for new distributions.
+const PAGES: Pages = Pages { each: 50, most: 40, lasting: false };
 
 /// glibc of the systems that there are builds for: a build runs where glibc is as new.
 const SYSTEMS: [(&str, Glibc); 4] =
@@ -66,14 +63,14 @@ impl Source for Ruby {
         let is_found = |hosted: &[Hosted]| {
             at.wanted.is_some_and(|request| request.choose(&offered(hosted, at.host, glibc_here)).is_some())
         };
-        let hosted = github::releases(at, RELEASES, PAGES, |_| true, is_found).await?;
+        let hosted = github::releases(at, PAGES, |_| true, is_found).await?;
         Ok(offered(&hosted, at.host, glibc_here))
     }
 
     async fn parts(&self, at: &At<'_>, release: &Release, _extras: &Extras) -> Result<Vec<Part>, SourceError> {
         let version = release.version.as_str();
         let has_it = |hosted: &[Hosted]| builds(hosted, at.host).contains_key(version);
-        let hosted = github::releases(at, RELEASES, PAGES, |_| true, has_it).await?;
+        let hosted = github::releases(at, PAGES, |_| true, has_it).await?;
         let builds = builds(&hosted, at.host);
         let builds = builds.get(version).map(Vec::as_slice).unwrap_or_default();
         let (hosted, asset) = best(builds, glibc(&self.root)).map_err(|reason| match reason {

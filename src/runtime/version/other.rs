@@ -2,6 +2,36 @@
 
 use super::{Key, Numbers, Parts, Plain, Stage, plain};
 
+/// What begins the suffix of a version that comes before the release of its numbers. Any other suffix tells how the release
+/// was built (Elixir's `1.18.4-otp-28`, Flutter's `3.29.2-stable`).
+const BEFORE: [&str; 16] = [
+    "alpha",
+    "beta",
+    "rc",
+    "pre",
+    "preview",
+    "dev",
+    "snapshot",
+    "nightly",
+    "canary",
+    "next",
+    "ea",
+    "unstable",
+    "experimental",
+    "a",
+    "b",
+    "m",
+];
+
+/// Whether `-rc.1` or the like is behind the numbers.
+fn is_before(suffix: &str) -> bool {
+    let word = suffix.strip_prefix('-').unwrap_or_default();
+    let end = word.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(word.len());
+    let word = word.get(..end).unwrap_or_default();
+    // A number alone, as semver allows it.
+    word.is_empty() || BEFORE.iter().any(|before| word.eq_ignore_ascii_case(before))
+}
+
 pub(super) fn parse(text: &str) -> Result<Parts, String> {
     let wanted = || "letters, digits and . _ + - make one".to_owned();
     // The link to the version that is used has this name.
@@ -14,6 +44,7 @@ pub(super) fn parse(text: &str) -> Result<Parts, String> {
     // Words alone, as in `main`, are nothing that comes before a release.
     let stage = match stage_text {
         "" => Stage::Final,
+        suffix if !numbers.is_empty() && suffix.starts_with('-') && !is_before(suffix) => Stage::Final,
         text => Stage::before(text).ok_or_else(wanted)?,
     };
     let key = Plain::of(&numbers, stage, &plain::only(build, 1, 8).unwrap_or_default());

@@ -52,11 +52,13 @@ const HOOK: &str = r#"export-env {
         if ($answer.stderr | is-not-empty) { print --stderr --no-newline $answer.stderr }
         let told = try { $answer.stdout | from json } catch { null }
         if $told != null {
-            for message in $told.messages { print --stderr $"omg: ($message)" }
-            let changes = $told.changes
-            if $changes.path != null { $env.PATH = ($changes.path | split row ":") }
-            load-env $changes.set
-            for name in $changes.unset { hide-env --ignore-errors $name }
+            for message in ($told.messages? | default []) { print --stderr $"omg: ($message)" }
+            let changes = $told.changes?
+            if $changes != null {
+                if $changes.path != null { $env.PATH = ($changes.path | split row ":") }
+                load-env $changes.set
+                for name in $changes.unset { hide-env --ignore-errors $name }
+            }
         }
     }
     $env.config = ($env.config | upsert hooks.env_change.PWD {|config|
