@@ -657,6 +657,27 @@ fn exec_becomes_the_command_with_the_versions_in_front() {
 }
 
 #[test]
+fn behind_what_cannot_be_read_nothing_is_pinned() {
+    let world = World::new();
+    let file = world.at("plain/.nvmrc");
+    fs::write(&file, "$(x)\n").expect("written");
+    let run = |arguments: &[&str]| world.omg("plain", arguments).output().expect("it runs");
+    let refused = run(&["pin", "node", "20"]);
+    let start = format!("omg: {}:1: \"$(x)\" is no version", file.display());
+    let end = "; take that line away, then pin again\n";
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).starts_with(&start) && stderr(&refused).ends_with(end), "{}", stderr(&refused));
+    assert_eq!(fs::read_to_string(&file).expect("read"), "$(x)\n");
+    let installed = run(&["install"]);
+    assert_eq!(installed.status.code(), Some(1));
+    assert!(stderr(&installed).ends_with("omg: what the files here ask for is nothing that can be installed\n"));
+    // A file for several runtimes is added to.
+    fs::write(world.at("plain/.tool-versions"), "node $(x)\n").expect("written");
+    assert_eq!(run(&["pin", "deno", "2"]).status.code(), Some(0));
+    assert_eq!(fs::read_to_string(world.at("plain/.tool-versions")).expect("read"), "node $(x)\ndeno 2\n");
+}
+
+#[test]
 fn a_shim_becomes_the_version_of_its_working_directory() {
     let world = World::new();
     world.default("node", "18.1.0");

@@ -243,9 +243,11 @@ pub fn project(options: &ConnectOptions, getting: &Getting, out: &mut Output) ->
     }
     wishes.retain(|wish| wish.request != Request::System);
     if wishes.is_empty() {
-        return Err(Failure::NotFound(
-            "no file here asks for a version of a runtime; omg install PACKAGES installs packages".to_owned(),
-        ));
+        let text = match found.problems.as_slice() {
+            [] => "no file here asks for a version of a runtime; omg install PACKAGES installs packages",
+            _ => "what the files here ask for is nothing that can be installed",
+        };
+        return Err(Failure::NotFound(text.to_owned()));
     }
     tracked::remember(&here.paths.data_dir, &here.folder);
     // What belongs to one of them is not asked of the others.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::super::Failure;
+use super::super::output::escape::escape;
 use super::super::output::{NAME, Output};
 use super::args::Pin;
 use super::here::{self, Here};
@@ -63,6 +64,12 @@ pub fn run(pin: &Pin, out: &mut Output) -> Result<(), Failure> {
         None => {
             let (name, content) = fresh(&runtime, &text);
             let file = here.folder.join(name);
+            // Behind what is no request nothing counts, but where a file has lines for several runtimes.
+            let problem = found.problems.iter().find(|problem| problem.file == file && runtime.native().is_some());
+            if let Some(files::Problem { line, message, .. }) = problem {
+                let shown = escape(&file.to_string_lossy()).into_owned();
+                return Err(invalid(format!("{shown}:{line}: {message}; take that line away, then pin again")));
+            }
             // One of several runtimes is added to.
             let before = if file.exists() { read(&file)? } else { String::new() };
             let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
