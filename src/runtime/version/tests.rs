@@ -273,6 +273,18 @@ fn spelled(seeded: &mut Seeded) -> String {
 }
 
 #[test]
+fn a_suffix_that_names_no_stage_tells_how_a_release_was_built() {
+    for text in ["1.18.4-otp-28", "3.29.2-stable", "v2.0.0-linux"] {
+        assert!(!version("elixir", text).is_prerelease(), "{text}");
+    }
+    for text in ["1.18.4-rc.1", "1.18.0-dev", "2.0.0-Beta3", "1.0.0-1", "4.0.0-M2"] {
+        assert!(version("elixir", text).is_prerelease(), "{text}");
+    }
+    assert!(version("elixir", "1.18.4-otp-28") > version("elixir", "1.18.4-rc.1"));
+    assert!(version("elixir", "1.18.4-otp-28") < version("elixir", "1.18.5-otp-27"));
+}
+
+#[test]
 fn the_order_is_total_and_spellings_read_back_for_any_versions() {
     for seed in SEEDS {
         println!("seed {seed}");
