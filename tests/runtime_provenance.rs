@@ -173,6 +173,30 @@ fn a_bundle_at_an_address_of_its_own_is_fetched_and_checked_like_any_other() {
 }
 
 #[test]
+fn a_bundle_that_cannot_be_fetched_hides_nothing_that_others_say() {
+    let (world, sum) = published("20260901");
+    let own = World::claims(&sum);
+    let other = Claims { workflow: ".github/workflows/ci.yml@refs/heads/main".to_owned(), ..own.clone() };
+    for (claims, holds) in [(&other, false), (&own, true)] {
+        let bundle = world.instance.bundle(claims);
+        let missing = json!({"bundle": null, "bundle_url": format!("{}/blob/missing", world.upstream.address())});
+        let there = json!({"bundle": bundle});
+        for attestations in [[missing.clone(), there.clone()], [there, missing]] {
+            let text = serde_json::to_vec(&json!({"attestations": attestations})).unwrap();
+            world.upstream.file(&World::attestations(&sum), text);
+            world.forget();
+            if holds {
+                world.done(&["use", "python", "3.12"]);
+                assert!(installed(&world)["parts"][0]["checks"].to_string().contains(WORKFLOW));
+                world.done(&["uninstall", "python", "3.12.5", "--force"]);
+            } else {
+                is_refused_always(&world, "/.github/workflows/ci");
+            }
+        }
+    }
+}
+
+#[test]
 fn an_address_of_a_bundle_that_does_not_hold_any_more_is_asked_for_again() {
     let (world, sum) = published("20260901");
     let bundle = world.instance.bundle(&World::claims(&sum));
