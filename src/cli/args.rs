@@ -117,7 +117,8 @@ resident_bytes, last_rebuild_millis, rebuilds, fingerprint_checks, worker_runs, 
 (fetched), aur_requests (to its RPC), last_worker_run (Unix seconds, absent: never).";
 
 const ENV_JSON: &str = "\
-A version that is asked for and not installed makes the exit code 1; the others are printed.
+A version that is asked for and not installed makes the exit code 1, a file that cannot be read and
+may ask for one 2; the others are printed.
 
 --json prints one object: path (folders), variables {name: value}, runtimes [{runtime, version,
 root, why (manual, file or default), file, line}], missing [{runtime, request, why, file,
@@ -129,16 +130,19 @@ OMG_USE has versions that go before those of files, as node=20;python=3.12.";
 
 const EXEC_CODES: &str = "\
 The exit code is the command's; 127 when there is no such command, 126 when it cannot be run; those
-above where a version is not installed or cannot be.";
+above where a version is not installed or cannot be, or a file that may ask for one cannot be read.";
 
 const SHIMS_JSON: &str = "\
 --json prints one object: folder, shims, removed, refused (names that something else has).";
 
 const COMPLETIONS_JSON: &str = "--json prints one object: shell, script.";
 
+/// What the program is called in its own help.
+pub const NAME: &str = "omg";
+
 /// One fast tool for system packages and language runtimes.
 #[derive(Debug, Parser)]
-#[command(name = "omg", version, after_help = EXIT_CODES)]
+#[command(name = NAME, version, after_help = EXIT_CODES)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -500,6 +504,27 @@ pub enum CacheAction {
     Clear,
 }
 
+impl Verb {
+    /// The grammar of one verb alone, by its name or alias, where people and their shells use it all day: to build the names
+    /// and descriptions of all the others takes longer than to read it.
+    pub fn often(word: &str) -> Option<clap::Command> {
+        let new = |name| clap::Command::new(name);
+        Some(match word {
+            "search" | "s" => Search::augment_args(new("search").visible_alias("s")),
+            "info" => Info::augment_args(new("info")),
+            "list" => List::augment_args(new("list")),
+            "explicit" => Limit::augment_args(new("explicit")),
+            "outdated" => Outdated::augment_args(new("outdated")),
+            "status" => new("status"),
+            "use" => Use::augment_args(new("use")),
+            "which" => Which::augment_args(new("which")),
+            "current" => Current::augment_args(new("current")),
+            "env" => Env::augment_args(new("env")),
+            _ => return None,
+        })
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Only {
     Installed,
@@ -523,6 +548,31 @@ mod tests {
     #[test]
     fn the_grammar_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_verb_that_is_built_alone_is_the_same_as_among_the_others() {
+        let mut whole = Cli::command();
+        whole.build();
+        let mut alone = 0;
+        for verb in whole.get_subcommands() {
+            for word in verb.get_all_aliases().chain([verb.get_name()]) {
+                let Some(often) = Verb::often(word) else { continue };
+                alone += 1;
+                let mut built = Global::augment_args(clap::Command::new(NAME)).subcommand(often);
+                built.build();
+                let built = built.find_subcommand(word).or_else(|| built.find_subcommand(verb.get_name())).expect(word);
+                assert_eq!(built.get_name(), verb.get_name());
+                let arguments = |verb: &clap::Command| -> Vec<String> {
+                    let all = verb.get_arguments().filter(|argument| argument.get_id() != "help");
+                    let mut all: Vec<String> = all.map(|argument| format!("{argument:?}")).collect();
+                    all.sort();
+                    all
+                };
+                assert_eq!(arguments(built), arguments(verb), "{word}");
+            }
+        }
+        assert_eq!(alone, 11);
     }
 
     #[test]

@@ -29,11 +29,13 @@ mod undo;
 mod updates;
 mod why;
 
-use clap::{CommandFactory, Parser};
+use std::ffi::OsString;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::dbus::client::{Client, ConnectOptions};
 use crate::transaction::Verb as Action;
-use args::{CacheAction, Cli, DaemonAction, List, Verb};
+use args::{CacheAction, Cli, DaemonAction, Global, List, NAME, Verb};
 use change::Change;
 use change::args::{AuditAction, Doctor, MarkAs};
 pub use failure::Failure;
@@ -54,7 +56,8 @@ pub fn shim() -> Option<u8> {
 
 /// Runs the command that the process was started with and returns its exit code.
 pub fn main() -> u8 {
-    let Cli { global, verb } = match Cli::try_parse() {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let Cli { global, verb } = match parsed_alone(&words).map_or_else(|| Cli::try_parse_from(words), Ok) {
         Ok(cli) => cli,
         Err(misuse) => return misused(&misuse),
     };
@@ -74,6 +77,27 @@ pub fn main() -> u8 {
             failure.exit_code()
         }
     }
+}
+
+/// The command line where its first word is a verb and nothing is wrong with the rest: read by a grammar of that verb alone.
+/// The whole grammar copies the global options into each of its verbs and takes all of it down again, which is a third of
+/// what `omg` computes for an ordinary question. `None`: the whole grammar tells, help and errors too.
+fn parsed_alone(words: &[OsString]) -> Option<Cli> {
+    let word = words.get(1)?;
+    let verb = word.to_str().and_then(Verb::often).or_else(|| {
+        let all = Verb::augment_subcommands(clap::Command::new(NAME));
+        let verb = all.find_subcommand(word).cloned();
+        // What is not taken down costs nothing: the process is about to end.
+        std::mem::forget(all);
+        verb
+    });
+    let mut alone = Global::augment_args(clap::Command::new(NAME)).subcommand(verb?);
+    let matches = alone.try_get_matches_from_mut(words);
+    std::mem::forget(alone);
+    let mut matches = matches.ok()?;
+    let cli = Cli::from_arg_matches_mut(&mut matches).ok();
+    std::mem::forget(matches);
+    cli
 }
 
 /// Tells what is wrong with the arguments, or the help that they ask for. Whoever reads JSON is told in JSON too.
@@ -195,4 +219,55 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .enable_time()
         .build()
         .map_err(|error| Failure::Internal(format!("cannot start the event loop: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ').map(OsString::from).collect()
+    }
+
+    #[test]
+    fn a_verb_alone_reads_as_the_whole_grammar_does() {
+        for line in [
+            "omg search --exact a b --json --limit 0",
+            "omg s a -q --color never",
+            "omg info bash --socket /x/y",
+            "omg list --explicit",
+            "omg list node 20 --available --all",
+            "omg install -y a b --allow-downgrade",
+            "omg i",
+            "omg use node@20 --shell",
+            "omg mark explicit a --json",
+            "omg cache --json clear",
+            "omg exec node@20 --no-install -- sh -c --json",
+            "omg env --hook 7 --told 00 --kept --shell zsh",
+            "omg daemon stop",
+            "omg status",
+        ] {
+            let whole = Cli::try_parse_from(words(line)).map_err(|error| error.to_string());
+            let alone = parsed_alone(&words(line));
+            assert_eq!(alone.map(|cli| format!("{cli:?}")), whole.ok().map(|cli| format!("{cli:?}")), "{line}");
+        }
+        let told = parsed_alone(&words("omg search a --json")).map(|cli| cli.global.json);
+        assert_eq!(told, Some(true));
+    }
+
+    #[test]
+    fn the_whole_grammar_tells_what_is_wrong_and_helps() {
+        for line in [
+            "omg",
+            "omg --json search a",
+            "omg --version",
+            "omg help search",
+            "omg nonsense",
+            "omg search --help",
+            "omg info",
+            "omg list --nonsense",
+        ] {
+            assert!(parsed_alone(&words(line)).is_none(), "{line}");
+        }
+    }
 }
