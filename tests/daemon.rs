@@ -108,6 +108,16 @@ async fn details_name_what_is_unknown_and_what_is_near_it() {
         assert_eq!(chain, [("app".into(), "Depends".into(), "lib-auto".into())]);
         assert_eq!(text(&why[1], "Name"), "app");
 
+        let few = options([("fields", vec!["section", "nonsense"].into()), ("versions", false.into())]);
+        let few: Vec<Dict> = client.call("GetDetails", &(vec!["app"], few)).await.unwrap();
+        let fields = HashMap::<String, String>::try_from(few[0]["Fields"].try_clone().unwrap()).unwrap();
+        assert_eq!(fields, HashMap::from([("Section".to_owned(), "utils".to_owned())]));
+        assert!(!few[0].contains_key("Versions"));
+        assert_eq!(text(&few[0], "Summary"), "application");
+        let none = options([("fields", Vec::<&str>::new().into())]);
+        let none: Vec<Dict> = client.call("GetDetails", &(vec!["app"], none)).await.unwrap();
+        assert!(!none[0].contains_key("Fields") && none[0].contains_key("Versions"));
+
         let (name, message) = error(client.details("provdier").await);
         assert_eq!(name, "org.omg.Error.NotFound");
         assert!(message.contains("provdier") && message.contains("provider"), "{message}");
@@ -362,6 +372,9 @@ async fn arguments_out_of_bounds_are_refused_by_name() {
         let why = options([("why", "yes".into())]);
         let got = error(client.call::<Vec<Dict>>("GetDetails", &(vec!["app"], why)).await);
         assert_eq!((got.0.as_str(), got.1.starts_with("why:")), (invalid, true), "{got:?}");
+        let fields = options([("fields", vec!["x"; 101].into())]);
+        let got = error(client.call::<Vec<Dict>>("GetDetails", &(vec!["app"], fields)).await);
+        assert_eq!((got.0.as_str(), got.1.starts_with("fields:")), (exceeded, true), "{got:?}");
         let repository = options([("repository", "a\tb".into())]);
         let got = error(client.call::<Vec<Row>>("List", &(repository,)).await);
         assert_eq!((got.0.as_str(), got.1.starts_with("repository:")), (invalid, true), "{got:?}");

@@ -12,7 +12,8 @@ use crate::dbus::reply::{Details, Version};
 
 /// Prints what is found in the order asked for; what is not found is said on standard error and makes the exit code.
 pub async fn run(client: &mut Client, info: &Info, out: &mut Output) -> Result<(), Failure> {
-    let besides = Besides { versions: info.all || out.is_json(), ..Besides::default() };
+    let everything = info.all || out.is_json();
+    let besides = Besides { versions: everything, fields: everything, ..Besides::default() };
     let answers = client.details(&info.names, besides).await?;
     let mut printed = false;
     let mut code = 0;

@@ -27,6 +27,8 @@ pub const MAX_PATHS: usize = 500_000;
 pub const MAX_PATH_BYTES: usize = 4096;
 /// The most requests in one `Batch`.
 pub const MAX_BATCH: usize = 100;
+/// Most names of fields.
+pub const MAX_FIELDS: usize = 100;
 /// The most sources a search may name.
 pub const MAX_SOURCES: usize = 8;
 /// The most package files of one plan.
@@ -307,6 +309,18 @@ pub fn text(argument: &str, text: &str) -> Result<(), Error> {
         return Err(Error::InvalidArgument(format!("{argument}: {text:?} has control characters")));
     }
     Ok(())
+}
+
+/// The names in the option `fields`.
+///
+/// # Errors
+/// `InvalidArgument` when it is no list of texts; `LimitExceeded`.
+pub fn fields(options: &Options) -> Result<Option<Vec<String>>, Error> {
+    let fields = strings(options, "fields")?;
+    if fields.as_ref().is_some_and(|fields| fields.len() > MAX_FIELDS) {
+        return Err(Error::LimitExceeded(format!("fields: at most {MAX_FIELDS} names are allowed")));
+    }
+    Ok(fields)
 }
 
 /// A boolean option.

@@ -35,7 +35,12 @@ pub struct Besides {
     pub why: bool,
     /// All its versions.
     pub versions: bool,
+    /// Every field of the record, and not those alone that no other key has.
+    pub fields: bool,
 }
+
+/// Fields of a record that no other key has: what the AUR tells of its packages.
+const FIELDS_ALONE: [&str; 4] = ["Votes", "Popularity", "Out Of Date", "Last Modified"];
 
 /// A connection to the daemon. Every call is one round trip; all of them are idempotent and are repeated once on a
 /// fresh connection when the daemon ends at that moment.
@@ -139,6 +144,9 @@ impl Client {
             }
             if !besides.versions {
                 options.insert("versions", false.into());
+            }
+            if !besides.fields {
+                options.insert("fields", FIELDS_ALONE.to_vec().into());
             }
             options
         };

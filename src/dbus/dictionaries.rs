@@ -38,8 +38,25 @@ const RELATION_FIELDS: [(&str, &str); 12] = [
     ("Provides", "Provides"),
 ];
 
-/// The dictionary of `GetDetails` for one package; `why` adds how it came to be installed, `versions` all that are known.
-pub fn details(answer: &DetailsAnswer, why: bool, versions: bool) -> Dictionary {
+/// What `GetDetails` tells of a package.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// How it came to be installed.
+    pub why: bool,
+    /// All versions that are known.
+    pub versions: bool,
+    /// These fields of the record; `None`: all.
+    pub fields: Option<Vec<String>>,
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self { why: false, versions: true, fields: None }
+    }
+}
+
+/// The dictionary of `GetDetails` for one package.
+pub fn details(answer: &DetailsAnswer, told: &Told) -> Dictionary {
     let details = &answer.details;
     let candidate = details.versions.iter().find(|version| version.candidate);
     let installed = details.versions.iter().find(|version| version.installed);
@@ -53,7 +70,7 @@ pub fn details(answer: &DetailsAnswer, why: bool, versions: bool) -> Dictionary 
         dictionary.insert("Installed", version.version.clone().into());
     }
     if let Some(shown) = candidate.or(installed).or(details.versions.first()) {
-        describe(&mut dictionary, shown);
+        describe(&mut dictionary, shown, told);
         // The record is taken apart once, and not for each field again.
         let fields: Vec<(&str, &str)> = shown.fields().collect();
         let valued = |name: &str| fields.iter().find(|(field, _)| field.eq_ignore_ascii_case(name));
@@ -73,11 +90,11 @@ pub fn details(answer: &DetailsAnswer, why: bool, versions: bool) -> Dictionary 
     if let Some(pin) = &details.pin {
         dictionary.insert("Pin", pin.clone().into());
     }
-    if versions {
-        let versions: Vec<Dictionary> = details.versions.iter().map(version).collect();
+    if told.versions {
+        let versions: Vec<Dictionary> = details.versions.iter().map(|known| version(known, told)).collect();
         dictionary.insert("Versions", versions.into());
     }
-    if why {
+    if told.why {
         let chain: Vec<(String, String, String)> = answer
             .why
             .iter()
@@ -88,9 +105,9 @@ pub fn details(answer: &DetailsAnswer, why: bool, versions: bool) -> Dictionary 
     dictionary
 }
 
-fn version(version: &VersionDetails) -> Dictionary {
+fn version(version: &VersionDetails, told: &Told) -> Dictionary {
     let mut dictionary = Dictionary::new();
-    describe(&mut dictionary, version);
+    describe(&mut dictionary, version, told);
     // In the number type of the contract: `apt-cache policy` prints the same.
     dictionary.insert("Priority", version.priority.into());
     dictionary.insert("Installed", version.installed.into());
@@ -102,7 +119,7 @@ fn version(version: &VersionDetails) -> Dictionary {
 }
 
 /// The keys that a package and each of its versions share.
-fn describe(dictionary: &mut Dictionary, version: &VersionDetails) {
+fn describe(dictionary: &mut Dictionary, version: &VersionDetails, told: &Told) {
     let texts = [
         ("Version", &version.version),
         ("Architecture", &version.arch),
@@ -120,9 +137,14 @@ fn describe(dictionary: &mut Dictionary, version: &VersionDetails) {
             dictionary.insert(key, size.into());
         }
     }
-    let fields: BTreeMap<String, String> =
-        version.fields().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    dictionary.insert("Fields", fields.into());
+    let is_told = |name: &str| {
+        told.fields.as_ref().is_none_or(|fields| fields.iter().any(|field| field.eq_ignore_ascii_case(name)))
+    };
+    let fields = version.fields().filter(|(name, _)| is_told(name));
+    let fields: BTreeMap<String, String> = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    if told.fields.is_none() || !fields.is_empty() {
+        dictionary.insert("Fields", fields.into());
+    }
 }
 
 /// A relation on one line: fields may be folded over several.

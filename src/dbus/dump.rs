@@ -172,7 +172,7 @@ fn write_lines(
 /// The object that clients make of the dictionary of `GetDetails`, so that both are the same.
 fn details_line(loaded: &Loaded, id: PackageId) -> Result<reply::Details, EngineError> {
     let damaged = |error: String| EngineError::Internal(format!("details do not read as their own type: {error}"));
-    let dictionary = dictionaries::details(&Engine::details_of(loaded, id)?, false, true);
+    let dictionary = dictionaries::details(&Engine::details_of(loaded, id)?, &dictionaries::Told::default());
     let fields: Result<HashMap<String, OwnedVariant>, zbus::Error> =
         dictionary.into_iter().map(|(key, value)| Ok((key.to_owned(), value.try_into_owned()?))).collect();
     reply::read(&fields.map_err(|error| damaged(error.to_string()))?).map_err(|error| damaged(error.to_string()))

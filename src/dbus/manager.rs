@@ -143,10 +143,13 @@ impl Manager {
 
     async fn details(&self, names: Vec<String>, options: &Options) -> Result<Vec<Dictionary>, Error> {
         arguments::names(&names)?;
-        let why = arguments::boolean(options, "why")?.unwrap_or(false);
-        let versions = arguments::boolean(options, "versions")?.unwrap_or(true);
+        let told = dictionaries::Told {
+            why: arguments::boolean(options, "why")?.unwrap_or(false),
+            versions: arguments::boolean(options, "versions")?.unwrap_or(true),
+            fields: arguments::fields(options)?,
+        };
         let answers = self.engine.details(names).await?;
-        Ok(answers.iter().map(|answer| dictionaries::details(answer, why, versions)).collect())
+        Ok(answers.iter().map(|answer| dictionaries::details(answer, &told)).collect())
     }
 
     async fn updates(&self, options: &Options) -> Result<(u64, Updates), Error> {
@@ -300,7 +303,8 @@ impl Manager {
     /// Everything known about each package, in the order of names given (name, or name:arch).
     ///
     /// Options: why b adds the shortest chain of relations that keeps the package installed; versions b (true when it is not
-    /// given) takes Versions away.
+    /// given) takes Versions away; fields as, the fields of the record that Fields has, in any case of letters (all when it is
+    /// not given).
     #[zbus(out_args("details"))]
     async fn get_details(
         &self,

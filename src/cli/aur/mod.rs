@@ -81,7 +81,7 @@ fn is_in_aur(options: &ConnectOptions, targets: &[String]) -> bool {
     let names: Vec<String> =
         targets.iter().map(|target| target.strip_prefix(FORCED).unwrap_or(target).to_owned()).collect();
     let found = super::ask(options, async |client| {
-        Ok(client.details(&names, Besides { versions: true, ..Besides::default() }).await?)
+        Ok(client.details(&names, Besides { versions: true, fields: true, ..Besides::default() }).await?)
     });
     let has = |details: &Details| details.versions.iter().any(|version| version.repository == AUR);
     found.is_ok_and(|found| found.iter().flatten().any(has))
