@@ -17,6 +17,15 @@ TEST_PACKAGES = apt-utils bash binutils bzip2 dbus dbus-user-session debootstrap
 features = $$(if pkg-config --exists apt-pkg 2>/dev/null; then echo '--features debian'; fi; \
 	if pkg-config --atleast-version=16 libalpm 2>/dev/null; then echo '--features arch'; fi)
 
+# For programs that are started for every line and every command. Statically linked, at a fixed address: loading and
+# relocating shared libraries takes a quarter of the time that `omg search` takes in all, and relocating themselves, which
+# copies every page that has an address in it, a twentieth. gcc's start files register the unwind tables of such programs,
+# which newer ones of its libraries read through from end to end each time; they are found by their index (.eh_frame_hdr)
+# without that, so the registration is made to call nothing.
+unregistered = --wrap=__register_frame_info,--wrap=__deregister_frame_info
+unregistered := $(unregistered),--defsym=__wrap___register_frame_info=0,--defsym=__wrap___deregister_frame_info=0
+static_flags = -C target-feature=+crt-static -C relocation-model=static -C link-arg=-Wl,$(unregistered)
+
 data_home = $(or $(XDG_DATA_HOME),$(HOME)/.local/share)
 system_folders = DESTDIR='$(DESTDIR)' target='$(TARGET_DIR)/release' bindir='$(PREFIX)/bin' \
 	libexecdir='$(PREFIX)/libexec' datadir='$(PREFIX)/share' mandir='$(PREFIX)/share/man' \
@@ -26,17 +35,18 @@ user_folders = DESTDIR='$(DESTDIR)' target='$(TARGET_DIR)/release' bindir='$(HOM
 	libexecdir='$(HOME)/.local/libexec' datadir='$(data_home)' mandir='$(data_home)/man' \
 	unitdir='$(data_home)/systemd/user' dbusdir='$(data_home)/dbus-1/services'
 
-.PHONY: build help deps test-deps demo test install install-user uninstall uninstall-user bench fuzz fmt lint man \
+.PHONY: build static-flags help deps test-deps demo test install install-user uninstall uninstall-user bench fuzz fmt lint man \
 	completions
 
 build: ## build the four programs into target/release
 	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install a Rust toolchain (https://rustup.rs)' >&2; exit 1; }
 	$(CARGO) build --release --locked $(features) --bin omgd --bin omg-helper
-	# Apart from the others: these two are started for every line and every command, and alone statically linked, at a fixed
-	# address, since loading and relocating shared libraries takes a quarter of the time that `omg search` takes in all,
-	# and relocating themselves, which copies every page that has an address in it, a twentieth.
-	$(CARGO) rustc --release --locked $(features) --bin omg -- -C target-feature=+crt-static -C relocation-model=static
-	$(CARGO) rustc --release --locked $(features) --bin omg-fast -- -C target-feature=+crt-static -C relocation-model=static
+	$(CARGO) rustc --release --locked $(features) --bin omg -- $(static_flags)
+	$(CARGO) rustc --release --locked $(features) --bin omg-fast -- $(static_flags)
+
+# For the tests, which build these programs elsewhere.
+static-flags:
+	@echo '$(static_flags)'
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done

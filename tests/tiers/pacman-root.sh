@@ -39,7 +39,7 @@ cargo fetch --locked --quiet
 
 mkdir -p "$cache/$target" "$cache/$programs"
 unshare --mount --propagation=private --pid --fork --kill-child sh -s \
-    "$root" "$PWD" "$cargo_home" "$toolchain" "$cache/$target" "$profile" "$features" <<'IN'
+    "$root" "$PWD" "$cargo_home" "$toolchain" "$cache/$target" "$profile" "$features" "$(make --silent static-flags)" <<'IN'
 set -eu
 base=/mnt
 mount -t tmpfs tmpfs "$base"
@@ -54,12 +54,12 @@ mount --rbind /dev "$base/root/dev"
 mount -t proc proc "$base/root/proc"
 exec chroot "$base/root" env -i HOME=/root CARGO_HOME=/cargo CARGO_TARGET_DIR=/target \
     CARGO_NET_OFFLINE=true PATH=/toolchain/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    CI="${CI:-}" PROFILE="$6" FEATURES="$7" sh -euc '
+    CI="${CI:-}" PROFILE="$6" FEATURES="$7" STATIC="$8" sh -euc '
         cd /src
         # Nowhere else is this code compiled.
         [ "$CI" != true ] || [ "$PROFILE" != dev ] || cargo clippy --locked --features "$FEATURES" --bin omg-helper -- -D warnings
         cargo build --locked --profile "$PROFILE" --features "$FEATURES" --bin omg --bin omgd --bin omg-fast --bin omg-helper
         # As it is linked there.
-        [ "$PROFILE" = dev ] || cargo rustc --locked --profile "$PROFILE" --features "$FEATURES" --bin omg -- -C target-feature=+crt-static -C relocation-model=static'
+        [ "$PROFILE" = dev ] || cargo rustc --locked --profile "$PROFILE" --features "$FEATURES" --bin omg -- $STATIC'
 IN
 cp "$cache/$target/$built/"{omg,omgd,omg-fast,omg-helper} "$cache/$programs/"
