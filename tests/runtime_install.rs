@@ -345,6 +345,54 @@ fn nothing_is_installed_that_is_not_what_its_maker_published() {
 }
 
 #[test]
+fn a_release_of_which_nothing_is_there_is_not_offered_to_be_taken_unverified() {
+    let mut world = World::new();
+    world.publish("20.9.0", None);
+    for file in ["SHASUMS256.txt", "SHASUMS256.txt.asc"] {
+        world.upstream.remove(&format!("/dist/v20.9.0/{file}"));
+    }
+    for arguments in [&["use", "node", "20"][..], &["use", "node", "20", "--allow-unverified"]] {
+        let text = world.refused(arguments, 1);
+        assert!(text.contains("node 20.9.0 is not there: the server has neither "), "{text}");
+        assert!(text.ends_with("; try another mirror, or another version\n"), "{text}");
+    }
+    assert_eq!((world.installed(), world.left()), (vec![], vec![]));
+}
+
+#[test]
+fn of_several_versions_that_cannot_be_had_each_is_told() {
+    let mut world = World::new();
+    for version in ["20.9.0", "22.1.0"] {
+        world.publish(version, None);
+    }
+    fs::create_dir_all(world.path("project")).unwrap();
+    let nobody = "url = \"http://127.0.0.1:9\"";
+    world.configure(&format!("[runtimes.bun]\n{nobody}\n[runtimes.mise]\n{nobody}"));
+    fs::write(world.path("project/.tool-versions"), "node 20\nbun 1\n").unwrap();
+    fs::write(world.path("project/.python-version"), "$(x)\n").unwrap();
+    let text = world.refused(&["install"], 4);
+    assert!(text.contains("bun 1: ") && text.contains("cannot be reached: "), "{text}");
+    assert!(text.contains("; is there a network?"), "{text}");
+    assert_eq!(world.installed(), ["20.9.0"]);
+    fs::write(world.path("project/.tool-versions"), "node 3\nbun 1\n").unwrap();
+    let text = world.refused(&["install"], 1);
+    assert!(text.contains("omg: node 3: there is no node 3; the newest is 22.1.0\n  bun 1: "), "{text}");
+    // What can be is installed, and what is not understood makes it no success.
+    fs::write(world.path("project/.tool-versions"), "node 22\n").unwrap();
+    let text = world.refused(&["install"], 2);
+    assert!(text.contains("omg: left out was what cannot be read: ") && text.contains(".python-version:1: "), "{text}");
+    assert_eq!(world.installed(), ["20.9.0", "22.1.0"]);
+    assert_eq!(world.done(&["use", "node@20"]), "node 20.9.0 was installed already, and is the current version\n");
+    assert_eq!(world.done(&["uninstall", "node@22"]), "node 22.1.0 is removed\n");
+    let text = world.refused(&["uninstall", "ripgrep"], 1);
+    assert_eq!(text, "omg: no version of ripgrep is installed; omg remove removes packages\n");
+    let text = world.refused(&["uninstall", "node"], 2);
+    assert_eq!(text, "omg: which version of node? omg list node lists them\n");
+    let text = world.refused(&["use", "nod", "20"], 4);
+    assert!(text.contains("nod is none of the runtimes that omg installs itself; did you mean node?"), "{text}");
+}
+
+#[test]
 fn a_server_that_lies_is_told_as_what_it_does() {
     let mut world = World::new();
     let archive = world.publish("20.9.0", None);

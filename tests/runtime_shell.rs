@@ -669,12 +669,138 @@ fn behind_what_cannot_be_read_nothing_is_pinned() {
     assert!(stderr(&refused).starts_with(&start) && stderr(&refused).ends_with(end), "{}", stderr(&refused));
     assert_eq!(fs::read_to_string(&file).expect("read"), "$(x)\n");
     let installed = run(&["install"]);
-    assert_eq!(installed.status.code(), Some(1));
+    assert_eq!(installed.status.code(), Some(2));
     assert!(stderr(&installed).ends_with("omg: what the files here ask for is nothing that can be installed\n"));
     // A file for several runtimes is added to.
     fs::write(world.at("plain/.tool-versions"), "node $(x)\n").expect("written");
     assert_eq!(run(&["pin", "deno", "2"]).status.code(), Some(0));
     assert_eq!(fs::read_to_string(world.at("plain/.tool-versions")).expect("read"), "node $(x)\ndeno 2\n");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_stops_what_would_run_with_another_version() {
+    let world = World::new();
+    world.default("node", "22.3.0");
+    let file = world.at("plain/.nvmrc");
+    fs::write(&file, "$(x)\n").expect("written");
+    fs::create_dir_all(world.at("plain/inner")).expect("made");
+    let run = |folder: &str, arguments: &[&str]| world.omg(folder, arguments).output().expect("it runs");
+    let wrong = format!("{}:1: \"$(x)\" is no version", file.display());
+    for folder in ["plain", "plain/inner"] {
+        let refused = run(folder, &["exec", "--", "node"]);
+        assert_eq!((refused.status.code(), stdout(&refused).as_str()), (Some(2), ""));
+        let text = stderr(&refused);
+        assert!(text.starts_with(&format!("omg: {wrong}")), "{text}");
+        assert!(
+            text.ends_with("\n  nothing was run: mend it, or name versions, as omg exec node@20 -- COMMAND\n"),
+            "{text}"
+        );
+    }
+    assert_eq!(stdout(&run("plain", &["exec", "node@20", "--", "node"])), "node 20.2.0\n");
+    // Named ones settle it, whatever runtime they are of.
+    assert_eq!(stdout(&run("plain", &["exec", "python@3", "--", "node"])), "node 22.3.0\n");
+    let told = run("plain", &["env", "--json"]);
+    let answer: Value = serde_json::from_slice(&told.stdout).expect("JSON");
+    assert_eq!((told.status.code(), &answer["problems"][0]["line"]), (Some(2), &json!(1)));
+    let (paths, variables) = (world.at("out/paths"), world.at("out/variables"));
+    let mut github = world.omg("plain", &["env", "--github"]);
+    let github = github.env("GITHUB_PATH", &paths).env("GITHUB_ENV", &variables).output().expect("it runs");
+    assert_eq!(github.status.code(), Some(2), "{}", stderr(&github));
+    world.omg("plain", &["shims"]).output().expect("it runs");
+    let shim = |folder: &str, name: &str| {
+        let shim = world.data.join("shims").join(name).display().to_string();
+        world.command(&shim).current_dir(world.at(folder)).output().expect("it runs")
+    };
+    let refused = shim("plain", "node");
+    assert_eq!(refused.status.code(), Some(127));
+    assert!(stderr(&refused).starts_with(&format!("omg: {wrong}")), "{}", stderr(&refused));
+    // What is about another runtime does not stop it.
+    world.default("python", "3.12.1");
+    assert_eq!(stdout(&shim("plain", "python")), "python 3.12.1\n");
+    // A file further down says it, or another one of the same folder, or somebody by hand.
+    fs::write(world.at("plain/inner/.node-version"), "18\n").expect("written");
+    assert_eq!(stdout(&run("plain/inner", &["exec", "--", "node"])), "node 18.1.0\n");
+    assert_eq!(run("plain/inner", &["env", "--json"]).status.code(), Some(0));
+    fs::write(world.at("plain/package.json"), "{\"engines\": {\"node\": \"20\"}}").expect("written");
+    assert_eq!(stdout(&run("plain", &["exec", "--", "node"])), "node 20.2.0\n");
+    fs::remove_file(world.at("plain/package.json")).expect("removed");
+    let by_hand = world.omg("plain", &["exec", "--", "node"]).env("OMG_USE", "node=22").output().expect("it runs");
+    assert_eq!(stdout(&by_hand), "node 22.3.0\n");
+    // A file of several runtimes that is broken may have been about any of them; one with a remark too much has not.
+    fs::write(&file, "20\nmore\n").expect("written");
+    assert_eq!(stdout(&run("plain", &["exec", "--", "node"])), "node 20.2.0\n");
+    fs::write(world.at("plain/mise.toml"), "[tools\n").expect("written");
+    // Here node is settled, and python is not.
+    assert_eq!(stdout(&shim("plain", "node")), "node 20.2.0\n");
+    assert_eq!(
+        (run("plain", &["exec", "--", "node"]).status.code(), shim("plain", "python").status.code()),
+        (Some(2), Some(127))
+    );
+    let by_hand =
+        world.omg("plain", &["exec", "--", "node"]).env("OMG_USE", "python=system").output().expect("it runs");
+    assert_eq!(stdout(&by_hand), "node 20.2.0\n");
+    assert_eq!(run("plain", &["which", "node"]).status.code(), Some(0));
+    let which = run("plain", &["which", "python"]);
+    assert_eq!((which.status.code(), stdout(&which).as_str()), (Some(2), ""));
+    assert!(stderr(&which).contains("mise.toml:1: no TOML that can be read"), "{}", stderr(&which));
+    fs::remove_file(world.at("plain/mise.toml")).expect("removed");
+    // A manifest of Node.js and Bun says nothing about Python, and less than a file of Node.js's own.
+    fs::write(world.at("plain/package.json"), "{\"engines\": {\n<<<<<<<").expect("written");
+    assert_eq!(stdout(&run("plain", &["exec", "--", "node"])), "node 20.2.0\n");
+    fs::remove_file(&file).expect("removed");
+    assert_eq!(run("plain", &["exec", "--", "node"]).status.code(), Some(2));
+    assert_eq!(stdout(&shim("plain", "python")), "python 3.12.1\n");
+    fs::remove_file(world.at("plain/package.json")).expect("removed");
+    // Tools whose names are none here are somebody else's.
+    fs::write(world.at("plain/.tool-versions"), "nodejs 18\nR 4.3.1\nnpm:prettier 3.3.0\n").expect("written");
+    assert_eq!(stdout(&run("plain", &["exec", "--", "node"])), "node 18.1.0\n");
+}
+
+#[test]
+fn a_version_is_pinned_where_the_folder_has_its_others() {
+    let world = World::new();
+    let file = world.at("plain/.tool-versions");
+    fs::write(&file, "python 3.12.1 # ours").expect("written");
+    let run = |arguments: &[&str]| world.omg("plain", arguments).output().expect("it runs");
+    let content = || fs::read_to_string(&file).expect("read");
+    let pinned = run(&["pin", "node@20.2.0"]);
+    assert_eq!(stdout(&pinned), format!("{}:2 asks for node 20.2.0\n", file.display()));
+    assert_eq!(content(), "python 3.12.1 # ours\nnodejs 20.2.0\n");
+    assert_eq!(stdout(&run(&["exec", "--", "node"])), "node 20.2.0\n");
+    run(&["pin", "node", "22.3.0"]);
+    assert_eq!(content(), "python 3.12.1 # ours\nnodejs 22.3.0\n");
+    assert_eq!(run(&["pin", "node@20", "22"]).status.code(), Some(2));
+    // A line for it that is not understood is not added to.
+    fs::write(&file, "nodejs ref:main\n").expect("written");
+    assert_eq!((run(&["pin", "node", "20"]).status.code(), content().as_str()), (Some(2), "nodejs ref:main\n"));
+    // A range has blanks, which would make several versions of it there.
+    fs::write(&file, "python 3.12.1\n").expect("written");
+    assert_eq!(run(&["pin", "node", ">=18 <21"]).status.code(), Some(0));
+    assert_eq!((content().as_str(), world.at("plain/.nvmrc").exists()), ("python 3.12.1\n", true));
+    assert_eq!(stdout(&run(&["exec", "--", "node"])), "node 20.2.0\n");
+    fs::remove_file(world.at("plain/.nvmrc")).expect("removed");
+    fs::write(&file, "node 20\n").expect("written");
+    assert_eq!((run(&["pin", "node", ">=18 <21"]).status.code(), content().as_str()), (Some(2), "node 20\n"));
+    // A word that is a name and a version.
+    fs::write(&file, "node latest\n").expect("written");
+    assert_eq!((run(&["pin", "node", "18"]).status.code(), content().as_str()), (Some(0), "node 18\n"));
+    run(&["pin", "node", "lts"]);
+    assert_eq!(content(), "node lts\n");
+    fs::remove_file(&file).expect("removed");
+    let manifest = world.at("plain/package.json");
+    fs::write(&manifest, "{\"engines\": {\"node\": \"*\"}}").expect("written");
+    assert_eq!(run(&["pin", "node", "18"]).status.code(), Some(0));
+    assert_eq!(fs::read_to_string(&manifest).expect("read"), "{\"engines\": {\"node\": \"18\"}}");
+    fs::remove_file(&manifest).expect("removed");
+    // By the word that nvm knows.
+    run(&["pin", "node", "lts"]);
+    assert_eq!(fs::read_to_string(world.at("plain/.nvmrc")).expect("read"), "lts/*\n");
+    let doubted = run(&["pin", "pyhton", "3.12"]);
+    assert_eq!(
+        stderr(&doubted),
+        "omg: pyhton is none of the runtimes that omg installs itself; did you mean python?\n"
+    );
+    assert_eq!((doubted.status.code(), content().as_str()), (Some(0), "pyhton 3.12\n"));
 }
 
 #[test]

@@ -26,3 +26,19 @@ pub enum EngineError {
     #[error("{0}")]
     Internal(String),
 }
+
+impl EngineError {
+    /// The same error in other words.
+    pub(super) fn reworded(self, words: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::NotFound(text) => Self::NotFound(words(text)),
+            Self::InvalidArgument(text) => Self::InvalidArgument(words(text)),
+            Self::LimitExceeded(text) => Self::LimitExceeded(words(text)),
+            Self::BackendUnavailable(text) => Self::BackendUnavailable(words(text)),
+            Self::DiskFull(text) => Self::DiskFull(words(text)),
+            Self::DamagedSnapshot(text) => Self::DamagedSnapshot(words(text)),
+            Self::Refused(failure) => Self::Refused(Failure::new(failure.kind, words(failure.message))),
+            Self::Internal(text) => Self::Internal(words(text)),
+        }
+    }
+}

@@ -83,10 +83,13 @@ impl From<RuntimeError> for EngineError {
             RuntimeError::Name(_) | RuntimeError::Version(_) | RuntimeError::Invalid(_) => FailureKind::InvalidArgument,
             RuntimeError::Fetch(error) | RuntimeError::Source(SourceError::Fetch(error)) => fetching(error),
             RuntimeError::Source(
-                SourceError::NotOffered { .. } | SourceError::NotHere { .. } | SourceError::NoSuchExtra(_),
+                SourceError::NotOffered { .. }
+                | SourceError::NotHere { .. }
+                | SourceError::Absent { .. }
+                | SourceError::NoSuchExtra(_),
             )
             | RuntimeError::NoSuchVersion { .. }
-            | RuntimeError::Unknown(_)
+            | RuntimeError::Unknown { .. }
             | RuntimeError::NotInstalled { .. }
             | RuntimeError::Layout(LayoutError::NotInstalled { .. }) => FailureKind::NotFound,
             RuntimeError::Source(
@@ -114,6 +117,20 @@ impl From<RuntimeError> for EngineError {
         };
         Self::Refused(Failure::new(kind, error.to_string()))
     }
+}
+
+/// The failures of orders with these names as one, which says of each whose it is where there were several orders. It is of
+/// the first one's kind, but of that of what is not to be trusted where something is not.
+fn together(mut failed: Vec<(usize, EngineError)>, names: &[String]) -> Option<EngineError> {
+    failed.sort_by_key(|(index, _)| *index);
+    let named = |(index, error): (usize, EngineError)| match names.get(index).filter(|_| names.len() > 1) {
+        Some(name) => error.reworded(|text| format!("{name}: {text}")),
+        None => error,
+    };
+    let failed: Vec<EngineError> = failed.into_iter().map(named).collect();
+    let all: Vec<String> = failed.iter().map(ToString::to_string).collect();
+    let gravest = failed.iter().find(|error| error.is_untrusted()).or(failed.first())?;
+    Some(gravest.clone().reworded(|_| all.join("\n")))
 }
 
 impl EngineError {
@@ -236,7 +253,7 @@ impl Engine {
     /// Installs all of them, at the same time. What is there already is left as it is.
     ///
     /// # Errors
-    /// The first that failed; what others have installed stays.
+    /// Why each that failed did, as an error of the first one's kind; what others have installed stays.
     pub async fn runtime_install(
         self: &Arc<Self>,
         orders: Vec<RuntimeOrder>,
@@ -244,22 +261,23 @@ impl Engine {
         listener: Arc<dyn Listener>,
     ) -> Result<Vec<(Runtime, Installed)>, (Vec<(Runtime, Installed)>, EngineError)> {
         let mut running = JoinSet::new();
+        let names: Vec<String> = orders.iter().map(|order| format!("{} {}", order.runtime, order.request)).collect();
         for (index, order) in orders.into_iter().enumerate() {
             let (engine, listener) = (Arc::clone(self), Arc::clone(&listener));
             running.spawn(async move { (index, engine.runtime_install_one(order, how, listener).await) });
         }
-        let (mut done, mut failure) = (Vec::new(), None);
+        let (mut done, mut failed) = (Vec::new(), Vec::new());
         while let Some(ended) = running.join_next().await {
             match ended {
                 Ok((index, Ok(installed))) => done.push((index, installed)),
-                Ok((_, Err(error))) => failure = failure.or(Some(error)),
-                Err(error) => failure = failure.or_else(|| Some(EngineError::Internal(error.to_string()))),
+                Ok((index, Err(error))) => failed.push((index, error)),
+                Err(error) => failed.push((names.len(), EngineError::Internal(error.to_string()))),
             }
         }
         done.sort_by_key(|(index, _)| *index);
         let done = done.into_iter().map(|(_, installed)| installed).collect();
         self.runtimes_changed();
-        match failure {
+        match together(failed, &names) {
             None => Ok(done),
             Some(failure) => Err((done, failure)),
         }

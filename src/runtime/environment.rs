@@ -11,7 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::files::{self, Found, Problem, Weight, Wish};
+use super::files::{self, Found, Problem, Undecided, Weight, Wish};
 use super::variables::{JAVA_HOME, VARIABLES, mise_folder, recorded};
 use super::{Layout, Native, Request, Runtime, Version};
 
@@ -36,6 +36,8 @@ pub struct Environment {
     pub problems: Vec<Problem>,
     /// The files that were read, nearest first.
     pub files: Vec<PathBuf>,
+    /// Who has said which version is to be used, be it the system's.
+    decided: Vec<(Runtime, Why)>,
 }
 
 /// A version that is used.
@@ -133,7 +135,7 @@ pub(super) fn decide(found: Found, versions: &impl Versions, manual: &Manual) ->
     let mut runtimes: Vec<_> = manual.keys().cloned().chain(wished).collect();
     match versions.runtimes() {
         Ok(installed) => runtimes.extend(installed),
-        Err(error) => environment.trouble(PathBuf::from("versions"), &error),
+        Err(error) => environment.trouble(PathBuf::from("versions"), &error, Undecided::Anything),
     }
     runtimes.sort();
     runtimes.dedup();
@@ -186,10 +188,11 @@ impl<'a, V: Versions> There<'a, V> {
 
 impl Environment {
     fn add(&mut self, there: &There<'_, impl Versions>, request: Option<&Request>, why: Why) {
+        let runtime = there.runtime.clone();
+        self.decided.push((runtime.clone(), why.clone()));
         if request == Some(&Request::System) {
             return;
         }
-        let runtime = there.runtime.clone();
         let looked_up;
         let chosen = match request {
             Some(request) => there.best(request),
@@ -206,7 +209,8 @@ impl Environment {
             }
             (Ok(None), None) => return,
             (Err(error), _) => {
-                self.trouble(Path::new("versions").join(runtime.as_str()), error);
+                let file = Path::new("versions").join(runtime.as_str());
+                self.trouble(file, error, Undecided::Version(runtime));
                 return;
             }
         };
@@ -218,14 +222,48 @@ impl Environment {
         if root.as_os_str().as_bytes().iter().any(|byte| *byte == b':' || byte.is_ascii_control()) {
             let message =
                 format!("{runtime} is not used: a folder with a colon or a control character cannot be on PATH");
-            self.problems.push(Problem { file: root, line: 0, message });
+            let undecided = Undecided::Version(runtime);
+            self.problems.push(Problem { file: root, line: 0, message, undecided });
             return;
         }
         self.entries.push(Entry { runtime, request: request.cloned(), version, root, why });
     }
 
-    fn trouble(&mut self, file: PathBuf, error: &io::Error) {
-        self.problems.push(Problem { file, line: 0, message: format!("cannot be read: {error}") });
+    fn trouble(&mut self, file: PathBuf, error: &io::Error, undecided: Undecided) {
+        self.problems.push(Problem { file, line: 0, message: format!("cannot be read: {error}"), undecided });
+    }
+
+    /// The problems for which other versions may be used than the files ask for.
+    pub fn unsettled(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter().filter(|problem| match &problem.undecided {
+            Undecided::Version(runtime) => self.is_open(problem, runtime),
+            // Of a file that is not understood it counts what is used in spite of it.
+            _ => self.entries.iter().any(|entry| self.is_open(problem, &entry.runtime)),
+        })
+    }
+
+    /// The problem for which another version of this runtime may be used than the files ask for.
+    pub fn unsettled_of(&self, runtime: &Runtime) -> Option<&Problem> {
+        self.problems.iter().find(|problem| self.is_open(problem, runtime))
+    }
+
+    /// Whether the problem leaves open which version of the runtime is asked for. What a file of the same folder or of one
+    /// further down says, or somebody by hand, settles that.
+    fn is_open(&self, problem: &Problem, runtime: &Runtime) -> bool {
+        let is_about = match &problem.undecided {
+            Undecided::Nothing => false,
+            Undecided::Version(open) => open == runtime,
+            Undecided::AnyOf(natives) => runtime.native().is_some_and(|native| natives.contains(&native)),
+            Undecided::Anything => true,
+        };
+        let settles = |why: &Why| match why {
+            Why::Manual => true,
+            Why::File { file, .. } => {
+                file.parent().zip(problem.file.parent()).is_some_and(|(file, problem)| file.starts_with(problem))
+            }
+            Why::Default => false,
+        };
+        is_about && !self.decided.iter().any(|(decided, why)| decided == runtime && settles(why))
     }
 
     /// Absolute folders of programs, in the order of PATH.

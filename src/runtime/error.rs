@@ -59,8 +59,8 @@ pub enum RuntimeError {
     #[error("there is no {runtime} {request}{}", hint(.near))]
     NoSuchVersion { runtime: Runtime, request: String, near: Option<String> },
     /// mise has no such tool either.
-    #[error("there is no runtime {0}: neither omg nor mise knows it")]
-    Unknown(Runtime),
+    #[error("there is no runtime {runtime}: neither omg nor mise knows it{}", meant(.runtime))]
+    Unknown { runtime: Runtime },
     #[error("{runtime} {request} is not installed")]
     NotInstalled { runtime: Runtime, request: String },
     #[error("nothing is fetched for this kind of machine ({})", std::env::consts::ARCH)]
@@ -82,6 +82,10 @@ pub enum RuntimeError {
     Worker(String),
     #[error("cancelled")]
     Cancelled,
+}
+
+fn meant(runtime: &Runtime) -> String {
+    runtime.near().map(|near| format!("; did you mean {near}?")).unwrap_or_default()
 }
 
 fn hint(near: &Option<String>) -> String {

@@ -215,7 +215,7 @@ impl MiseManager {
         match status.success() {
             true => Ok(answer),
             false if said.iter().any(|line| line.contains(NOT_KNOWN)) => {
-                Err(RuntimeError::Unknown(self.runtime.clone()))
+                Err(RuntimeError::Unknown { runtime: self.runtime.clone() })
             }
             false => Err(RuntimeError::Mise(format!("{} failed ({status}): {}", arguments.join(" "), said.join("; ")))),
         }

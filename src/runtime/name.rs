@@ -82,6 +82,21 @@ impl Runtime {
         }
     }
 
+    /// The native one that may have been meant by a name that is not its own.
+    pub fn near(&self) -> Option<Native> {
+        let Self::Other(name) = self else { return None };
+        let letters = |name: &str| {
+            let mut letters: Vec<char> = name.chars().collect();
+            letters.sort_unstable();
+            letters
+        };
+        // A letter too few, too many, or two in the wrong order. Another letter makes names that mise knows: just, buf.
+        let is_near = |own: &str| {
+            strsim::osa_distance(name, own) == 1 && (name.len() != own.len() || letters(name) == letters(own))
+        };
+        Native::ALL.into_iter().find(|native| name.len() > 2 && is_near(native.as_str()))
+    }
+
     pub fn native(&self) -> Option<Native> {
         match self {
             Self::Native(native) => Some(*native),
@@ -119,6 +134,23 @@ mod tests {
         assert_eq!(Runtime::parse("deno"), Ok(Runtime::Other("deno".to_owned())));
         for bad in ["", "..", "-x", "a/b", "Node", "a b", "é", "npm:prettier", &"x".repeat(65)] {
             assert!(Runtime::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_mistyped_name_is_near_to_one_of_ours() {
+        let near = |name: &str| Runtime::parse(name).unwrap().near();
+        for (name, native) in [
+            ("nod", Native::Node),
+            ("noed", Native::Node),
+            ("pyhton", Native::Python),
+            ("rsut", Native::Rust),
+            ("jav", Native::Java),
+        ] {
+            assert_eq!(near(name), Some(native), "{name}");
+        }
+        for other in ["node", "nodejs", "deno", "zig", "uv", "julia", "erlang", "just", "buf", "dust", "rush", "g"] {
+            assert_eq!(near(other), None, "{other}");
         }
     }
 }

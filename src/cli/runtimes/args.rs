@@ -5,7 +5,8 @@ use clap::{Args, Subcommand, ValueHint};
 /// Below the help of `omg use` and `omg install` without names.
 pub const INSTALLED_JSON: &str = "\
 --json prints one object for each runtime: runtime, version, folder, new (whether it was installed
-now), current.";
+now), current. While something is fetched, what happens comes before it, as of changes of packages:
+{event: phase, progress, item or message, …}.";
 
 /// Below the help of `omg list RUNTIME`.
 pub const CURRENT_JSON: &str = "\
@@ -45,7 +46,7 @@ pub struct Getting {
 
 #[derive(Debug, Args)]
 pub struct Use {
-    /// node, python, go, rust, ruby, java, bun, or what mise knows (deno, zig, …).
+    /// node, python, go, rust, ruby, java, bun, or what mise knows (deno, zig, …); node@20 says both.
     #[arg(value_name = "RUNTIME", value_hint = ValueHint::Other)]
     pub runtime: String,
     /// 20, 20.11.1, latest, lts, lts/iron, '^20', '>=3.11,<3.13', stable, nightly…; without it, what the files of this
@@ -91,7 +92,7 @@ pub struct Uninstall {
     pub runtime: String,
     /// A version, or what one installed version alone is, such as 18.
     #[arg(value_name = "VERSION", value_hint = ValueHint::Other)]
-    pub version: String,
+    pub version: Option<String>,
     /// The current version too.
     #[arg(long)]
     pub force: bool,

@@ -75,7 +75,11 @@ pub fn run(env: &Env, out: &mut Output) -> Result<(), Failure> {
             print(&changes, env.shell.unwrap_or_else(of_user), out);
         }
     }
-    if here.environment.missing.is_empty() { Ok(()) } else { Err(Failure::Reported(ErrorKind::NotFound.exit_code())) }
+    match (here.environment.missing.is_empty(), here.environment.unsettled().next()) {
+        (false, _) => Err(Failure::Reported(ErrorKind::NotFound.exit_code())),
+        (true, Some(_)) => Err(Failure::Reported(ErrorKind::Invalid.exit_code())),
+        (true, None) => Ok(()),
+    }
 }
 
 /// The user's shell.

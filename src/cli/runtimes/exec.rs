@@ -9,8 +9,8 @@ use clap::{Args, ValueHint};
 
 use super::super::Failure;
 use super::super::output::{BAD, Output};
-use super::here::{Here, not_installed, parse_named, tell};
-use super::install::for_command;
+use super::here::{Here, not_installed, parse_named, problem, tell};
+use super::install::{for_command, invalid};
 use crate::dbus::client::{ConnectOptions, ErrorKind};
 use crate::runtime::Runtime;
 use crate::runtime::environment::{MANUAL, Manual, Missing, Place, manual_text};
@@ -50,6 +50,12 @@ pub fn run(options: &ConnectOptions, exec: &Exec, out: &mut Output) -> Result<()
     }
     if !missing.is_empty() {
         return Err(Failure::Of(ErrorKind::NotFound, missing.iter().map(not_installed).collect::<Vec<_>>().join("\n")));
+    }
+    // As a version that is missing: the default is none that was asked for.
+    let unsettled: Vec<String> = here.environment.unsettled().map(problem).collect();
+    if !unsettled.is_empty() && named.is_empty() {
+        let advice = "nothing was run: mend it, or name versions, as omg exec node@20 -- COMMAND";
+        return Err(invalid(format!("{}\n{advice}", unsettled.join("\n"))));
     }
     if !out.quiet() {
         tell(&here.messages(), out);

@@ -10,6 +10,7 @@ use super::super::output::{Output, WARN};
 use crate::config::{self, Paths};
 use crate::dbus::client::ErrorKind;
 use crate::runtime::environment::{self, Environment, MANUAL, Manual, Missing, Why, parse_manual};
+use crate::runtime::files::Problem;
 use crate::runtime::{Layout, Request, Runtime};
 
 /// The environment of the working directory.
@@ -49,12 +50,7 @@ impl Here {
 
     /// What is wrong with the files, a line each.
     pub fn messages_of_files(&self) -> Vec<String> {
-        let problems = self.environment.problems.iter().map(|problem| {
-            let (file, message) = (problem.file.display().to_string(), &problem.message);
-            let line = if problem.line == 0 { String::new() } else { format!(":{}", problem.line) };
-            format!("{}{line}: {}", escape(&file), escape(message))
-        });
-        problems.collect()
+        self.environment.problems.iter().map(problem).collect()
     }
 
     /// What somebody who enters the folder should know, a line each.
@@ -63,6 +59,13 @@ impl Here {
         let missing = self.environment.missing.iter().map(not_installed);
         wrong.chain(self.messages_of_files()).chain(missing).collect()
     }
+}
+
+/// Where something is wrong, and what.
+pub(super) fn problem(problem: &Problem) -> String {
+    let (file, message) = (problem.file.display().to_string(), &problem.message);
+    let line = if problem.line == 0 { String::new() } else { format!(":{}", problem.line) };
+    format!("{}{line}: {}", escape(&file), escape(message))
 }
 
 /// That a version is missing, and what installs it.
@@ -82,6 +85,15 @@ pub(super) fn not_installed(missing: &Missing) -> String {
 /// Whether nothing that is installed will do.
 pub(super) fn lacks(layout: &Layout, runtime: &Runtime, request: &Request) -> bool {
     *request != Request::System && layout.best(runtime, request).is_ok_and(|best| best.is_none())
+}
+
+/// Asks whether one of omg's own runtimes was meant, where mise is asked for another whose name is nearly the same.
+pub(super) fn doubt(layout: &Layout, runtime: &Runtime, out: &mut Output) {
+    if let Some(near) = runtime.near().filter(|_| !out.quiet())
+        && layout.installed(runtime).is_ok_and(|installed| installed.is_empty())
+    {
+        out.note(WARN, &format!("{runtime} is none of the runtimes that omg installs itself; did you mean {near}?"));
+    }
 }
 
 pub(super) fn tell(messages: &[String], out: &mut Output) {

@@ -30,6 +30,18 @@ pub fn invalid(text: impl Into<String>) -> Failure {
     Failure::Of(ErrorKind::Invalid, text.into())
 }
 
+/// A runtime and what is said of its version, where both are in one word as node@20 too.
+///
+/// # Errors
+/// When a version is given twice.
+pub fn apart<'a>(name: &'a str, version: Option<&'a str>) -> Result<(&'a str, Option<&'a str>), Failure> {
+    match (name.split_once('@'), version) {
+        (Some((name, version)), None) => Ok((name, Some(version))),
+        (Some((_, first)), Some(second)) => Err(invalid(format!("two versions, {first:?} and {second:?}: give one"))),
+        (None, version) => Ok((name, version)),
+    }
+}
+
 /// What a name and a version say.
 ///
 /// # Errors
@@ -52,10 +64,11 @@ pub fn run(options: &ConnectOptions, wanted: &Use, out: &mut Output) -> Result<(
         components: wanted.components.clone(),
         targets: wanted.targets.clone(),
     };
-    let (runtime, request) = match &wanted.version {
-        Some(version) => parse(&wanted.runtime, version)?,
+    let (name, version) = apart(&wanted.runtime, wanted.version.as_deref())?;
+    let (runtime, request) = match version {
+        Some(version) => parse(name, version)?,
         None => {
-            let runtime = Runtime::parse(&wanted.runtime).map_err(|error| invalid(error.to_string()))?;
+            let runtime = Runtime::parse(name).map_err(|error| invalid(error.to_string()))?;
             let folder = std::env::current_dir().map_err(|error| Failure::Internal(format!("here: {error}")))?;
             let found = files::read(&folder);
             let wish = files::winner(&found, &runtime).ok_or_else(|| {
@@ -88,6 +101,7 @@ pub fn run(options: &ConnectOptions, wanted: &Use, out: &mut Output) -> Result<(
             version
         }
         None => {
+            here::doubt(&layout, &runtime, out);
             let how = InstallOptions {
                 make_current: !wanted.shell,
                 newest: wanted.getting.newest,
@@ -243,10 +257,10 @@ pub fn project(options: &ConnectOptions, getting: &Getting, out: &mut Output) ->
     }
     wishes.retain(|wish| wish.request != Request::System);
     if wishes.is_empty() {
-        let text = match found.problems.as_slice() {
-            [] => "no file here asks for a version of a runtime; omg install PACKAGES installs packages",
-            _ => "what the files here ask for is nothing that can be installed",
-        };
+        if here.environment.unsettled().next().is_some() {
+            return Err(invalid("what the files here ask for is nothing that can be installed"));
+        }
+        let text = "no file here asks for a version of a runtime; omg install PACKAGES installs packages";
         return Err(Failure::NotFound(text.to_owned()));
     }
     tracked::remember(&here.paths.data_dir, &here.folder);
@@ -270,5 +284,8 @@ pub fn project(options: &ConnectOptions, getting: &Getting, out: &mut Output) ->
     if !out.quiet() && !out.is_json() && here.environment.entries.is_empty() {
         out.note(DIM, "eval \"$(omg hook bash)\" (or zsh, fish) puts them on PATH in this folder");
     }
-    Ok(())
+    match here.environment.unsettled().next() {
+        Some(unsettled) => Err(invalid(format!("left out was what cannot be read: {}", here::problem(unsettled)))),
+        None => Ok(()),
+    }
 }

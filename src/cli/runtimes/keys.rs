@@ -1,5 +1,7 @@
 //! `omg runtime keys`: whose signatures count.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde::Serialize;
 
 use super::super::Failure;
@@ -26,7 +28,9 @@ pub fn run(options: &ConnectOptions, out: &mut Output) -> Result<(), Failure> {
         .collect();
     let as_table = out.is_terminal() && !out.quiet() && !out.is_json();
     let mut table = Table::new(["FOR", "FINGERPRINT", "OWNER", "EXPIRES"]);
-    let expiries: Vec<String> = rows.iter().map(|(.., expires)| expires.map(utc).unwrap_or_default()).collect();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let expiry = |at: u64| if at < now { format!("{} (expired)", utc(at)) } else { utc(at) };
+    let expiries: Vec<String> = rows.iter().map(|(.., expires)| expires.map(expiry).unwrap_or_default()).collect();
     for ((name, fingerprint, owner, expires), expiry) in rows.iter().zip(&expiries) {
         if out.is_json() {
             out.json(&KeyLine { r#for: name, fingerprint, owner, expires: *expires });

@@ -12,10 +12,16 @@ use super::super::output::escape::escape;
 use super::super::output::{NAME, Output};
 use super::args::Pin;
 use super::here::{self, Here};
-use super::install::{invalid, parse};
+use super::install::{apart, invalid, parse};
 use super::tracked;
 use crate::runtime::environment::Manual;
+use crate::runtime::files::Undecided;
 use crate::runtime::{Native, Request, Runtime, files};
+
+/// What a folder has one line for each runtime in, where it has such a file.
+const TOOL_VERSIONS: &str = ".tool-versions";
+
+const RUST_TOOLCHAIN: &str = "rust-toolchain.toml";
 
 #[derive(Serialize)]
 struct PinnedLine<'a> {
@@ -29,10 +35,11 @@ struct PinnedLine<'a> {
 /// When there is nothing to pin, or the file cannot be written.
 pub fn run(pin: &Pin, out: &mut Output) -> Result<(), Failure> {
     let here = Here::look(Manual::new());
-    let (runtime, request) = match &pin.version {
-        Some(version) => parse(&pin.runtime, version)?,
+    let (name, version) = apart(&pin.runtime, pin.version.as_deref())?;
+    let (runtime, request) = match version {
+        Some(version) => parse(name, version)?,
         None => {
-            let runtime = Runtime::parse(&pin.runtime).map_err(|error| invalid(error.to_string()))?;
+            let runtime = Runtime::parse(name).map_err(|error| invalid(error.to_string()))?;
             let entry = here.environment.entries.iter().find(|entry| entry.runtime == runtime);
             let entry = entry.ok_or_else(|| {
                 Failure::NotFound(format!("no version of {runtime} is used here: omg pin {runtime} VERSION"))
@@ -41,6 +48,7 @@ pub fn run(pin: &Pin, out: &mut Output) -> Result<(), Failure> {
             (runtime, request.map_err(|error| Failure::Internal(error.to_string()))?)
         }
     };
+    here::doubt(&here.layout, &runtime, out);
     let text = request.to_string();
     let found = files::read(&here.folder);
     // Those of folders above are somebody else's.
@@ -48,9 +56,11 @@ pub fn run(pin: &Pin, out: &mut Output) -> Result<(), Failure> {
     let (file, line) = match wish {
         Some(wish) => {
             let content = read(&wish.file)?;
-            let changed = replaced(&content, wish, &text).ok_or_else(|| {
+            let changed = replaced(&content, wish, &written(&wish.file, &request));
+            let changed = changed.filter(|changed| says(&wish.file, changed, &runtime, &request, wish.line));
+            let changed = changed.ok_or_else(|| {
                 invalid(format!(
-                    "{}:{} asks for {} in a way that is not written here: change it by hand",
+                    "{}:{} asks for {} in a way in which {request} is not written here: change it by hand",
                     wish.file.display(),
                     wish.line,
                     wish.request
@@ -62,10 +72,22 @@ pub fn run(pin: &Pin, out: &mut Output) -> Result<(), Failure> {
             (wish.file.clone(), wish.line)
         }
         None => {
-            let (name, content) = fresh(&runtime, &text);
+            let several = here.folder.join(TOOL_VERSIONS);
+            let own = fresh(&runtime, &request);
+            let line = line_of_several(&runtime, &request);
+            // A range has blanks, which separate versions there.
+            let is_added = several.is_file() && says(&several, &line.1, &runtime, &request, 1);
+            let (name, content) = if is_added { line } else { own };
             let file = here.folder.join(name);
+            if !says(&file, &content, &runtime, &request, 1 + u32::from(name == RUST_TOOLCHAIN)) {
+                return Err(invalid(format!("{name} has no way to ask for {request}")));
+            }
             // Behind what is no request nothing counts, but where a file has lines for several runtimes.
-            let problem = found.problems.iter().find(|problem| problem.file == file && runtime.native().is_some());
+            let is_its = |problem: &&files::Problem| match &problem.undecided {
+                Undecided::Version(undecided) => *undecided == runtime,
+                Undecided::AnyOf(_) | Undecided::Anything | Undecided::Nothing => name != TOOL_VERSIONS,
+            };
+            let problem = found.problems.iter().filter(|problem| problem.file == file).find(is_its);
             if let Some(files::Problem { line, message, .. }) = problem {
                 let shown = escape(&file.to_string_lossy()).into_owned();
                 return Err(invalid(format!("{shown}:{line}: {message}; take that line away, then pin again")));
@@ -97,19 +119,47 @@ pub fn run(pin: &Pin, out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether a file of this name and content asks for it in this line.
+fn says(file: &Path, content: &str, runtime: &Runtime, request: &Request, line: u32) -> bool {
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let read = files::parse(name, content.as_bytes()).unwrap_or_default();
+    let mut there = read.wishes.iter().filter(|entry| entry.runtime == *runtime && entry.line == line);
+    // go.mod's line is the least version that will do.
+    there.any(|entry| entry.request == *request || matches!(entry.request, Request::Minimum(_)))
+}
+
+/// The request as the file has it.
+fn written(file: &Path, request: &Request) -> String {
+    match request {
+        // nvm knows no other word.
+        Request::Lts(None) if file.file_name().is_some_and(|name| name == ".nvmrc") => "lts/*".to_owned(),
+        _ => request.to_string(),
+    }
+}
+
+/// The file of a folder that has a line for each runtime, and the line by the name that asdf has for it.
+fn line_of_several(runtime: &Runtime, request: &Request) -> (&'static str, String) {
+    let name = match runtime.native() {
+        Some(Native::Node) => "nodejs",
+        Some(Native::Go) => "golang",
+        _ => runtime.as_str(),
+    };
+    (TOOL_VERSIONS, format!("{name} {request}\n"))
+}
+
 /// The file that is made where there is none, and what it says.
-fn fresh(runtime: &Runtime, text: &str) -> (&'static str, String) {
+fn fresh(runtime: &Runtime, request: &Request) -> (&'static str, String) {
     let name = match runtime.native() {
         Some(Native::Node) => ".nvmrc",
         Some(Native::Python) => ".python-version",
         Some(Native::Go) => ".go-version",
-        Some(Native::Rust) => return ("rust-toolchain.toml", format!("[toolchain]\nchannel = \"{text}\"\n")),
+        Some(Native::Rust) => return (RUST_TOOLCHAIN, format!("[toolchain]\nchannel = \"{request}\"\n")),
         Some(Native::Ruby) => ".ruby-version",
         Some(Native::Java) => ".java-version",
         Some(Native::Bun) => ".bun-version",
-        None => return (".tool-versions", format!("{runtime} {text}\n")),
+        None => return line_of_several(runtime, request),
     };
-    (name, format!("{text}\n"))
+    (name, format!("{}\n", written(Path::new(name), request)))
 }
 
 /// The content with what this wish says replaced: one text on its line that means the same, and nothing else.
@@ -125,7 +175,10 @@ fn replaced(content: &str, wish: &files::Wish, text: &str) -> Option<String> {
                 // go.mod's line is the least version that will do.
                 || (is_go && Request::go_minimum(candidate).is_ok_and(same)))
     };
-    let (from, old) = candidates(line).into_iter().find(|(_, candidate)| means(candidate))?;
+    // Some words are names and versions at once: `node`.
+    let is_name = |candidate: &str| Runtime::parse(candidate).is_ok_and(|named| named == wish.runtime);
+    let mut candidates = candidates(line).into_iter();
+    let (from, old) = candidates.find(|(_, candidate)| means(candidate) && !is_name(candidate))?;
     // How the version is introduced stays: v20, go1.22, ruby-3.3.
     let kept = ["v", "go", "ruby-"].into_iter().find(|prefix| {
         old.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))

@@ -19,7 +19,7 @@ use super::super::Failure;
 use super::super::output::format::counted;
 use super::super::output::{BAD, NAME, Output, WARN};
 use super::exec::{command, refused};
-use super::here::{Here, not_installed};
+use super::here::{Here, not_installed, problem};
 use crate::dbus::client::ErrorKind;
 use crate::runtime::environment::{Manual, PROGRAM_FOLDERS};
 use crate::runtime::{Native, Runtime};
@@ -154,18 +154,21 @@ pub fn run_as(name: &OsStr, arguments: impl IntoIterator<Item = OsString>) -> u8
 }
 
 /// The program of a version that is used; otherwise the next on PATH that is no shim, unless it is one of a version
-/// that is asked for and missing: another version would be worse than none.
+/// that is asked for and missing, or asked for in a way that cannot be read: another version would be worse than none.
 fn find(here: &Here, name: &OsStr) -> Result<PathBuf, String> {
+    let is_of = |native: Native| {
+        name.to_str().is_some_and(|name| main_programs(native).contains(&name) || programs(here, native).contains(name))
+    };
+    let mut its = Native::ALL.into_iter().filter(|native| is_of(*native));
+    if let Some(unsettled) = its.find_map(|native| here.environment.unsettled_of(&native.into())) {
+        return Err(problem(unsettled));
+    }
     let ours = here.environment.folders();
     if let Some(program) = ours.iter().map(|folder| folder.join(name)).find(|path| is_program(path)) {
         return Ok(program);
     }
     for missing in &here.environment.missing {
-        let Some(native) = missing.runtime.native() else { continue };
-        let is_its = name
-            .to_str()
-            .is_some_and(|name| main_programs(native).contains(&name) || programs(here, native).contains(name));
-        if is_its {
+        if missing.runtime.native().is_some_and(is_of) {
             return Err(not_installed(missing));
         }
     }

@@ -10,7 +10,7 @@ use super::super::output::format::counted;
 use super::super::output::{DIM, NAME, Output, WARN};
 use super::args::{Prune, Uninstall};
 use super::here::{self, Here};
-use super::install::parse;
+use super::install::{apart, invalid, parse};
 use super::tracked;
 use crate::dbus::client::{ConnectOptions, ErrorKind};
 use crate::runtime::environment::Manual;
@@ -33,10 +33,16 @@ fn installed(layout: &Layout, runtime: &Runtime) -> Result<Vec<Version>, Failure
 /// # Errors
 /// When it is not installed, could be several, or is the current version.
 pub fn run(options: &ConnectOptions, wanted: &Uninstall, out: &mut Output) -> Result<(), Failure> {
-    let (runtime, request) = parse(&wanted.runtime, &wanted.version)?;
+    let (name, version) = apart(&wanted.runtime, wanted.version.as_deref())?;
+    let runtime = Runtime::parse(name).map_err(|error| invalid(error.to_string()))?;
     let layout = Layout::new(&here::paths().data_dir);
     let versions = installed(&layout, &runtime)?;
-    let exact = versions.iter().find(|version| version.as_str() == wanted.version);
+    let given = version.ok_or_else(|| match versions.is_empty() {
+        true => Failure::NotFound(format!("no version of {runtime} is installed; omg remove removes packages")),
+        false => invalid(format!("which version of {runtime}? omg list {runtime} lists them")),
+    })?;
+    let (_, request) = parse(name, given)?;
+    let exact = versions.iter().find(|version| version.as_str() == given);
     let matching: Vec<&Version> = match exact {
         Some(version) => vec![version],
         None => layout.all_of(&runtime, &versions, &request),

@@ -87,6 +87,7 @@ pub fn installed(name: &str, out: &mut Output) -> Result<(), Failure> {
             );
         }
         if rows.is_empty() {
+            here::doubt(&layout, &runtime, out);
             out.note(
                 DIM,
                 &format!("no version of {runtime} is installed; omg list {runtime} --available lists those there are"),

@@ -8,7 +8,7 @@ use super::super::Failure;
 use super::super::output::format::utc;
 use super::super::output::{BAD, Cell, DIM, GOOD, NAME, Output, Table, WARN};
 use super::args::{Current, Which};
-use super::here::{Here, tell};
+use super::here::{Here, problem, tell};
 use super::install::invalid;
 use crate::dbus::client::ErrorKind;
 use crate::runtime::environment::{Entry, Manual, Missing, Why};
@@ -70,7 +70,7 @@ impl Reason {
                 format!("{file}:{line} asks for {request}")
             }
             _ if self.why == "manual" => "chosen for this shell".to_owned(),
-            _ => "the current version, as no file asks for another".to_owned(),
+            _ => "the current version, as no file that can be read asks for another".to_owned(),
         }
     }
 }
@@ -97,7 +97,6 @@ pub fn which(which: &Which, out: &mut Output) -> Result<(), Failure> {
         return Err(invalid(format!("{:?} is no name of a program", which.name)));
     }
     let here = Here::look(Manual::new());
-    tell(&here.messages(), out);
     let environment = &here.environment;
     let by_program = environment.entries.iter().find_map(|entry| Some((entry, program(entry, &which.name)?)));
     let runtime = Runtime::parse(&which.name).ok();
@@ -105,6 +104,10 @@ pub fn which(which: &Which, out: &mut Output) -> Result<(), Failure> {
         let entry = environment.entries.iter().find(|entry| Some(&entry.runtime) == runtime.as_ref())?;
         Some((entry, program(entry, main_program(&entry.runtime)).unwrap_or_else(|| entry.root.clone())))
     });
+    if let Some(unsettled) = found.as_ref().and_then(|(entry, _)| environment.unsettled_of(&entry.runtime)) {
+        return Err(invalid(problem(unsettled)));
+    }
+    tell(&here.messages(), out);
     let Some((entry, path)) = found else {
         let missing = environment.missing.iter().find(|missing| Some(&missing.runtime) == runtime.as_ref());
         let advice = match missing {

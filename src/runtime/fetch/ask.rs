@@ -83,7 +83,10 @@ impl Failed {
         if is_builder {
             return FetchError::Address { url, reason }.into();
         }
-        Self { error: FetchError::Unreachable { url, reason }, again: (!is_distrust).then_some(None) }
+        if is_distrust {
+            return FetchError::Distrusted { url, reason }.into();
+        }
+        Self::for_now(FetchError::Unreachable { url, reason })
     }
 
     /// Of an answer that is neither the file nor a part of it.

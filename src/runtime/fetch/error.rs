@@ -17,8 +17,17 @@ pub enum FetchError {
     NotFound(String),
     #[error("the server answers {status} for {url}{}", limited(*.status))]
     Status { url: String, status: u16 },
-    #[error("{url} cannot be reached: {reason}")]
+    #[error(
+        "{url} cannot be reached: {reason}; is there a network? The configuration may name a proxy (runtimes.proxy) and \
+         mirrors (runtimes.NAME.url)"
+    )]
     Unreachable { url: String, reason: String },
+    /// By its certificate, or for want of one.
+    #[error(
+        "{url} is not asked, since its server is not trusted: {reason}; a wrong clock is one cause, a proxy that reads along \
+         another"
+    )]
+    Distrusted { url: String, reason: String },
     #[error("{url} leads nowhere: {reason}")]
     Redirects { url: String, reason: String },
     #[error("{url} is no address that can be asked: {reason}")]

@@ -22,17 +22,17 @@ pub(super) fn parse(text: &str, contents: &mut Contents) {
 
 /// The arguments, all of which must be texts: nothing else has a meaning without running it.
 fn ruby(arguments: &str, line: u32, contents: &mut Contents) {
+    let runtime = Runtime::Native(Native::Ruby);
     let Some(arguments) = literals(arguments) else {
-        contents
-            .problem(line, format!("{} is more than plain text, which is all that is read", shown(arguments.trim())));
+        let message = format!("{} is more than plain text, which is all that is read", shown(arguments.trim()));
+        contents.lost(&runtime, line, message);
         return;
     };
     let named = |name: &str| arguments.iter().find(|(key, _)| *key == Some(name)).map(|(_, text)| *text);
-    let runtime = Runtime::Native(Native::Ruby);
     if let Some(file) = named("file") {
         // Those of the same folder are read anyway.
         if !is_watched_name(file) {
-            contents.problem(line, format!("the file {} is not followed", shown(file)));
+            contents.lost(&runtime, line, format!("the file {} is not followed", shown(file)));
         }
         return;
     }

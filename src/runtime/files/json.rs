@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Contents, Weight, line_of};
+use super::{Contents, Undecided, Weight, line_of};
 use crate::runtime::version::shown;
 use crate::runtime::{Native, Runtime};
+
+/// What the file can be about.
+pub(super) const ABOUT: &[Native] = &[Native::Node, Native::Bun];
 
 /// Values are taken apart one by one: a wrong one must not hide the others.
 #[derive(Deserialize)]
@@ -40,7 +43,8 @@ pub(super) fn package(text: &str, contents: &mut Contents) {
         Ok(package) => package,
         Err(error) => {
             let line = u32::try_from(error.line().max(1)).unwrap_or(u32::MAX);
-            return contents.problem(line, format!("no JSON that can be read: {}", error.to_string().escape_debug()));
+            let message = format!("no JSON that can be read: {}", error.to_string().escape_debug());
+            return contents.trouble(line, message, Undecided::AnyOf(ABOUT));
         }
     };
     let mut reader = Reader { text, contents };
@@ -48,7 +52,7 @@ pub(super) fn package(text: &str, contents: &mut Contents) {
         reader.volta(volta);
     }
     if let Some(manager) = package.package_manager
-        && let Some(text) = reader.string(manager, "packageManager")
+        && let Some(text) = reader.string(manager, "packageManager", Native::Bun.into())
         && let Some(version) = text.strip_prefix("bun@")
     {
         // A checksum may follow: `1.1.0+sha224.…`.
@@ -74,7 +78,9 @@ impl Reader<'_, '_> {
         let Some(volta) = self.table(volta, "volta") else { return };
         match (volta.get("node"), volta.get("extends")) {
             (Some(value), _) => self.version(&Native::Node.into(), value, "volta.node", Weight::Pinned),
-            (None, Some(value)) => self.contents.problem(line(self.text, value), "volta.extends is not followed"),
+            (None, Some(value)) => {
+                self.contents.lost(&Native::Node.into(), line(self.text, value), "volta.extends is not followed");
+            }
             (None, None) => {}
         }
     }
@@ -88,7 +94,7 @@ impl Reader<'_, '_> {
             // Places are told by addresses in the text, which a value of a value has as well.
             let Some(table) = self.table(value, "devEngines.runtime") else { continue };
             let (Some(name), Some(version)) = (table.get("name"), table.get("version")) else { continue };
-            let Some(name) = self.string(name, "devEngines.runtime.name") else { continue };
+            let Some(name) = self.string(name, "devEngines.runtime.name", Native::Node.into()) else { continue };
             if let Ok(runtime) = Runtime::parse(&name) {
                 self.version(&runtime, version, "devEngines.runtime.version", Weight::Bound);
             }
@@ -96,24 +102,34 @@ impl Reader<'_, '_> {
     }
 
     fn version(&mut self, runtime: &Runtime, value: &RawValue, key: &str, weight: Weight) {
-        if let Some(version) = self.string(value, key) {
+        if let Some(version) = self.string(value, key, runtime.clone()) {
             self.contents.wish(runtime, &version, line(self.text, value), weight);
         }
     }
 
-    fn string(&mut self, value: &RawValue, key: &str) -> Option<String> {
+    /// A string that says something about `runtime`.
+    fn string(&mut self, value: &RawValue, key: &str, runtime: Runtime) -> Option<String> {
         let string = serde_json::from_str(value.get()).ok();
-        self.or_problem(string, value, key, "a string")
+        self.or_problem(string, value, key, "a string", &runtime)
     }
 
+    /// Of all runtimes such a table is about Node.js first.
     fn table<'v>(&mut self, value: &'v RawValue, key: &str) -> Option<Table<'v>> {
         let table = serde_json::from_str(value.get()).ok();
-        self.or_problem(table, value, key, "an object")
+        self.or_problem(table, value, key, "an object", &Native::Node.into())
     }
 
-    fn or_problem<T>(&mut self, got: Option<T>, value: &RawValue, key: &str, wanted: &str) -> Option<T> {
+    fn or_problem<T>(
+        &mut self,
+        got: Option<T>,
+        value: &RawValue,
+        key: &str,
+        wanted: &str,
+        runtime: &Runtime,
+    ) -> Option<T> {
         if got.is_none() {
-            self.contents.problem(line(self.text, value), format!("{key} is {}, not {wanted}", shown(value.get())));
+            let message = format!("{key} is {}, not {wanted}", shown(value.get()));
+            self.contents.lost(runtime, line(self.text, value), message);
         }
         got
     }

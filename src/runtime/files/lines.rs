@@ -14,12 +14,12 @@ pub(super) fn first(text: &str, native: Native, contents: &mut Contents) {
     let runtime = Runtime::Native(native);
     let mut lines = numbered(text).map(|(number, line)| (number, bare(line))).filter(|(_, line)| !line.is_empty());
     let Some((number, line)) = lines.next() else {
-        contents.problem(1, "it names no version");
+        contents.lost(&runtime, 1, "it names no version");
         return;
     };
     contents.wish(&runtime, line, number, Weight::Own);
     if let Some((number, line)) = lines.next() {
-        contents.problem(number, format!("only the first line counts, {} does not", shown(line)));
+        contents.note(number, format!("only the first line counts, {} does not", shown(line)));
     }
 }
 
@@ -34,7 +34,7 @@ pub(super) fn each(text: &str, native: Native, contents: &mut Contents) {
         }
     }
     if is_empty {
-        contents.problem(1, "it names no version");
+        contents.lost(&runtime, 1, "it names no version");
     }
 }
 
@@ -60,7 +60,7 @@ pub(super) fn tool_versions(text: &str, contents: &mut Contents) {
         let mut words = bare(line).split_whitespace();
         let Some(name) = words.next() else { continue };
         let Ok(runtime) = Runtime::parse(name) else {
-            contents.problem(number, format!("{} is no name of a runtime", shown(name)));
+            contents.note(number, format!("{} is no name of a runtime", shown(name)));
             continue;
         };
         let mut is_empty = true;
@@ -69,7 +69,7 @@ pub(super) fn tool_versions(text: &str, contents: &mut Contents) {
             tool(&runtime, version, number, Weight::ToolVersions, contents);
         }
         if is_empty {
-            contents.problem(number, format!("{} has no version", shown(name)));
+            contents.lost(&runtime, number, format!("{} has no version", shown(name)));
         }
     }
 }
@@ -78,7 +78,7 @@ pub(super) fn tool_versions(text: &str, contents: &mut Contents) {
 pub(super) fn tool(runtime: &Runtime, version: &str, line: u32, weight: Weight, contents: &mut Contents) -> bool {
     if is_place(version) {
         let message = format!("{} is no release of {runtime}: sources and folders are not followed", shown(version));
-        contents.problem(line, message);
+        contents.lost(runtime, line, message);
         return false;
     }
     contents.wish(runtime, version.strip_prefix("prefix:").unwrap_or(version), line, weight)
@@ -102,13 +102,13 @@ pub(super) fn go_mod(text: &str, contents: &mut Contents) {
             (Some("go"), Some(version), None) => match Request::go_minimum(version) {
                 Ok(Request::Minimum(version)) => least = Some((version, number)),
                 Ok(_) => {}
-                Err(error) => contents.problem(number, error.0),
+                Err(error) => contents.lost(&go, number, error.0),
             },
             // What is installed will do.
             (Some("toolchain"), Some("default" | "local"), None) => {}
             (Some("toolchain"), Some(version), None) => match Version::parse(&go, version) {
                 Ok(version) => toolchain = Some((version, number)),
-                Err(error) => contents.problem(number, error.0),
+                Err(error) => contents.lost(&go, number, error.0),
             },
             _ => {}
         }

@@ -5,7 +5,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::python::document;
-use super::{Contents, Weight, line_of, lines, rust};
+use super::{Contents, Undecided, Weight, line_of, lines, rust};
 use crate::runtime::version::shown;
 use crate::runtime::{Native, Runtime};
 
@@ -24,7 +24,7 @@ pub(super) fn parse(text: &str, contents: &mut Contents) {
     if text.contains("{{") || text.contains("{%") || text.contains("{#") {
         can_run.push("templates".to_owned());
     }
-    if let Some(document) = document(text, contents) {
+    if let Some(document) = document(text, Undecided::Anything, contents) {
         for key in document.keys().map(|key| key.get_ref().as_ref()) {
             if !HARMLESS.contains(&key) {
                 note(&mut can_run, key);
@@ -33,7 +33,13 @@ pub(super) fn parse(text: &str, contents: &mut Contents) {
         match document.get("tools").map(|tools| (tools, tools.get_ref())) {
             None => {}
             Some((_, DeValue::Table(tools))) => each_tool(text, tools, contents, &mut can_run),
-            Some((tools, _)) => contents.problem(line_of(text, tools.span().start), "tools is no table"),
+            Some((tools, _)) => {
+                contents.trouble(
+                    line_of(text, tools.span().start),
+                    "tools is no table".to_owned(),
+                    Undecided::Anything,
+                );
+            }
         }
     }
     contents.can_run = Some(can_run);
@@ -88,10 +94,10 @@ fn tool(text: &str, runtime: &Runtime, value: &Spanned<DeValue<'_>>, contents: &
         _ => (None, None),
     };
     let Some(version) = version else {
-        return contents.problem(line, format!("{runtime} has no version that is a string"));
+        return contents.lost(runtime, line, format!("{runtime} has no version that is a string"));
     };
     if version.contains(['{', '}']) {
-        return contents.problem(line, format!("{} is a template, which is not evaluated", shown(version)));
+        return contents.lost(runtime, line, format!("{} is a template, which is not evaluated", shown(version)));
     }
     let is_taken = lines::tool(runtime, version, line, Weight::Mise, contents);
     if let (true, Some(table), Runtime::Native(Native::Rust)) = (is_taken, table, runtime) {

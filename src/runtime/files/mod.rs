@@ -70,6 +70,19 @@ pub struct Problem {
     pub line: u32,
     /// Holds no control characters.
     pub message: String,
+    pub undecided: Undecided,
+}
+
+/// What a problem leaves open: which version is used may be another one than the file asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undecided {
+    /// What counts was understood.
+    Nothing,
+    Version(Runtime),
+    /// A file may have been about some of these.
+    AnyOf(&'static [Native]),
+    /// A file may have been about any of them.
+    Anything,
 }
 
 impl fmt::Display for Problem {
@@ -120,34 +133,45 @@ pub fn is_watched_name(name: &str) -> bool {
 struct Kind {
     name: &'static str,
     most: usize,
+    /// The runtimes that such a file can be about; none: all that there are.
+    about: &'static [Native],
     parse: fn(&str, &mut Contents),
 }
 
 /// In the order in which files of the same weight count.
 static FILES: [Kind; 18] = [
-    Kind::new(".nvmrc", |text, contents| lines::first(text, Native::Node, contents)),
-    Kind::new(".node-version", |text, contents| lines::first(text, Native::Node, contents)),
-    Kind::new(".python-version", |text, contents| lines::each(text, Native::Python, contents)),
-    Kind::new(".go-version", |text, contents| lines::first(text, Native::Go, contents)),
-    Kind::new("rust-toolchain", rust::old_toolchain),
-    Kind::new("rust-toolchain.toml", rust::toolchain),
-    Kind::new(".rust-version", |text, contents| lines::first(text, Native::Rust, contents)),
-    Kind::new(".ruby-version", |text, contents| lines::first(text, Native::Ruby, contents)),
-    Kind::new(".java-version", |text, contents| lines::first(text, Native::Java, contents)),
-    Kind::new(".sdkmanrc", lines::sdkman),
-    Kind::new(".bun-version", |text, contents| lines::first(text, Native::Bun, contents)),
-    Kind { name: "package.json", most: MAX_MANIFEST_BYTES, parse: json::package },
-    Kind::new("go.mod", lines::go_mod),
-    Kind::new("Gemfile", gemfile::parse),
-    Kind::new(".tool-versions", lines::tool_versions),
-    Kind::new("mise.toml", mise::parse),
-    Kind::new(".mise.toml", mise::parse),
-    Kind { name: "pyproject.toml", most: MAX_MANIFEST_BYTES, parse: python::project },
+    Kind::new(".nvmrc", &[Native::Node], |text, contents| lines::first(text, Native::Node, contents)),
+    Kind::new(".node-version", &[Native::Node], |text, contents| lines::first(text, Native::Node, contents)),
+    Kind::new(".python-version", &[Native::Python], |text, contents| lines::each(text, Native::Python, contents)),
+    Kind::new(".go-version", &[Native::Go], |text, contents| lines::first(text, Native::Go, contents)),
+    Kind::new("rust-toolchain", &[Native::Rust], rust::old_toolchain),
+    Kind::new("rust-toolchain.toml", &[Native::Rust], rust::toolchain),
+    Kind::new(".rust-version", &[Native::Rust], |text, contents| lines::first(text, Native::Rust, contents)),
+    Kind::new(".ruby-version", &[Native::Ruby], |text, contents| lines::first(text, Native::Ruby, contents)),
+    Kind::new(".java-version", &[Native::Java], |text, contents| lines::first(text, Native::Java, contents)),
+    Kind::new(".sdkmanrc", &[Native::Java], lines::sdkman),
+    Kind::new(".bun-version", &[Native::Bun], |text, contents| lines::first(text, Native::Bun, contents)),
+    Kind { name: "package.json", most: MAX_MANIFEST_BYTES, about: json::ABOUT, parse: json::package },
+    Kind::new("go.mod", &[Native::Go], lines::go_mod),
+    Kind::new("Gemfile", &[Native::Ruby], gemfile::parse),
+    Kind::new(".tool-versions", &[], lines::tool_versions),
+    Kind::new("mise.toml", &[], mise::parse),
+    Kind::new(".mise.toml", &[], mise::parse),
+    Kind { name: "pyproject.toml", most: MAX_MANIFEST_BYTES, about: &[Native::Python], parse: python::project },
 ];
 
 impl Kind {
-    const fn new(name: &'static str, parse: fn(&str, &mut Contents)) -> Self {
-        Self { name, most: MAX_BYTES, parse }
+    const fn new(name: &'static str, about: &'static [Native], parse: fn(&str, &mut Contents)) -> Self {
+        Self { name, most: MAX_BYTES, about, parse }
+    }
+
+    /// What is open where such a file cannot be read.
+    fn undecided(&self) -> Undecided {
+        match self.about {
+            [] => Undecided::Anything,
+            [native] => Undecided::Version((*native).into()),
+            several => Undecided::AnyOf(several),
+        }
     }
 }
 
@@ -155,10 +179,17 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Contents {
     pub wishes: Vec<Entry>,
-    /// Line, and what is wrong there.
-    pub problems: Vec<(u32, String)>,
+    pub problems: Vec<Trouble>,
     /// See [`MiseFile::can_run`]; `None`: it is no configuration of mise.
     pub can_run: Option<Vec<String>>,
+}
+
+/// A [`Problem`] whose file is known to the reader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    pub line: u32,
+    pub message: String,
+    pub undecided: Undecided,
 }
 
 /// A [`Wish`] whose file is known to the reader.
@@ -177,7 +208,7 @@ impl Contents {
         match Request::parse(runtime, text) {
             Ok(request) => self.take(runtime, request, line, weight),
             Err(error) => {
-                self.problem(line, error.0);
+                self.lost(runtime, line, error.0);
                 return false;
             }
         }
@@ -191,9 +222,22 @@ impl Contents {
         }
     }
 
-    fn problem(&mut self, line: u32, message: impl Into<String>) {
+    /// Something is wrong that no version hangs on.
+    fn note(&mut self, line: u32, message: impl Into<String>) {
+        self.trouble(line, message.into(), Undecided::Nothing);
+    }
+
+    /// A request for a version of this runtime was not understood or is not followed.
+    fn lost(&mut self, runtime: &Runtime, line: u32, message: impl Into<String>) {
+        self.trouble(line, message.into(), Undecided::Version(runtime.clone()));
+    }
+
+    fn trouble(&mut self, line: u32, message: String, undecided: Undecided) {
         if self.problems.len() < MAX_PROBLEMS {
-            self.problems.push((line, message.into()));
+            self.problems.push(Trouble { line, message, undecided });
+        } else if let Some(last) = self.problems.last_mut().filter(|_| undecided != Undecided::Nothing) {
+            // Nothing is told of it any more, but it is not forgotten.
+            last.undecided = Undecided::Anything;
         }
     }
 }
@@ -208,7 +252,7 @@ pub fn parse(name: &str, bytes: &[u8]) -> Option<Contents> {
 fn parse_as(kind: &Kind, bytes: &[u8]) -> Contents {
     let mut contents = Contents::default();
     if bytes.len() > kind.most {
-        contents.problem(1, format!("it is longer than {} bytes and was not read", kind.most));
+        contents.trouble(1, format!("it is longer than {} bytes and was not read", kind.most), kind.undecided());
         return contents;
     }
     match std::str::from_utf8(bytes) {
@@ -217,7 +261,8 @@ fn parse_as(kind: &Kind, bytes: &[u8]) -> Contents {
         Err(error) => {
             let valid = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let line = 1 + memchr::memchr_iter(b'\n', valid).count();
-            contents.problem(u32::try_from(line).unwrap_or(u32::MAX), "not valid UTF-8");
+            let line = u32::try_from(line).unwrap_or(u32::MAX);
+            contents.trouble(line, "not valid UTF-8".to_owned(), kind.undecided());
         }
     }
     contents

@@ -2,8 +2,8 @@
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Contents, Weight, line_of};
-use crate::runtime::Native;
+use super::{Contents, Undecided, Weight, line_of};
+use crate::runtime::{Native, Runtime};
 
 pub(super) fn project(text: &str, contents: &mut Contents) {
     // Most of a large file is about other things.
@@ -11,7 +11,8 @@ pub(super) fn project(text: &str, contents: &mut Contents) {
     if !says("requires-python") && !says("poetry") {
         return;
     }
-    let Some(document) = document(text, contents) else { return };
+    let python = Runtime::Native(Native::Python);
+    let Some(document) = document(text, Undecided::Version(python.clone()), contents) else { return };
     let path = |keys: &[&str]| {
         let mut value = document.get(*keys.first()?)?;
         for key in keys.iter().skip(1) {
@@ -30,20 +31,20 @@ pub(super) fn project(text: &str, contents: &mut Contents) {
         let line = line_of(text, value.span().start);
         match value.get_ref() {
             DeValue::String(version) => {
-                contents.wish(&Native::Python.into(), version, line, Weight::Bound);
+                contents.wish(&python, version, line, Weight::Bound);
             }
-            other => contents.problem(line, format!("{key} is {}, not a string", other.type_str())),
+            other => contents.lost(&python, line, format!("{key} is {}, not a string", other.type_str())),
         }
     }
 }
 
-/// The document, or a problem where it is broken.
-pub(super) fn document<'t>(text: &'t str, contents: &mut Contents) -> Option<DeTable<'t>> {
+/// The document, or a problem where it is broken, which leaves this open.
+pub(super) fn document<'t>(text: &'t str, undecided: Undecided, contents: &mut Contents) -> Option<DeTable<'t>> {
     match DeTable::parse(text) {
         Ok(document) => Some(document.into_inner()),
         Err(error) => {
             let line = line_of(text, error.span().map_or(text.len(), |span| span.start));
-            contents.problem(line, format!("no TOML that can be read: {}", error.message().escape_debug()));
+            contents.trouble(line, format!("no TOML that can be read: {}", error.message().escape_debug()), undecided);
             None
         }
     }

@@ -4,7 +4,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::python::document;
-use super::{Contents, Weight, line_of, lines};
+use super::{Contents, Undecided, Weight, line_of, lines};
 use crate::runtime::request::Channel;
 use crate::runtime::version::shown;
 use crate::runtime::{Extras, Native, Request, Runtime};
@@ -19,20 +19,20 @@ pub(super) fn old_toolchain(text: &str, contents: &mut Contents) {
 }
 
 pub(super) fn toolchain(text: &str, contents: &mut Contents) {
-    let Some(document) = document(text, contents) else { return };
+    let rust = Runtime::Native(Native::Rust);
+    let Some(document) = document(text, Undecided::Version(rust.clone()), contents) else { return };
     let Some(table) = document.get("toolchain") else {
-        return contents.problem(1, "it has no table [toolchain]");
+        return contents.lost(&rust, 1, "it has no table [toolchain]");
     };
     let at = line_of(text, table.span().start);
     let Some(table) = table.get_ref().as_table() else {
-        return contents.problem(at, "toolchain is no table");
+        return contents.lost(&rust, at, "toolchain is no table");
     };
     if let Some(path) = table.get("path") {
         let line = line_of(text, path.span().start);
-        return contents
-            .problem(line, "path names a folder with a toolchain: such are not used, name a channel instead");
+        let message = "path names a folder with a toolchain: such are not used, name a channel instead";
+        return contents.lost(&rust, line, message);
     }
-    let rust = Runtime::Native(Native::Rust);
     let taken = match table.get("channel").map(|value| (value, value.get_ref())) {
         // rustup takes what the user has as default.
         None => {
@@ -43,7 +43,7 @@ pub(super) fn toolchain(text: &str, contents: &mut Contents) {
             contents.wish(&rust, channel, line_of(text, value.span().start), Weight::Own)
         }
         Some((value, _)) => {
-            contents.problem(line_of(text, value.span().start), "channel is no string");
+            contents.lost(&rust, line_of(text, value.span().start), "channel is no string");
             false
         }
     };
@@ -59,7 +59,7 @@ pub(super) fn extras(text: &str, table: &DeTable<'_>, contents: &mut Contents) -
     if let Some(value) = table.get("profile") {
         match value.get_ref().as_str() {
             Some(profile @ ("minimal" | "default" | "complete")) => extras.profile = Some(profile.to_owned()),
-            _ => contents.problem(
+            _ => contents.note(
                 line_of(text, value.span().start),
                 "profile is none of \"minimal\", \"default\" and \"complete\"",
             ),
@@ -85,13 +85,13 @@ fn names(text: &str, value: &Spanned<DeValue<'_>>, key: &str, contents: &mut Con
     };
     for name in all {
         let Some(name) = name else {
-            contents.problem(line, format!("{key} are no strings in an array"));
+            contents.note(line, format!("{key} are no strings in an array"));
             continue;
         };
         let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
         let starts = name.starts_with(|first: char| first.is_ascii_alphanumeric());
         if !starts || name.len() > MAX_NAME || !name.chars().all(is_letter) {
-            contents.problem(line, format!("{} is no name for {key}", shown(name)));
+            contents.note(line, format!("{} is no name for {key}", shown(name)));
         } else if !names.iter().any(|known| known == name) && names.len() < MAX_NAMES {
             names.push(name.to_owned());
         }

@@ -11,8 +11,12 @@ fn wishes(name: &str, text: &str) -> Vec<String> {
     contents.wishes.iter().map(show).collect()
 }
 
+fn lines(problems: Vec<Trouble>) -> Vec<(u32, String)> {
+    problems.into_iter().map(|trouble| (trouble.line, trouble.message)).collect()
+}
+
 fn problems(name: &str, text: &str) -> Vec<(u32, String)> {
-    parse(name, text.as_bytes()).unwrap().problems
+    lines(parse(name, text.as_bytes()).unwrap().problems)
 }
 
 /// A file that says only this, without a problem.
@@ -57,7 +61,7 @@ fn python_version_has_several_lines() {
         &["python 3.12.4 @1", "python 3.11 @3", "python pypy3.10-7.3.16 @4"],
     );
     let contents = parse(".python-version", b"my-env\n3.12").unwrap();
-    assert_eq!((contents.wishes.len(), contents.problems[0].0), (1, 1));
+    assert_eq!((contents.wishes.len(), contents.problems[0].line), (1, 1));
 }
 
 #[test]
@@ -198,7 +202,7 @@ fn mise_says_tools_and_what_can_run_code() {
     assert_eq!(wishes("mise.toml", text), ["node 20 @5", "node 18 @5", "python 3.12 @6", "rust 1.95 @8"]);
     assert_eq!(contents.wishes[3].extras.components, ["rust-src", "clippy"]);
     assert_eq!(
-        contents.problems,
+        lines(contents.problems),
         [
             (9, "\"{{ exec(command='touch x') }}\" is a template, which is not evaluated".to_owned()),
             (10, "\"path:/opt/x\" is no release of java: sources and folders are not followed".to_owned()),
@@ -346,7 +350,12 @@ fn folders_that_are_not_there_and_relative_ones_are_no_failure() {
 
 #[test]
 fn a_problem_shows_its_place_without_control_characters() {
-    let problem = Problem { file: PathBuf::from("/a\u{1b}[2J/.nvmrc"), line: 3, message: "x".to_owned() };
+    let problem = Problem {
+        file: PathBuf::from("/a\u{1b}[2J/.nvmrc"),
+        line: 3,
+        message: "x".to_owned(),
+        undecided: Undecided::Nothing,
+    };
     assert_eq!(problem.to_string(), "/a\\u{1b}[2J/.nvmrc:3: x");
     assert!(is_watched_name("rust-toolchain.toml") && !is_watched_name("Cargo.toml"));
 }
@@ -425,7 +434,7 @@ fn any_contents_become_requests_that_read_back_or_problems_that_can_be_shown() {
                     assert!(text.chars().all(|letter| letter.is_ascii_graphic() || letter == ' '), "{text:?}");
                     assert_eq!(Request::parse(&wish.runtime, &text), Ok(wish.request), "{name} {bytes:?}");
                 }
-                for (line, message) in contents.problems {
+                for Trouble { line, message, .. } in contents.problems {
                     assert!(line > 0 && message.len() < 1000, "{message}");
                     assert!(!message.chars().any(|letter| letter.is_control() || letter == '\u{202e}'), "{message:?}");
                 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
-use super::{Contents, FILES, Found, Kind, MiseFile, Problem, Wish, parse_as};
+use super::{Contents, FILES, Found, Kind, MiseFile, Problem, Trouble, Wish, parse_as};
 use crate::runtime::lock;
 use crate::stamp::{Stamp, is_local_path};
 
@@ -77,8 +77,9 @@ fn look(folder: &Path, listing: &mut Vec<u8>, settled: Settled) -> Option<(Optio
             // A link that leads nowhere yet: what it leads to does not change this folder when it comes to be.
             Ok(None) => (None, Contents::default()),
             Err(error) => {
-                let problems = vec![(1, format!("cannot be read: {error}"))];
-                (None, Contents { problems, ..Contents::default() })
+                let mut contents = Contents::default();
+                contents.trouble(1, format!("cannot be read: {error}"), kind.undecided());
+                (None, contents)
             }
         };
         there.push(Known { kind, stamp, contents: Arc::new(contents) });
@@ -168,10 +169,11 @@ fn add(found: &mut Found, folder: &Path, kind: &Kind, contents: &Contents) {
         weight: entry.weight,
     }));
     let problems = contents.problems.iter();
-    found.problems.extend(problems.map(|(line, message)| Problem {
+    found.problems.extend(problems.map(|Trouble { line, message, undecided }| Problem {
         file: file.clone(),
         line: *line,
         message: message.clone(),
+        undecided: undecided.clone(),
     }));
     if let Some(can_run) = &contents.can_run {
         found.mise.push(MiseFile { file, can_run: can_run.clone() });

@@ -108,7 +108,8 @@ pub(super) fn is_end(error: &FetchError, is_first: bool) -> bool {
 /// the user takes it so, it is the one at `plain`.
 ///
 /// # Errors
-/// [`SourceError::Unverifiable`]; [`SourceError::Untrusted`] when the signature speaks against the listing.
+/// [`SourceError::Unverifiable`]; [`SourceError::Untrusted`] when the signature speaks against the listing;
+/// [`SourceError::Absent`] when there is no listing at all.
 pub(super) async fn listing(
     at: &At<'_>,
     what: &str,
@@ -116,7 +117,19 @@ pub(super) async fn listing(
     plain: &str,
 ) -> Result<(Vec<u8>, Check), SourceError> {
     let reason = match small(at, signed, MAX_LISTING).await? {
-        None => format!("{signed} is not there"),
+        None => {
+            let reason = format!("{signed} is not there");
+            let listing = match small(at, plain, MAX_LISTING).await {
+                Ok(Some(listing)) => listing,
+                Ok(None) => {
+                    let (what, signed, plain) = (what.to_owned(), signed.to_owned(), plain.to_owned());
+                    return Err(SourceError::Absent { what, signed, plain });
+                }
+                // It would not vouch for anything, were it there.
+                Err(error) => return Err(unverified(at, what, reason).err().unwrap_or(error)),
+            };
+            return Ok((listing, unverified(at, what, reason)?));
+        }
         Some(text) => match at.keys.cleartext(&text) {
             Ok((listing, signer)) => {
                 let (fingerprint, owner) = (signer.fingerprint, signer.owner);

@@ -202,6 +202,9 @@ pub enum SourceError {
     /// For such machines, but not for this one.
     #[error("{runtime} {version} does not run on this system: {reason}")]
     NotHere { runtime: Native, version: String, reason: String },
+    /// What every release has is missing of this one.
+    #[error("{what} is not there: the server has neither {signed} nor {plain}; try another mirror, or another version")]
+    Absent { what: String, signed: String, plain: String },
     #[error("{what} cannot be verified: {reason}; --allow-unverified installs it all the same")]
     Unverifiable { what: String, reason: String },
     /// Of what is wanted besides the version.
