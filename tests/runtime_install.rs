@@ -384,6 +384,8 @@ fn of_several_versions_that_cannot_be_had_each_is_told() {
     assert_eq!(world.installed(), ["20.9.0", "22.1.0"]);
     assert_eq!(world.done(&["use", "node@20"]), "node 20.9.0 was installed already, and is the current version\n");
     assert_eq!(world.done(&["uninstall", "node@22"]), "node 22.1.0 is removed\n");
+    let text = world.refused(&["list", "node", "77", "--available"], 1);
+    assert_eq!(text, "omg: there is no node 77; omg list node --available lists those there are\n");
     let text = world.refused(&["uninstall", "ripgrep"], 1);
     assert_eq!(text, "omg: no version of ripgrep is installed; omg remove removes packages\n");
     let text = world.refused(&["uninstall", "node"], 2);
@@ -516,6 +518,14 @@ fn an_active_version_stays_and_a_name_for_several_is_asked_about() {
     assert!(text.contains("node 20.9.0 is the current one; --force removes it all the same"), "{text}");
     let text = world.refused(&["uninstall", "node", "18"], 2);
     assert!(text.contains("node 18 is several versions: 18.1.0, 18.2.0; name one, or --all"), "{text}");
+    // All or none, whichever of them is the current one.
+    for current in ["18.1.0", "18.2.0"] {
+        world.done(&["use", "node", current]);
+        let text = world.refused(&["uninstall", "node", "18", "--all"], 2);
+        assert_eq!(text, format!("omg: node {current} is the current one; --force removes it all the same\n"));
+        assert_eq!(world.installed(), ["18.1.0", "18.2.0", "20.9.0"]);
+    }
+    world.done(&["use", "node", "20.9.0"]);
     assert_eq!(world.done(&["uninstall", "node", "18.1.0"]), "node 18.1.0 is removed\n");
     let text = world.refused(&["uninstall", "node", "18.1"], 1);
     assert!(text.contains("installed: 18.2.0, 20.9.0"), "{text}");
@@ -533,7 +543,7 @@ fn a_project_is_installed_whole_and_what_it_asks_for_is_explained_pinned_and_not
     fs::write(world.path("project/.nvmrc"), "v18\n").unwrap();
     fs::write(world.path("project/package.json"), "{\n  \"engines\": {\"node\": \">=20\"}\n}\n").unwrap();
     let text = world.refused(&["which", "node"], 1);
-    assert!(text.contains("node 18 is not installed: omg install"), "{text}");
+    assert!(text.contains("node 18 (.nvmrc) is not installed: omg install"), "{text}");
     assert_eq!(world.done(&["install"]), "node 18.1.0 is installed\n");
     let text = world.done(&["which", "node", "--explain"]);
     let lines: Vec<&str> = text.lines().collect();

@@ -664,7 +664,7 @@ fn behind_what_cannot_be_read_nothing_is_pinned() {
     let run = |arguments: &[&str]| world.omg("plain", arguments).output().expect("it runs");
     let refused = run(&["pin", "node", "20"]);
     let start = format!("omg: {}:1: \"$(x)\" is no version", file.display());
-    let end = "; take that line away, then pin again\n";
+    let end = "; mend or remove the file, then pin again\n";
     assert_eq!(refused.status.code(), Some(2));
     assert!(stderr(&refused).starts_with(&start) && stderr(&refused).ends_with(end), "{}", stderr(&refused));
     assert_eq!(fs::read_to_string(&file).expect("read"), "$(x)\n");
@@ -740,6 +740,15 @@ fn a_file_that_cannot_be_read_stops_what_would_run_with_another_version() {
         world.omg("plain", &["exec", "--", "node"]).env("OMG_USE", "python=system").output().expect("it runs");
     assert_eq!(stdout(&by_hand), "node 20.2.0\n");
     assert_eq!(run("plain", &["which", "node"]).status.code(), Some(0));
+    assert_eq!(run("plain", &["current"]).status.code(), Some(2));
+    assert_eq!(run("plain", &["current", "node"]).status.code(), Some(0));
+    let used = run("plain", &["use", "python"]);
+    assert_eq!(used.status.code(), Some(2));
+    assert!(stderr(&used).contains("mise.toml:1: no TOML that can be read"), "{}", stderr(&used));
+    // Nothing is removed that may be asked for there.
+    let pruned = run("plain", &["prune", "--dry-run"]);
+    assert_eq!(stdout(&pruned), "");
+    assert!(stderr(&pruned).contains("no version of node is removed: "), "{}", stderr(&pruned));
     let which = run("plain", &["which", "python"]);
     assert_eq!((which.status.code(), stdout(&which).as_str()), (Some(2), ""));
     assert!(stderr(&which).contains("mise.toml:1: no TOML that can be read"), "{}", stderr(&which));
@@ -754,6 +763,33 @@ fn a_file_that_cannot_be_read_stops_what_would_run_with_another_version() {
     // Tools whose names are none here are somebody else's.
     fs::write(world.at("plain/.tool-versions"), "nodejs 18\nR 4.3.1\nnpm:prettier 3.3.0\n").expect("written");
     assert_eq!(stdout(&run("plain", &["exec", "--", "node"])), "node 18.1.0\n");
+}
+
+#[test]
+fn what_goes_before_the_current_version_is_told_when_it_is_set() {
+    let world = World::new();
+    let run = |folder: &str, manual: &str| {
+        let output = world.omg(folder, &["use", "node@18"]).env("OMG_USE", manual).output().expect("it runs");
+        assert_eq!(stdout(&output), "node 18.1.0 was installed already, and is the current version\n");
+        stderr(&output)
+    };
+    assert_eq!(run("plain", ""), "");
+    let file = world.at("project/.nvmrc").display().to_string();
+    let told = format!("omg: but {file}:1 asks for node 20 here: omg pin node 18.1.0 changes that\n");
+    assert_eq!(run("project/sub", ""), told);
+    assert_eq!(run("project", "node=22"), "omg: but this shell has node 22, until `unset OMG_USE`\n");
+    assert_eq!(run("project", "node=18.1.0"), "");
+    let missing = world.omg("plain", &["current"]).env("OMG_USE", "node=99").output().expect("it runs");
+    assert_eq!(
+        (missing.status.code(), stderr(&missing).as_str()),
+        (Some(1), "omg: node 99 is not installed: omg use node 99\n")
+    );
+    assert_eq!(stdout(&missing), "node\t-\t99 is chosen for this shell (OMG_USE)\n");
+    let which = world.omg("plain", &["which", "node"]).env("OMG_USE", "node=99").output().expect("it runs");
+    assert_eq!(stderr(&which), "omg: node 99 is not installed: omg use node 99\n");
+    let exec = world.omg("plain", &["exec", "node", "20", "--", "true"]).output().expect("it runs");
+    assert_eq!(exec.status.code(), Some(2));
+    assert_eq!(stderr(&exec), "omg: \"20\" is a version: it goes behind its runtime, as in node@20\n");
 }
 
 #[test]
@@ -790,8 +826,16 @@ fn a_version_is_pinned_where_the_folder_has_its_others() {
     let manifest = world.at("plain/package.json");
     fs::write(&manifest, "{\"engines\": {\"node\": \"*\"}}").expect("written");
     assert_eq!(run(&["pin", "node", "18"]).status.code(), Some(0));
-    assert_eq!(fs::read_to_string(&manifest).expect("read"), "{\"engines\": {\"node\": \"18\"}}");
-    fs::remove_file(&manifest).expect("removed");
+    // What a manifest works with is no pin, and stays.
+    assert_eq!(fs::read_to_string(&manifest).expect("read"), "{\"engines\": {\"node\": \"*\"}}");
+    assert_eq!(fs::read_to_string(world.at("plain/.nvmrc")).expect("read"), "18\n");
+    // An empty file is written.
+    fs::write(world.at("plain/.nvmrc"), "\n").expect("written");
+    assert_eq!(run(&["pin", "node", "20"]).status.code(), Some(0));
+    assert_eq!(fs::read_to_string(world.at("plain/.nvmrc")).expect("read"), "20\n");
+    for file in [&manifest, &world.at("plain/.nvmrc")] {
+        fs::remove_file(file).expect("removed");
+    }
     // By the word that nvm knows.
     run(&["pin", "node", "lts"]);
     assert_eq!(fs::read_to_string(world.at("plain/.nvmrc")).expect("read"), "lts/*\n");

@@ -250,12 +250,6 @@ impl Environment {
     /// Whether the problem leaves open which version of the runtime is asked for. What a file of the same folder or of one
     /// further down says, or somebody by hand, settles that.
     fn is_open(&self, problem: &Problem, runtime: &Runtime) -> bool {
-        let is_about = match &problem.undecided {
-            Undecided::Nothing => false,
-            Undecided::Version(open) => open == runtime,
-            Undecided::AnyOf(natives) => runtime.native().is_some_and(|native| natives.contains(&native)),
-            Undecided::Anything => true,
-        };
         let settles = |why: &Why| match why {
             Why::Manual => true,
             Why::File { file, .. } => {
@@ -263,7 +257,8 @@ impl Environment {
             }
             Why::Default => false,
         };
-        is_about && !self.decided.iter().any(|(decided, why)| decided == runtime && settles(why))
+        problem.undecided.covers(runtime)
+            && !self.decided.iter().any(|(decided, why)| decided == runtime && settles(why))
     }
 
     /// Absolute folders of programs, in the order of PATH.

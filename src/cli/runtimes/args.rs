@@ -10,7 +10,8 @@ now), current. While something is fetched, what happens comes before it, as of c
 
 /// Below the help of `omg list RUNTIME`.
 pub const CURRENT_JSON: &str = "\
-A version that is asked for and not installed makes the exit code 1.
+A version that is asked for and not installed makes the exit code 1, a file that cannot be read and
+may ask for one 2.
 
 --json prints one object for each runtime: runtime, version (null: not installed), folder, request,
 why (file, manual or default), file, line.";
@@ -53,7 +54,8 @@ pub struct Use {
     /// folder ask for.
     #[arg(value_name = "VERSION", value_hint = ValueHint::Other)]
     pub version: Option<String>,
-    /// Only for this shell: prints what it is to evaluate, as eval "$(omg use --shell node 18)".
+    /// Only for this shell, until `unset OMG_USE`: prints what it is to evaluate, as eval "$(omg use --shell node 18)". The
+    /// version `system` means none of omg's there.
     #[arg(long)]
     pub shell: bool,
     #[command(flatten)]
@@ -88,6 +90,7 @@ pub struct Current {
 
 #[derive(Debug, Args)]
 pub struct Uninstall {
+    /// A runtime, or one with its version as node@20.
     #[arg(value_name = "RUNTIME", value_hint = ValueHint::Other)]
     pub runtime: String,
     /// A version, or what one installed version alone is, such as 18.
@@ -103,6 +106,7 @@ pub struct Uninstall {
 
 #[derive(Debug, Args)]
 pub struct Pin {
+    /// A runtime, or one with its version as node@20.
     #[arg(value_name = "RUNTIME", value_hint = ValueHint::Other)]
     pub runtime: String,
     /// What the file is to ask for; without it, the version that is used here.

@@ -111,8 +111,13 @@ pub(super) fn sum(messages: &[String]) -> String {
 
 /// `node@20`; without a version the newest.
 pub(super) fn parse_named(text: &str) -> Result<(Runtime, Request), Failure> {
-    let (name, request) = text.split_once('@').unwrap_or((text, "latest"));
     let invalid = |error: String| Failure::Of(ErrorKind::Invalid, error);
+    let is_version =
+        |word: &str| word.starts_with(|first: char| first.is_ascii_digit()) || ["latest", "lts"].contains(&word);
+    if is_version(text) {
+        return Err(invalid(format!("{text:?} is a version: it goes behind its runtime, as in node@{text}")));
+    }
+    let (name, request) = text.split_once('@').unwrap_or((text, "latest"));
     let runtime = Runtime::parse(name).map_err(|error| invalid(error.to_string()))?;
     let request = Request::parse(&runtime, request).map_err(|error| invalid(error.to_string()))?;
     Ok((runtime, request))

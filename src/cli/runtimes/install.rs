@@ -5,13 +5,13 @@ use serde::Serialize;
 use super::super::Failure;
 use super::super::change::steps;
 use super::super::output::escape::escape;
-use super::super::output::{DIM, GOOD, NAME, Output};
+use super::super::output::{DIM, GOOD, NAME, Output, WARN};
 use super::args::{Getting, Use};
 use super::here::{self, Here};
 use super::tracked;
 use crate::dbus::client::{Client, ConnectOptions, ErrorKind};
 use crate::dbus::runtimes_client::InstallOptions;
-use crate::runtime::environment::Manual;
+use crate::runtime::environment::{MANUAL, Manual, parse_manual};
 use crate::runtime::{Extras, Layout, Request, Runtime, Version, files};
 use crate::status;
 use crate::transaction::Outcome;
@@ -71,6 +71,9 @@ pub fn run(options: &ConnectOptions, wanted: &Use, out: &mut Output) -> Result<(
             let runtime = Runtime::parse(name).map_err(|error| invalid(error.to_string()))?;
             let folder = std::env::current_dir().map_err(|error| Failure::Internal(format!("here: {error}")))?;
             let found = files::read(&folder);
+            if let Some(unsettled) = Here::look(Manual::new()).environment.unsettled_of(&runtime) {
+                return Err(invalid(here::problem(unsettled)));
+            }
             let wish = files::winner(&found, &runtime).ok_or_else(|| {
                 Failure::NotFound(format!("no file here asks for a version of {runtime}: omg use {runtime} VERSION"))
             })?;
@@ -121,8 +124,32 @@ pub fn run(options: &ConnectOptions, wanted: &Use, out: &mut Output) -> Result<(
     };
     if wanted.shell {
         only_in_shell(&runtime, &version, out)?;
+    } else if !out.quiet() && !out.is_json() {
+        overruled(&layout, &runtime, &version, out);
     }
     Ok(())
+}
+
+/// Tells what goes before the current version in this shell or folder, if something does and asks for another.
+fn overruled(layout: &Layout, runtime: &Runtime, version: &Version, out: &mut Output) {
+    let manual = std::env::var_os(MANUAL).map(|text| parse_manual(&text).0).unwrap_or_default();
+    let is_other = |request: &Request| {
+        *request == Request::System || layout.best(runtime, request).is_ok_and(|best| best.as_ref() != Some(version))
+    };
+    if let Some(request) = manual.get(runtime) {
+        if is_other(request) {
+            out.note(WARN, &format!("but this shell has {runtime} {request}, until `unset {MANUAL}`"));
+        }
+        return;
+    }
+    let Ok(folder) = std::env::current_dir() else { return };
+    let found = files::read(&folder);
+    let wishes = files::winners(&found, runtime);
+    if let Some(wish) = wishes.first().filter(|_| wishes.iter().all(|wish| is_other(&wish.request))) {
+        let file = wish.file.display().to_string();
+        let text = format!("but {}:{} asks for {runtime} {} here", escape(&file), wish.line, wish.request);
+        out.note(WARN, &format!("{text}: omg pin {runtime} {} changes that", version.as_str()));
+    }
 }
 
 /// The best installed version that is as asked for.

@@ -51,8 +51,10 @@ pub fn run(pin: &Pin, out: &mut Output) -> Result<(), Failure> {
     here::doubt(&here.layout, &runtime, out);
     let text = request.to_string();
     let found = files::read(&here.folder);
-    // Those of folders above are somebody else's.
-    let wish = files::winner(&found, &runtime).filter(|wish| wish.file.parent() == Some(here.folder.as_path()));
+    // Those of folders above are somebody else's, and what a manifest says that it works with is no pin.
+    let is_ours =
+        |wish: &&files::Wish| wish.file.parent() == Some(here.folder.as_path()) && wish.weight != files::Weight::Bound;
+    let wish = files::winner(&found, &runtime).filter(is_ours);
     let (file, line) = match wish {
         Some(wish) => {
             let content = read(&wish.file)?;
@@ -88,12 +90,15 @@ pub fn run(pin: &Pin, out: &mut Output) -> Result<(), Failure> {
                 Undecided::AnyOf(_) | Undecided::Anything | Undecided::Nothing => name != TOOL_VERSIONS,
             };
             let problem = found.problems.iter().filter(|problem| problem.file == file).find(is_its);
+            let is_blank = || fs::read_to_string(&file).is_ok_and(|content| content.trim().is_empty());
+            let problem = problem.filter(|_| !is_blank());
             if let Some(files::Problem { line, message, .. }) = problem {
                 let shown = escape(&file.to_string_lossy()).into_owned();
-                return Err(invalid(format!("{shown}:{line}: {message}; take that line away, then pin again")));
+                return Err(invalid(format!("{shown}:{line}: {message}; mend or remove the file, then pin again")));
             }
             // One of several runtimes is added to.
             let before = if file.exists() { read(&file)? } else { String::new() };
+            let before = if before.trim().is_empty() { String::new() } else { before };
             let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
             write(&file, &format!("{before}{gap}{content}"))?;
             let line = before.lines().count() + 1;
@@ -108,7 +113,8 @@ pub fn run(pin: &Pin, out: &mut Output) -> Result<(), Failure> {
         out.line(&format!("{shown}:{line} asks for {runtime} {text}"));
         let again = files::read(&here.folder);
         let missing = here::lacks(&here.layout, &runtime, &request);
-        if let Some(winner) = files::winner(&again, &runtime).filter(|wish| wish.request != request) {
+        let is_other = |wish: &&files::Wish| wish.request != request && (&wish.file, wish.line) != (&file, line);
+        if let Some(winner) = files::winner(&again, &runtime).filter(is_other) {
             out.styled(NAME, "but ");
             out.line(&format!("{}:{} goes before it", winner.file.display(), winner.line));
         }

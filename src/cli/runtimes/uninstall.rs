@@ -14,7 +14,8 @@ use super::install::{apart, invalid, parse};
 use super::tracked;
 use crate::dbus::client::{ConnectOptions, ErrorKind};
 use crate::runtime::environment::Manual;
-use crate::runtime::{Layout, Runtime, Version, files};
+use crate::runtime::files::{Problem, Undecided};
+use crate::runtime::{Layout, LayoutError, Runtime, Version, files};
 
 #[derive(Serialize)]
 struct RemovedLine<'a> {
@@ -59,6 +60,13 @@ pub fn run(options: &ConnectOptions, wanted: &Uninstall, out: &mut Output) -> Re
         let names: Vec<&str> = matching.iter().map(|version| version.as_str()).collect();
         let text = format!("{runtime} {request} is several versions: {}; name one, or --all", names.join(", "));
         return Err(Failure::Of(ErrorKind::Invalid, text));
+    }
+    // All of them or none: the daemon is asked for one after the other.
+    let current = layout.current(&runtime).ok().flatten();
+    if let (false, Some(current)) =
+        (wanted.force, matching.iter().copied().find(|version| Some(*version) == current.as_ref()))
+    {
+        return Err(invalid(LayoutError::Current { runtime, version: current.clone() }.to_string()));
     }
     let doomed: Vec<(Runtime, Version)> =
         matching.into_iter().map(|version| (runtime.clone(), version.clone())).collect();
@@ -105,9 +113,12 @@ pub fn prune(options: &ConnectOptions, wanted: &Prune, out: &mut Output) -> Resu
     }
     let mut folders = tracked::folders(&here.paths.data_dir);
     folders.push(here.folder.clone());
+    let mut open: Vec<Problem> = Vec::new();
     for folder in &folders {
+        let found = files::read(folder);
+        open.extend(found.problems.into_iter().filter(|problem| problem.undecided != Undecided::Nothing));
         // What loses in one folder wins in the one above it.
-        for wish in files::read(folder).wishes {
+        for wish in found.wishes {
             let versions = installed(layout, &wish.runtime)?;
             kept.extend(
                 layout.best_of(&wish.runtime, &versions, &wish.request).map(|version| (wish.runtime.clone(), version)),
@@ -117,6 +128,11 @@ pub fn prune(options: &ConnectOptions, wanted: &Prune, out: &mut Output) -> Resu
     kept.extend(here.environment.entries.iter().map(|entry| (entry.runtime.clone(), entry.version.clone())));
     let mut doomed = Vec::new();
     for runtime in runtimes {
+        // Any of them may be asked for there.
+        if let Some(problem) = open.iter().find(|problem| problem.undecided.covers(&runtime)) {
+            out.note(WARN, &format!("no version of {runtime} is removed: {}", here::problem(problem)));
+            continue;
+        }
         for version in installed(layout, &runtime)? {
             let one = (runtime.clone(), version);
             if !kept.contains(&one) {

@@ -129,6 +129,11 @@ pub fn available(
         is_wanted && (everything || wanted.is_some() || !row.is_prerelease)
     };
     let mut rows: Vec<&AvailableVersion> = rows.iter().filter(shown).collect();
+    if let (true, Some(request)) = (rows.is_empty(), &wanted) {
+        return Err(Failure::NotFound(format!(
+            "there is no {runtime} {request}; omg list {runtime} --available lists those there are"
+        )));
+    }
     rows.reverse();
     let count = if limit == 0 { usize::MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) };
     let cut = rows.len() > count;

@@ -8,7 +8,7 @@ use super::super::Failure;
 use super::super::output::format::utc;
 use super::super::output::{BAD, Cell, DIM, GOOD, NAME, Output, Table, WARN};
 use super::args::{Current, Which};
-use super::here::{Here, problem, tell};
+use super::here::{Here, not_installed, problem, tell};
 use super::install::invalid;
 use crate::dbus::client::ErrorKind;
 use crate::runtime::environment::{Entry, Manual, Missing, Why};
@@ -69,7 +69,9 @@ impl Reason {
                 let request = self.request.as_deref().unwrap_or_default();
                 format!("{file}:{line} asks for {request}")
             }
-            _ if self.why == "manual" => "chosen for this shell".to_owned(),
+            _ if self.why == "manual" => {
+                format!("{} is chosen for this shell (OMG_USE)", self.request.as_deref().unwrap_or_default())
+            }
             _ => "the current version, as no file that can be read asks for another".to_owned(),
         }
     }
@@ -107,15 +109,16 @@ pub fn which(which: &Which, out: &mut Output) -> Result<(), Failure> {
     if let Some(unsettled) = found.as_ref().and_then(|(entry, _)| environment.unsettled_of(&entry.runtime)) {
         return Err(invalid(problem(unsettled)));
     }
-    tell(&here.messages(), out);
     let Some((entry, path)) = found else {
+        tell(&here.messages_of_files(), out);
         let missing = environment.missing.iter().find(|missing| Some(&missing.runtime) == runtime.as_ref());
         let advice = match missing {
-            Some(Missing { runtime, request, .. }) => format!("{runtime} {request} is not installed: omg install"),
+            Some(missing) => not_installed(missing),
             None => format!("no version that is used here has a program {:?}; omg current lists them", which.name),
         };
         return Err(Failure::NotFound(advice));
     };
+    tell(&here.messages(), out);
     let reason = Reason::new(&entry.why, entry.request.as_ref().map(ToString::to_string));
     let path = path.to_string_lossy().into_owned();
     let record = Record::read(&here.layout.folder(&entry.runtime, &entry.version));
@@ -228,7 +231,7 @@ pub fn current(current: &Current, out: &mut Output) -> Result<(), Failure> {
     match (missing.is_empty(), entries.is_empty(), &wanted) {
         (false, ..) => {
             if !out.quiet() && !out.is_json() {
-                out.note(WARN, "omg install installs what is missing");
+                tell(&missing.iter().map(|missing| not_installed(missing)).collect::<Vec<_>>(), out);
             }
             Err(Failure::Reported(ErrorKind::NotFound.exit_code()))
         }
@@ -243,4 +246,11 @@ pub fn current(current: &Current, out: &mut Output) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+    .and_then(|()| {
+        let unsettled = match &wanted {
+            Some(runtime) => here.environment.unsettled_of(runtime),
+            None => here.environment.unsettled().next(),
+        };
+        unsettled.map_or(Ok(()), |_| Err(Failure::Reported(ErrorKind::Invalid.exit_code())))
+    })
 }

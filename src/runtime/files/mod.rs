@@ -85,6 +85,18 @@ pub enum Undecided {
     Anything,
 }
 
+impl Undecided {
+    /// Whether it may be about this runtime.
+    pub fn covers(&self, runtime: &Runtime) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Version(open) => open == runtime,
+            Self::AnyOf(natives) => runtime.native().is_some_and(|native| natives.contains(&native)),
+            Self::Anything => true,
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.file.to_string_lossy().escape_debug(), self.line, self.message)
