@@ -49,8 +49,9 @@ fuzz_target!(
             version(&wish.runtime, &text);
         }
         let lines = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
-        for (line, message) in &contents.problems {
-            assert!((1..=lines).contains(&(*line as usize)), "line {line} of {lines}: {message}");
+        for trouble in &contents.problems {
+            let (line, message) = (trouble.line as usize, &trouble.message);
+            assert!((1..=lines).contains(&line), "line {line} of {lines}: {message}");
             assert!(!message.chars().any(char::is_control), "{message:?}");
         }
         assert!(contents.can_run.iter().flatten().all(|name| !name.chars().any(char::is_control)));
