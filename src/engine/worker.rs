@@ -94,9 +94,10 @@ impl Engine {
     /// One run: compares the fingerprint, rebuilds where it moved, and brings the status file up to date. Says whether
     /// packages could be read.
     pub async fn run_once(self: &Arc<Self>) -> bool {
-        self.metrics.worker_runs.fetch_add(1, Ordering::Relaxed);
-        self.metrics.last_worker_run.store(unix_now(), Ordering::Relaxed);
         let refreshed = self.refresh().await;
+        // Counted when it is over: the other counters have what it did by then.
+        self.metrics.last_worker_run.store(unix_now(), Ordering::Relaxed);
+        self.metrics.worker_runs.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = &refreshed {
             tracing::warn!("packages cannot be read: {error}");
         }
