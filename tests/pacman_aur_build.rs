@@ -73,6 +73,17 @@ fn what_changed_since_it_was_seen_is_shown_and_what_is_refused_leaves_nothing() 
     // What it says of its own files changes neither what is shown of them nor what is built.
     let attributes = (".gitattributes", "* -diff\ndata ident\n");
     world.publish("tool", &next, &[("data", "one $Id$\n"), ("tool.install", script), attributes]);
+    // Where nobody can look, that holds up none of the repositories' upgrades.
+    world.machine.run("pacman", &["-Sy", "--noconfirm"]);
+    assert_ne!(world.installed("p5").map(|(version, _)| version).as_deref(), Some("2-1"));
+    let said = world.succeeds(&["upgrade", "-y"]);
+    assert!(said.contains("the AUR is left out: tool has to be looked at before it is built"), "{said}");
+    assert_eq!(world.installed("p5").map(|(version, _)| version).as_deref(), Some("2-1"), "{said}");
+    assert_eq!(world.installed("tool"), Some(("1-1".into(), true)), "{said}");
+    // What is asked for by its name is not left out.
+    let named = world.omg(&["upgrade", "-y", "tool"]);
+    assert_eq!(named.status.code(), Some(2), "{}", told(&named));
+    assert!(told(&named).contains("standard input is no terminal"), "{}", told(&named));
     let mut second = Terminal::start(world.command(&["upgrade"]), 200);
     second.wait_for("Go on?").enter("y").wait_for("Build it? [y/N]").enter("y");
     let (status, text) = second.end();

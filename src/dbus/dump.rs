@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -79,46 +79,69 @@ pub(super) async fn start(
             Selection::Search(query) if !details => engine.found_in_aur(query).await,
             _ => Arc::default(),
         };
-        // Whoever writes has taken the pipe from here; it is put back only when nothing has gone through it.
-        let unused = Arc::new(Mutex::new(Some(Pipe { end: writer, used: false })));
-        let shared = Arc::clone(&unused);
+        let held = Arc::new(Mutex::new(Held::Unused(Pipe { end: writer, used: false })));
+        let shared = Arc::clone(&held);
         let outcome = engine
             .ask(move |engine, loaded| {
-                let Some(pipe) = take(&shared) else { return Ok(()) };
+                let Some(pipe) = take_unused(&shared) else { return Ok(()) };
                 let mut lines = BufWriter::with_capacity(64 << 10, pipe);
-                let outcome = write_lines(&mut lines, engine, loaded, &selection, details, &found);
-                // What is still in the buffer has no reader, or is to be told again from another snapshot.
-                let outcome = match outcome {
-                    Err(Ending::Engine(error)) if lines.get_ref().used => {
-                        let _ = write_error(&mut lines, &error.clone().into());
-                        Err(error)
-                    }
-                    Err(Ending::Engine(error)) => {
-                        *shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(lines.into_parts().0);
-                        return Err(error);
-                    }
-                    Err(Ending::Reader(error)) => {
-                        tracing::debug!("a dump ended early: {error}");
-                        Ok(())
-                    }
-                    Ok(()) => Ok(()),
+                let ended = write_lines(&mut lines, engine, loaded, &selection, details, &found);
+                // What is in the buffer belongs to what was told, or is to be told again from another snapshot.
+                let flushed = if matches!(ended, Err(Ending::Engine(_))) && lines.get_ref().used {
+                    lines.flush()
+                } else {
+                    Ok(())
                 };
-                drop(lines.into_parts());
+                let (pipe, _) = lines.into_parts();
+                let (left, outcome) = match (ended, flushed) {
+                    (Err(Ending::Engine(error)), Ok(())) if pipe.used => (Held::Cut(pipe, error.clone()), Err(error)),
+                    (Err(Ending::Engine(error)), Ok(())) => (Held::Unused(pipe), Err(error)),
+                    (Err(Ending::Engine(error)), Err(_)) => (Held::Gone, Err(error)),
+                    (Err(Ending::Reader(error)), _) => {
+                        tracing::debug!("a dump ended early: {error}");
+                        (Held::Gone, Ok(()))
+                    }
+                    (Ok(()), _) => (Held::Gone, Ok(())),
+                };
+                *lock(&shared) = left;
                 outcome
             })
             .await;
-        if let Err(error) = outcome
-            && let Some(mut pipe) = take(&unused)
-        {
-            let error = Error::from(error);
+        // Told last: whoever asks again then is not answered from the snapshot that failed.
+        let failed = match (std::mem::replace(&mut *lock(&held), Held::Gone), outcome) {
+            (Held::Cut(pipe, error), _) | (Held::Unused(pipe), Err(error)) => Some((pipe, Error::from(error))),
+            (Held::Unused(_) | Held::Gone, _) => None,
+        };
+        if let Some((mut pipe, error)) = failed {
             let _ = tokio::task::spawn_blocking(move || write_error(&mut pipe, &error)).await;
         }
     });
     Ok(reader.into())
 }
 
-fn take(pipe: &Mutex<Option<Pipe>>) -> Option<Pipe> {
-    pipe.lock().unwrap_or_else(PoisonError::into_inner).take()
+/// Where the pipe is between the attempts to fill it.
+enum Held {
+    /// Nothing has gone through it: it can be filled from the start.
+    Unused(Pipe),
+    /// What has gone through it cannot be continued.
+    Cut(Pipe, EngineError),
+    /// Somebody writes to it, or has finished.
+    Gone,
+}
+
+fn take_unused(held: &Mutex<Held>) -> Option<Pipe> {
+    let mut held = lock(held);
+    match std::mem::replace(&mut *held, Held::Gone) {
+        Held::Unused(pipe) => Some(pipe),
+        other => {
+            *held = other;
+            None
+        }
+    }
+}
+
+fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why lines end before the last one.

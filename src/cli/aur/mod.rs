@@ -255,9 +255,7 @@ fn agreed_to(mut order: AurOrder, wish: &mut Wish, out: &mut Output) -> Result<A
         if wish.upgrade.is_none() {
             return Err(Failure::Of(ErrorKind::of(FailureKind::ResolutionFailed), text));
         }
-        // What a package of the AUR is in conflict with holds up no upgrade of the repositories'.
-        out.note(WARN, &format!("the AUR is left out: {text}"));
-        (order.steps, order.repository, order.decisions) = Default::default();
+        leave_out(&mut order, &text, out);
         return Ok(order);
     }
     for conflict in conflicts {
@@ -270,6 +268,12 @@ fn agreed_to(mut order: AurOrder, wish: &mut Wish, out: &mut Output) -> Result<A
     Ok(order)
 }
 
+/// What a package of the AUR is short of holds up no upgrade of the repositories'.
+fn leave_out(order: &mut AurOrder, why: &str, out: &mut Output) {
+    out.note(WARN, &format!("the AUR is left out: {why}"));
+    (order.steps, order.repository, order.decisions) = Default::default();
+}
+
 async fn carry_out(client: &mut Client, mut wish: Wish, out: &mut Output) -> Result<(), Failure> {
     let mut done = Done::default();
     let ended = all_of_it(client, &mut wish, &mut done, out).await;
@@ -278,7 +282,14 @@ async fn carry_out(client: &mut Client, mut wish: Wish, out: &mut Output) -> Res
 
 async fn all_of_it(client: &mut Client, wish: &mut Wish, done: &mut Done, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
-    let order = decided(client, wish, &mut interrupts, out).await?;
+    let mut order = decided(client, wish, &mut interrupts, out).await?;
+    if wish.upgrade.is_some()
+        && wish.how.consent.yes
+        && !wish.how.consent.dry_run
+        && let Some(why) = review::prevented(client, &order.steps, &wish.aur, &mut interrupts, out).await?
+    {
+        leave_out(&mut order, &why, out);
+    }
     let actions = repository_actions(&order, wish)?;
     let planned = steps::plan(client, &actions, &wish.how, Vec::new(), &mut interrupts).await?;
     let planned = planned.filter(|planned| !planned.is_empty());

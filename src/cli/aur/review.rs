@@ -38,12 +38,8 @@ pub async fn review(
         client.aur_accept(base, &commit, false).await?;
         return Ok(commit);
     }
-    if out.is_json() || !is_interactive() {
-        let why = if out.is_json() { "--json never asks" } else { "standard input is no terminal" };
-        let text = format!(
-            "{base} has to be looked at before it is built, and {why}: nothing was changed; --no-review builds it unseen"
-        );
-        return Err(Failure::Of(ErrorKind::Invalid, text));
+    if let Some(why) = nobody_looks(out) {
+        return Err(Failure::Of(ErrorKind::Invalid, format!("{}; nothing was changed", unseen(base, why))));
     }
     let what = if review.reviewed.is_empty() {
         format!("{base}: all files of commit {commit}, seen for the first time")
@@ -58,6 +54,40 @@ pub async fn review(
     }
     client.aur_accept(base, &commit, true).await?;
     Ok(commit)
+}
+
+/// Why none of these can be built, where nobody is there to look at what is new in one of them.
+///
+/// # Errors
+/// When it is interrupted.
+pub async fn prevented(
+    client: &mut Client,
+    steps: &[AurStep],
+    how: &AurHow,
+    interrupts: &mut Interrupts,
+    out: &Output,
+) -> Result<Option<String>, Failure> {
+    let Some(why) = nobody_looks(out).filter(|_| !how.no_review) else { return Ok(None) };
+    for AurStep { base, .. } in steps {
+        match interrupts.unless(client.aur_review(base)).await? {
+            Ok(review) if review.reviewed == review.commit => {}
+            Ok(_) => return Ok(Some(unseen(base, why))),
+            Err(error) => return Ok(Some(error.to_string())),
+        }
+    }
+    Ok(None)
+}
+
+fn nobody_looks(out: &Output) -> Option<&'static str> {
+    match (out.is_json(), is_interactive()) {
+        (true, _) => Some("--json never asks"),
+        (false, false) => Some("standard input is no terminal"),
+        (false, true) => None,
+    }
+}
+
+fn unseen(base: &str, why: &str) -> String {
+    format!("{base} has to be looked at before it is built, and {why} (--no-review builds it unseen)")
 }
 
 /// Shows a stranger's text, with nothing in it that steers the terminal.
