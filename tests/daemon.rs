@@ -159,6 +159,51 @@ async fn a_dump_has_a_line_for_each_package_and_one_for_the_end() {
 }
 
 #[tokio::test]
+async fn a_dump_in_columns_has_the_rows_of_a_listing() {
+    let world = World::new();
+    let status = std::fs::read_to_string(world.root.path().join("var/lib/dpkg/status")).unwrap();
+    let stanza = |name: &str, summary: &str| {
+        format!(
+            "Package: {name}\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1\nMaintainer: A\nDescription: {summary}\n\n"
+        )
+    };
+    // More than one answer holds, and one that would break the columns.
+    let many: String = (0..10_500).map(|number| stanza(&format!("many-{number}"), "one of many")).collect();
+    let text = format!("{status}{}{many}", stanza("hostile", "a\tb\\n \u{1b}[2J"));
+    world.root.write("var/lib/dpkg/status", &text);
+    let _daemon = world.daemon();
+    let client = world.peer().await;
+    let text = BufReader::new(dump(&client, options([("explicit", true.into()), ("columns", true.into())])).await);
+    let mut told: Vec<String> = text.lines().map(Result::unwrap).collect();
+    assert_eq!(told.pop().unwrap(), "{\"count\":10502,\"end\":true}");
+    let listed =
+        client.call::<Vec<Row>>("List", &(options([("explicit", true.into()), ("limit", 9_000u32.into())]),)).await;
+    for (row, line) in listed.unwrap().iter().zip(&told) {
+        let (name, version, arch, repository, summary, flags, size) = row;
+        let summary = if name == "hostile" { "a\\tb\\\\n \u{1b}[2J" } else { summary };
+        assert_eq!(*line, format!("{name}\t{version}\t{arch}\t{repository}\t{summary}\t{flags}\t{size}"));
+    }
+    assert!(told.iter().any(|line| line.starts_with("hostile\t")));
+    let both = options([("columns", true.into()), ("details", true.into())]);
+    let (name, message) = error(client.call::<zbus::OwnedFd>("QueryFd", &(both,)).await);
+    assert_eq!(name, "org.omg.Error.InvalidArgument");
+    assert_eq!(message, "columns: details have none; ask for one of the two");
+
+    // omg lists them all, also where too many dumps run for a list that fits into one answer.
+    let listed = |option: &str| {
+        let output = world.command(env!("CARGO_BIN_EXE_omg")).args(["list", option, "-q"]).output().unwrap();
+        assert!(output.stderr.is_empty() || !output.status.success(), "{output:?}");
+        (output.status.code(), String::from_utf8(output.stdout).unwrap().lines().count())
+    };
+    assert_eq!((listed("--installed"), listed("--upgradable")), ((Some(0), 10_504), (Some(0), 1)));
+    let mut held = Vec::new();
+    for _ in 0..8 {
+        held.push(dump(&client, options([])).await);
+    }
+    assert_eq!((listed("--installed"), listed("--upgradable")), ((Some(2), 0), (Some(0), 1)));
+}
+
+#[tokio::test]
 async fn readers_that_stall_or_leave_do_not_hold_up_others() {
     let world = World::new();
     let mut daemon = world.daemon();
@@ -540,9 +585,8 @@ async fn nothing_is_rebuilt_while_nothing_changes() {
     world.root.write("var/lib/dpkg/unrelated", "1");
     let deadline = Instant::now() + WAIT;
     // A run that began before `before` was asked for may have looked by then: both have to grow.
-    let looked = |after: &Dict| {
-        ["WorkerRuns", "FingerprintChecks"].iter().all(|key| number(after, key) > number(&before, key))
-    };
+    let looked =
+        |after: &Dict| ["WorkerRuns", "FingerprintChecks"].iter().all(|key| number(after, key) > number(&before, key));
     let mut after = client.dictionary("Metrics").await;
     while !looked(&after) {
         assert!(Instant::now() < deadline, "the worker has not looked: {before:?}, {after:?}");

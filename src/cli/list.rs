@@ -75,18 +75,22 @@ async fn groups(client: &mut Client, limit: u32, out: &mut Output) -> Result<(),
 
 /// An empty list is an answer, not an error, but for a repository or a group that is not there.
 async fn print(client: &mut Client, query: &ListQuery, limit: u32, out: &mut Output) -> Result<(), Failure> {
-    // A whole repository is a stream of any length; what is installed fits into one message.
-    let whole_repository = ListQuery { repository: None, ..query.clone() } == ListQuery::default();
-    let (count, cut) = if whole_repository {
-        rows::print(client.stream_list(query).await?, limit, out)?
-    } else {
-        // One more than wanted tells whether there are more.
-        let asked = if limit == 0 { 0 } else { limit.saturating_add(1) };
-        rows::print(client.list(&ListQuery { limit: asked, ..query.clone() }).await?.into_iter().map(Ok), limit, out)?
+    let (count, cut) = match rows::message_limit(limit) {
+        Some(asked) => rows::print(&client.list(&ListQuery { limit: asked, ..query.clone() }).await?, limit, out),
+        None => match client.stream_list(query).await {
+            Ok(stream) => rows::print_stream(stream, limit, out)?,
+            // Streams have their bound, however short they are; one message has more than most lists.
+            Err(busy) if busy.is_limit() => match client.list(query).await {
+                Err(error) if error.is_limit() => return Err(busy.into()),
+                rows => rows::print(&rows?, limit, out),
+            },
+            Err(error) => return Err(error.into()),
+        },
     };
     if cut {
         rows::note_cut(count, out);
     }
+    let whole_repository = ListQuery { repository: None, ..query.clone() } == ListQuery::default();
     match (count, &query.repository, &query.group) {
         (0, Some(repository), _) if whole_repository => Err(Failure::NotFound(format!(
             "no repository called “{repository}” has packages; `omg info NAME` names those that a package is in"

@@ -6,38 +6,69 @@ use anstyle::Style;
 
 use super::output::{BAD, Cell, DIM, GOOD, NAME, Output, Table, WARN};
 use crate::config::Paths;
-use crate::dbus::client::{Client, ClientError};
+use crate::dbus::client::{Client, ClientError, RowStream};
 use crate::package::{Flags, PackageRow};
 
-/// Prints rows until there are no more, or `limit` (0: none) or the reader is reached. Returns how many were printed
-/// and whether more were left.
-pub fn print(
-    rows: impl Iterator<Item = Result<PackageRow, ClientError>>,
-    limit: u32,
-    out: &mut Output,
-) -> Result<(usize, bool), ClientError> {
-    let limit = if limit == 0 { usize::MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) };
-    let table = out.is_terminal() && !out.quiet() && !out.is_json();
-    let mut shown = Vec::new();
-    let mut count = 0;
-    for row in rows {
-        let row = row?;
-        if count == limit {
-            print_table(&shown, out);
-            return Ok((count, true));
-        }
-        count += 1;
-        if table {
-            shown.push(row);
-            continue;
-        }
-        print_line(&row, out);
-        if out.is_closed() {
-            break;
-        }
+/// Up to so many rows come as one message; more come as a stream, which has no limit.
+const MESSAGE_ROWS: u32 = 500;
+
+/// The limit of a message that has enough rows: one more than wanted tells whether there are more. None where a stream has to
+/// bring them.
+pub fn message_limit(limit: u32) -> Option<u32> {
+    (1..MESSAGE_ROWS).contains(&limit).then_some(limit + 1)
+}
+
+/// Prints rows up to `limit` (0: none). Returns how many were printed and whether more were left.
+pub fn print(rows: &[PackageRow], limit: u32, out: &mut Output) -> (usize, bool) {
+    let mut printer = Printer::new(limit, out);
+    let _ = rows.iter().all(|row| printer.takes(row));
+    printer.end()
+}
+
+/// The same with the rows of a stream, until there are no more or nobody reads them.
+pub fn print_stream(mut rows: RowStream, limit: u32, out: &mut Output) -> Result<(usize, bool), ClientError> {
+    let mut printer = Printer::new(limit, out);
+    let mut row = PackageRow::default();
+    while rows.read(&mut row)? && printer.takes(&row) {}
+    Ok(printer.end())
+}
+
+struct Printer<'a> {
+    out: &'a mut Output,
+    limit: usize,
+    count: usize,
+    is_cut: bool,
+    /// The rows of a table, which is printed once all are known.
+    table: Option<Vec<PackageRow>>,
+}
+
+impl<'a> Printer<'a> {
+    fn new(limit: u32, out: &'a mut Output) -> Self {
+        let limit = if limit == 0 { usize::MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) };
+        let is_table = out.is_terminal() && !out.quiet() && !out.is_json();
+        Self { out, limit, count: 0, is_cut: false, table: is_table.then(Vec::new) }
     }
-    print_table(&shown, out);
-    Ok((count, false))
+
+    /// Prints a row; whether another one can follow.
+    fn takes(&mut self, row: &PackageRow) -> bool {
+        if self.count == self.limit {
+            self.is_cut = true;
+            return false;
+        }
+        self.count += 1;
+        match &mut self.table {
+            Some(shown) => shown.push(row.clone()),
+            None => print_line(row, self.out),
+        }
+        !self.out.is_closed()
+    }
+
+    fn end(self) -> (usize, bool) {
+        if let Some(shown) = &self.table {
+            print_table(shown, self.out);
+        }
+        (self.count, self.is_cut)
+    }
 }
 
 /// Says that a list was cut.

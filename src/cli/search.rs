@@ -6,9 +6,6 @@ use super::{Failure, near, rows};
 use crate::dbus::client::Client;
 use crate::package::{SearchMode, SearchQuery};
 
-/// Up to so many rows come as one message; more come as a stream, which has no limit.
-const MESSAGE_ROWS: u32 = 500;
-
 pub async fn run(client: &mut Client, search: Search, out: &mut Output) -> Result<(), Failure> {
     let mode = match (search.exact, search.substring) {
         (true, _) => SearchMode::Exact,
@@ -29,12 +26,12 @@ pub async fn run(client: &mut Client, search: Search, out: &mut Output) -> Resul
         sources: sources.iter().map(|source| (*source).to_owned()).collect(),
         ..SearchQuery::default()
     };
-    let (count, cut) = if (1..MESSAGE_ROWS).contains(&limit) {
-        // One more than wanted tells whether there are more.
-        query.limit = limit + 1;
-        rows::print(client.search(&query).await?.into_iter().map(Ok), limit, out)?
-    } else {
-        rows::print(client.stream_search(&query).await?, limit, out)?
+    let (count, cut) = match rows::message_limit(limit) {
+        Some(asked) => {
+            query.limit = asked;
+            rows::print(&client.search(&query).await?, limit, out)
+        }
+        None => rows::print_stream(client.stream_search(&query).await?, limit, out)?,
     };
     if !search.no_aur {
         rows::note_aur(client, out).await;

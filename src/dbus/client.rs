@@ -118,16 +118,17 @@ impl Client {
     pub async fn stream_search(&mut self, query: &SearchQuery) -> Result<RowStream, ClientError> {
         let mut options = search_options(query);
         options.insert("terms", query.terms.iter().map(String::as_str).collect::<Vec<_>>().into());
-        self.stream(&options).await
+        self.stream(options).await
     }
 
     /// All rows of a listing as a stream; `query.limit` is not used.
     pub async fn stream_list(&mut self, query: &ListQuery) -> Result<RowStream, ClientError> {
-        self.stream(&list_options(query)).await
+        self.stream(list_options(query)).await
     }
 
-    async fn stream(&mut self, options: &Options<'_>) -> Result<RowStream, ClientError> {
-        let fd = self.call(async |proxy| proxy.query_fd(options).await).await?;
+    async fn stream(&mut self, mut options: Options<'_>) -> Result<RowStream, ClientError> {
+        options.insert("columns", true.into());
+        let fd = self.call(async |proxy| proxy.query_fd(&options).await).await?;
         Ok(RowStream::new(File::from(OwnedFd::from(fd))))
     }
 

@@ -116,6 +116,11 @@ impl ClientError {
         }
     }
 
+    /// Whether the daemon refused because there is too much of something.
+    pub fn is_limit(&self) -> bool {
+        matches!(self, Self::Call { name, .. } if name.strip_prefix(ERROR_PREFIX) == Some("LimitExceeded"))
+    }
+
     /// The D-Bus error name: the daemon's, else the one that stands for the kind.
     pub fn name(&self) -> String {
         match self {

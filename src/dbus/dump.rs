@@ -1,4 +1,4 @@
-//! `QueryFd`: whole listings as JSON lines through a pipe.
+//! `QueryFd`: whole listings as lines through a pipe.
 
 use std::collections::HashMap;
 use std::io::{self, BufWriter, Write};
@@ -15,15 +15,18 @@ use super::activity::Activity;
 use super::arguments::{self, Options};
 use super::error::Error;
 use super::manager::{name_of, text_of};
-use super::{dictionaries, reply};
+use super::{columns, dictionaries, reply};
 use crate::engine::{Engine, EngineError, Loaded, PackageId};
-use crate::package::{ListQuery, PackageRow, SearchQuery, Selection};
+use crate::package::{ListQuery, PackageRow, RowRef, SearchQuery, Selection};
 
 /// Dumps that may run at once, over all peers: each holds a thread while its reader reads.
 const MAX_DUMPS: usize = 8;
 
 /// A reader that takes nothing for so long has lost interest.
 const STALLED: Duration = Duration::from_secs(30);
+
+/// As much as a user may have without further rights (pipe(7), `pipe-max-size`).
+const PIPE_BYTES: usize = 1 << 20;
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 
@@ -47,6 +50,27 @@ impl Drop for Place {
     }
 }
 
+/// What a line has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// A row, as a JSON object.
+    Row,
+    /// Everything known about the package, as a JSON object.
+    Details,
+    /// A row, as [`columns`].
+    Columns,
+}
+
+fn form(query: &Options) -> Result<Form, Error> {
+    let wanted = |option| Ok::<_, Error>(arguments::boolean(query, option)?.unwrap_or(false));
+    match (wanted("details")?, wanted("columns")?) {
+        (false, false) => Ok(Form::Row),
+        (true, false) => Ok(Form::Details),
+        (false, true) => Ok(Form::Columns),
+        (true, true) => Err(Error::InvalidArgument("columns: details have none; ask for one of the two".into())),
+    }
+}
+
 /// Starts a dump and gives the end of the pipe to read it from.
 ///
 /// # Errors
@@ -58,7 +82,7 @@ pub(super) async fn start(
     peer: String,
     mut query: Options,
 ) -> Result<OwnedFd, Error> {
-    let details = arguments::boolean(&query, "details")?.unwrap_or(false);
+    let form = form(&query)?;
     let terms = arguments::strings(&query, "terms")?;
     query.remove("limit");
     let selection = match terms {
@@ -72,11 +96,16 @@ pub(super) async fn start(
     // The reader gets an ordinary, blocking end; flags belong to each end's own description.
     rustix::fs::fcntl_setfl(&reader, rustix::fs::OFlags::empty())
         .map_err(|error| Error::Internal(format!("cannot set up a pipe: {error}")))?;
+    if form == Form::Columns {
+        // Most listings fit as a whole then, and neither end waits for the other; where it cannot be had, they do. Objects take
+        // longer to read than that.
+        let _ = rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES);
+    }
     let engine = Arc::clone(engine);
     tokio::spawn(async move {
         let _held = (place, call);
         let found: Arc<[PackageRow]> = match &selection {
-            Selection::Search(query) if !details => engine.found_in_aur(query).await,
+            Selection::Search(query) if form != Form::Details => engine.found_in_aur(query).await,
             _ => Arc::default(),
         };
         let held = Arc::new(Mutex::new(Held::Unused(Pipe { end: writer, used: false })));
@@ -85,7 +114,7 @@ pub(super) async fn start(
             .ask(move |engine, loaded| {
                 let Some(pipe) = take_unused(&shared) else { return Ok(()) };
                 let mut lines = BufWriter::with_capacity(64 << 10, pipe);
-                let ended = write_lines(&mut lines, engine, loaded, &selection, details, &found);
+                let ended = write_lines(&mut lines, engine, loaded, &selection, form, &found);
                 // What is in the buffer belongs to what was told, or is to be told again from another snapshot.
                 let flushed = if matches!(ended, Err(Ending::Engine(_))) && lines.get_ref().used {
                     lines.flush()
@@ -169,27 +198,43 @@ fn write_lines(
     engine: &Engine,
     loaded: &Loaded,
     selection: &Selection,
-    details: bool,
+    form: Form,
     found: &[PackageRow],
 ) -> Result<(), Ending> {
-    let packages = engine.select(loaded, selection)?;
+    let mut packages = engine.select(loaded, selection)?;
     let others = Engine::others(loaded, selection, found);
-    let count = packages.len() + others.len();
-    for (id, row) in packages {
-        if details {
-            let details = details_line(loaded, id)?;
-            serde_json::to_writer(&mut *lines, &details).map_err(io::Error::from)?;
-        } else {
-            serde_json::to_writer(&mut *lines, &row).map_err(io::Error::from)?;
+    let count = packages.ids().len() + others.len();
+    let mut line = Vec::with_capacity(1 << 10);
+    for position in 0..packages.ids().len() {
+        match (form, packages.ids().get(position)) {
+            (Form::Details, Some(id)) => json(&details_line(loaded, *id)?, &mut line)?,
+            _ => row_line(&packages.row(position), form, &mut line)?,
         }
-        lines.write_all(b"\n")?;
+        lines.write_all(&line)?;
     }
-    for row in others {
-        serde_json::to_writer(&mut *lines, &row).map_err(io::Error::from)?;
-        lines.write_all(b"\n")?;
+    for row in &others {
+        row_line(&RowRef::from(row), form, &mut line)?;
+        lines.write_all(&line)?;
     }
     writeln!(lines, "{}", serde_json::json!({"end": true, "count": count}))?;
     Ok(lines.flush()?)
+}
+
+/// Makes `line` the one of this row.
+fn row_line(row: &RowRef<'_>, form: Form, line: &mut Vec<u8>) -> io::Result<()> {
+    if form == Form::Columns {
+        line.clear();
+        columns::write(row, line);
+        return Ok(());
+    }
+    json(&PackageRow::from(row.clone()), line)
+}
+
+fn json(object: &impl serde::Serialize, line: &mut Vec<u8>) -> io::Result<()> {
+    line.clear();
+    serde_json::to_writer(&mut *line, object)?;
+    line.push(b'\n');
+    Ok(())
 }
 
 /// The object that clients make of the dictionary of `GetDetails`, so that both are the same.

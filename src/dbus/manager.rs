@@ -293,7 +293,9 @@ impl Manager {
     /// The read end of a pipe of JSON lines, one object per package; the last line is {"end":true,"count":N} or
     /// {"error":{"name":…,"message":…}}.
     ///
-    /// Takes the conditions of List, or with terms as the options of Search; with details b, each line has everything.
+    /// Takes the conditions of List, or with terms as the options of Search; with details b, each line has everything. With
+    /// columns b, a line is no object but the values of a row of List in their order, separated by tabs; in these, a tab is \t,
+    /// a line feed \n and a backslash \\. The last line is the same then, and the only one without a tab.
     #[zbus(out_args("lines"))]
     async fn query_fd(&self, #[zbus(header)] header: Header<'_>, query: Options) -> Result<Answer<OwnedFd>, Error> {
         let peer = header.sender().map_or(self.peer.as_str(), |sender| sender.as_str()).to_owned();

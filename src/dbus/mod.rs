@@ -7,6 +7,7 @@ pub mod aur_client;
 pub mod callers;
 pub mod client;
 mod client_error;
+mod columns;
 mod connect;
 mod dictionaries;
 mod dump;

@@ -1,42 +1,31 @@
 //! Rows that arrive through the pipe of `QueryFd`.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 
+use memchr::memchr;
 use serde::Deserialize;
 
 use super::client::ClientError;
-use crate::package::{Flags, PackageRow};
+use super::columns;
+use crate::package::PackageRow;
 
-/// The rows of a `QueryFd`, one JSON object a line; the last line is `{"end":true,"count":N}` or `{"error":{…}}`.
+/// The rows of a `QueryFd` with `columns`; its last line is `{"end":true,"count":N}` or `{"error":{…}}`.
 ///
 /// Reading blocks. Dropping it early tells the daemon to stop.
 #[derive(Debug)]
 pub struct RowStream {
     reader: BufReader<File>,
+    /// The start of a line whose rest is still to be read.
     line: Vec<u8>,
     done: bool,
 }
 
 #[derive(Deserialize)]
-struct Line {
+struct LastLine {
     #[serde(default)]
     end: bool,
     error: Option<StreamError>,
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    version: String,
-    #[serde(default)]
-    arch: String,
-    #[serde(default)]
-    repository: String,
-    #[serde(default)]
-    summary: String,
-    #[serde(default)]
-    flags: Vec<String>,
-    #[serde(default)]
-    download_size: u64,
 }
 
 #[derive(Deserialize)]
@@ -50,48 +39,61 @@ impl RowStream {
         Self { reader: BufReader::with_capacity(64 * 1024, pipe), line: Vec::new(), done: false }
     }
 
-    fn read(&mut self) -> Result<Option<PackageRow>, ClientError> {
-        self.line.clear();
-        let length = self.reader.read_until(b'\n', &mut self.line).map_err(|error| disconnected(&error.to_string()))?;
-        if length == 0 {
-            return Err(disconnected("the list ends early"));
+    /// Reads the next row into `row`; whether there was one. After an error or the last line there is nothing more.
+    ///
+    /// # Errors
+    /// The daemon's own; where the list ends without its last line, or cannot be understood.
+    pub fn read(&mut self, row: &mut PackageRow) -> Result<bool, ClientError> {
+        if self.done {
+            return Ok(false);
         }
-        let line: Line = serde_json::from_slice(&self.line)?;
-        match line.error {
-            Some(error) => Err(ClientError::from_reply(&error.name, error.message)),
-            None if line.end => Ok(None),
-            None => Ok(Some(PackageRow {
-                name: line.name,
-                version: line.version,
-                arch: line.arch,
-                repository: line.repository,
-                summary: line.summary,
-                flags: line.flags.iter().filter_map(|name| flag(name)).collect(),
-                download_size: line.download_size,
-            })),
+        let read = self.read_line(row);
+        self.done = !matches!(read, Ok(true));
+        read
+    }
+
+    fn read_line(&mut self, row: &mut PackageRow) -> Result<bool, ClientError> {
+        self.line.clear();
+        loop {
+            let failed = |error: io::Error| ClientError::Disconnected(error.to_string());
+            let buffer = match self.reader.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                buffer => buffer.map_err(failed)?,
+            };
+            let Some(end) = memchr(b'\n', buffer) else {
+                let length = buffer.len();
+                if length == 0 {
+                    return Err(ClientError::Disconnected("the list ends early".to_owned()));
+                }
+                self.line.extend_from_slice(buffer);
+                self.reader.consume(length);
+                continue;
+            };
+            let (rest, _) = buffer.split_at(end);
+            // Most lines are in the buffer as a whole.
+            let read = if self.line.is_empty() {
+                read_line(rest, row)
+            } else {
+                self.line.extend_from_slice(rest);
+                read_line(&self.line, row)
+            };
+            self.reader.consume(end + 1);
+            return read;
         }
     }
 }
 
-fn disconnected(reason: &str) -> ClientError {
-    ClientError::Disconnected(reason.to_owned())
-}
-
-fn flag(name: &str) -> Option<Flags> {
-    Flags::all().iter().find(|flag| flag.names().eq([name]))
-}
-
-impl Iterator for RowStream {
-    type Item = Result<PackageRow, ClientError>;
-
-    /// After an error or the closing line there is nothing more.
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.done {
-            return None;
-        }
-        let row = self.read().transpose();
-        self.done = !matches!(row, Some(Ok(_)));
-        row
+/// Reads a line; whether it is a row.
+fn read_line(line: &[u8], row: &mut PackageRow) -> Result<bool, ClientError> {
+    let line = str::from_utf8(line).map_err(|error| ClientError::Protocol(error.to_string()))?;
+    if memchr(b'\t', line.as_bytes()).is_some() {
+        let read = columns::read(line, row).map(|()| true);
+        return read.ok_or_else(|| ClientError::Protocol("a line of a list is no row".to_owned()));
+    }
+    match serde_json::from_str(line)? {
+        LastLine { error: Some(error), .. } => Err(ClientError::from_reply(&error.name, error.message)),
+        LastLine { end: true, .. } => Ok(false),
+        LastLine { .. } => Err(ClientError::Protocol("a list has a line of another kind".to_owned())),
     }
 }
 
@@ -100,6 +102,7 @@ mod tests {
     use std::io::{Seek, Write};
 
     use super::*;
+    use crate::package::{Flags, RowRef};
 
     fn stream(lines: &str) -> RowStream {
         let mut file = tempfile::tempfile().expect("temporary file");
@@ -108,32 +111,47 @@ mod tests {
         RowStream::new(file)
     }
 
+    fn line(row: &PackageRow) -> String {
+        let mut line = Vec::new();
+        columns::write(&RowRef::from(row), &mut line);
+        String::from_utf8(line).expect("text")
+    }
+
+    fn curl() -> PackageRow {
+        PackageRow { name: "curl".into(), flags: Flags::INSTALLED, download_size: 5, ..PackageRow::default() }
+    }
+
     #[test]
     fn rows_end_with_the_closing_line() {
-        let row = PackageRow {
-            name: "curl".into(),
-            version: "7".into(),
-            arch: "amd64".into(),
-            repository: "bookworm/main".into(),
-            summary: "a \"tool\"".into(),
-            flags: Flags::INSTALLED | Flags::FOREIGN_ARCH,
-            download_size: 5,
-        };
-        let lines = format!("{}\n{{\"end\":true,\"count\":1}}\nbeyond\n", serde_json::to_string(&row).expect("JSON"));
-        let rows: Vec<_> = stream(&lines).collect::<Result<_, _>>().expect("well-formed");
-        assert_eq!(rows, [row]);
+        let mut stream = stream(&format!("{}{{\"end\":true,\"count\":1}}\nbeyond\n", line(&curl())));
+        let mut row = PackageRow { summary: "of the one before".into(), ..PackageRow::default() };
+        assert!(matches!(stream.read(&mut row), Ok(true)));
+        assert_eq!(row, curl());
+        assert!(matches!(stream.read(&mut row), Ok(false)) && matches!(stream.read(&mut row), Ok(false)));
     }
 
     #[test]
     fn an_error_line_is_the_daemons_error() {
-        let lines = "{\"error\":{\"name\":\"org.omg.Error.Offline\",\"message\":\"no lists\"}}\n";
-        let rows: Vec<_> = stream(lines).collect();
-        assert!(matches!(&rows[..], [Err(error)] if error.exit_code() == 4 && error.to_string() == "no lists"));
+        let mut stream = stream("{\"error\":{\"name\":\"org.omg.Error.Offline\",\"message\":\"no\\tlists\"}}\n");
+        let error = stream.read(&mut PackageRow::default()).expect_err("an error");
+        assert_eq!((error.exit_code(), error.to_string()), (4, "no\tlists".to_owned()));
+        assert!(matches!(stream.read(&mut PackageRow::default()), Ok(false)));
     }
 
     #[test]
     fn a_list_without_its_closing_line_is_an_error() {
-        let rows: Vec<_> = stream("{\"name\":\"a\"}\n").collect();
-        assert!(matches!(&rows[..], [Ok(row), Err(ClientError::Disconnected(_))] if row.name == "a"));
+        for end in ["", "half a li", "{\"end\":true,\"count\":1}"] {
+            let (mut stream, mut row) = (stream(&format!("{}{end}", line(&curl()))), PackageRow::default());
+            assert!(matches!(stream.read(&mut row), Ok(true)));
+            assert!(matches!(stream.read(&mut row), Err(ClientError::Disconnected(_))), "{end:?}");
+        }
+    }
+
+    #[test]
+    fn what_another_version_tells_is_not_understood() {
+        for other in ["{\"name\":\"a\"}\n", "a\tb\n", "words\n"] {
+            let error = stream(other).read(&mut PackageRow::default()).expect_err("an error");
+            assert!(matches!(error, ClientError::Protocol(_)), "{error:?}");
+        }
     }
 }

@@ -9,8 +9,8 @@ use super::aur::beside;
 use super::downloads::Downloads;
 use super::{Engine, EngineError, Loaded, lock};
 use crate::aur::{AurPackage, REPOSITORY};
-use crate::index::{AUR, Ranked, Searcher, Snapshot, View};
-use crate::package::{Flags, ListQuery, PackageDetails, PackageRow, Relation, SearchQuery, Selection};
+use crate::index::{AUR, Ranked, Searcher, Snapshot, View, Window};
+use crate::package::{Flags, ListQuery, PackageDetails, PackageRow, Relation, RowRef, SearchQuery, Selection};
 
 /// Nearest names that an error about an unknown one mentions.
 const NEAREST: usize = 3;
@@ -60,13 +60,45 @@ pub enum PackageId {
     Aur(u32),
 }
 
+/// Of a [`Loaded`]'s two snapshots.
+#[derive(Debug, Default)]
+struct Windows {
+    own: Window,
+    aur: Window,
+}
+
+/// What was selected, in its order.
+#[derive(Debug)]
+pub struct Selected<'a> {
+    loaded: &'a Loaded,
+    ids: Vec<PackageId>,
+    view: View,
+    windows: Windows,
+}
+
+impl Selected<'_> {
+    pub fn ids(&self) -> &[PackageId] {
+        &self.ids
+    }
+
+    /// The row at `position`.
+    pub fn row(&mut self, position: usize) -> RowRef<'_> {
+        let id = self.ids.get(position).copied();
+        id.map(|id| self.loaded.row(id, self.view, &mut self.windows)).unwrap_or_default()
+    }
+
+    fn rows(mut self, limit: usize) -> Arc<[PackageRow]> {
+        (0..self.ids.len().min(limit)).map(|position| self.row(position).into()).collect()
+    }
+}
+
 impl Loaded {
-    /// One package as a row.
-    pub fn row(&self, id: PackageId, view: View) -> PackageRow {
+    /// One package as a row, read through `windows`, which are this one's own.
+    fn row<'a>(&'a self, id: PackageId, view: View, windows: &'a mut Windows) -> RowRef<'a> {
         match (id, &self.aur) {
-            (PackageId::Own(id), _) => self.snapshot.row(id, view),
-            (PackageId::Aur(id), Some(aur)) => aur.row(id, view),
-            (PackageId::Aur(_), None) => PackageRow::default(),
+            (PackageId::Own(id), _) => self.snapshot.row_in(id, view, &mut windows.own),
+            (PackageId::Aur(id), Some(aur)) => aur.row_in(id, view, &mut windows.aur),
+            (PackageId::Aur(_), None) => RowRef::default(),
         }
     }
 
@@ -145,7 +177,7 @@ impl Engine {
             Selection::Search(SearchQuery { limit, .. }) | Selection::List(ListQuery { limit, .. }) => *limit as usize,
         };
         let limit = if limit == 0 { usize::MAX } else { limit };
-        let rows: Arc<[PackageRow]> = self.select(loaded, selection)?.take(limit).map(|(_, row)| row).collect();
+        let rows = self.select(loaded, selection)?.rows(limit);
         if matches!(selection, Selection::Search(_)) {
             loaded.release_after_search();
         }
@@ -160,20 +192,16 @@ impl Engine {
         found.map_err(damaged)
     }
 
-    /// Every selected package, one after the other, as (which it is, its row); not cached.
+    /// Every selected package; not cached.
     ///
     /// # Errors
     /// [`EngineError::DamagedSnapshot`] when long descriptions cannot be read.
-    pub fn select<'a>(
-        &self,
-        loaded: &'a Loaded,
-        selection: &Selection,
-    ) -> Result<impl ExactSizeIterator<Item = (PackageId, PackageRow)> + use<'a>, EngineError> {
+    pub fn select<'a>(&self, loaded: &'a Loaded, selection: &Selection) -> Result<Selected<'a>, EngineError> {
         let (ids, view) = match selection {
             Selection::Search(query) => (self.find(loaded, query)?, View::Candidate),
             Selection::List(query) => (loaded.list(query), Snapshot::list_view(query)),
         };
-        Ok(ids.into_iter().map(move |id| (id, loaded.row(id, view))))
+        Ok(Selected { loaded, ids, view, windows: Windows::default() })
     }
 
     /// Of what [`Engine::found_in_aur`] found, the rows that [`Engine::select`] does not have.

@@ -26,7 +26,7 @@ mod worker;
 
 pub use crate::aur::{Listener, Stage};
 pub use crate::runtime::{Listener as InstallListener, Stage as InstallStage};
-pub use answers::{DetailsAnswer, PackageId};
+pub use answers::{DetailsAnswer, PackageId, Selected};
 pub use error::EngineError;
 pub use facts::LockHolder;
 pub use loaded::Loaded;

@@ -19,6 +19,7 @@ mod writer;
 pub use ahead::{Ahead, Newer};
 pub use fingerprint::{Fingerprint, SourceStamp};
 pub use reader::{OpenError, Snapshot, View};
+pub use rows::Window;
 pub use search::{Ranked, Searcher};
 pub use writer::{Builder, Entry, EntryId, Version};
 

@@ -20,6 +20,7 @@ use super::blocks::read_block;
 use super::format::{
     BlockEntry, COLD, Edge, HAS_CANDIDATE, HOT, MAX_PACKAGES, PREFERRED, ProvidedName, Section, VERSION,
 };
+use super::rows::Window;
 use super::sections::read_sections;
 use super::{Fingerprint, Meta};
 use crate::package::{Flags, ListQuery, PackageDetails, UpdateRow, UpdatesState};
@@ -216,7 +217,7 @@ impl Snapshot {
         let same = (first..self.len as u32).take_while(|id| self.bare_name(*id) == bare);
         match arch {
             Some(arch) => same.into_iter().find(|id| {
-                self.stored(*id).is_some_and(|stored| {
+                self.stored(*id, &mut Window::default()).is_some_and(|stored| {
                     let own = self.label(stored.record.arch.get());
                     own == arch || arch == "native" && own == self.meta.arch
                 })
@@ -379,7 +380,8 @@ impl Snapshot {
     /// # Errors
     /// When its block cannot be read or does not hold what it should.
     pub fn details(&self, id: u32) -> io::Result<PackageDetails> {
-        let record = self.stored(id).ok_or_else(|| io::Error::other("no such package number"))?.record;
+        let mut window = Window::default();
+        let record = self.stored(id, &mut window).ok_or_else(|| io::Error::other("no such package number"))?.record;
         let entry = self
             .blocks(Section::DetailBlocks)
             .get(record.details_block.get() as usize)

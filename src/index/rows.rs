@@ -3,6 +3,7 @@
 //! They are read, not looked up in the mapping: answers show packages from all over the file, and the kernel maps
 //! sixteen pages around every one that is touched.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use zerocopy::little_endian::U16;
@@ -11,7 +12,7 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::Snapshot;
 use super::format::{NO_TEXT, Record, Section};
 use super::reader::View;
-use crate::package::{Flags, PackageRow};
+use crate::package::{Flags, PackageRow, RowRef};
 
 /// Texts longer than a record can say are cut.
 const LONGEST_TEXT: usize = NO_TEXT as usize - 1;
@@ -40,16 +41,47 @@ fn cut(text: &str) -> &str {
     ends.into_iter().find_map(|end| text.get(..end)).unwrap_or_default()
 }
 
-/// A package as the section has it.
-pub(super) struct Stored {
-    pub(super) record: Record,
-    /// The record and the texts.
+/// The part of one snapshot's section that was read last. Rows that follow each other are read together: the further they
+/// have done so, the more of them.
+#[derive(Debug, Default)]
+pub struct Window {
     bytes: Vec<u8>,
+    /// Where in the section they are.
+    start: usize,
+    /// How many bytes are read at least, from where a row starts.
+    ahead: usize,
 }
 
-impl Stored {
+impl Window {
+    /// What follows within so many bytes is read together; a call for each would take longer.
+    const NEAR: usize = 512;
+    /// More at once is not faster.
+    const MOST: usize = 8 << 10;
+
+    fn get(&self, row: &Range<usize>) -> Option<&[u8]> {
+        self.bytes.get(row.start.checked_sub(self.start)?..row.end.checked_sub(self.start)?)
+    }
+
+    /// Moves it to where `row` of the section starts, and makes place for what is to be read there.
+    fn move_to(&mut self, row: &Range<usize>, section: &Range<usize>) {
+        let end = self.start + self.bytes.len();
+        let follows = !self.bytes.is_empty() && (self.start..=end + Self::NEAR).contains(&row.start);
+        self.ahead = if follows { (self.ahead * 2).clamp(Self::NEAR, Self::MOST) } else { 0 };
+        self.start = row.start;
+        self.bytes.resize(row.len().max(self.ahead).min(section.len() - row.start), 0);
+    }
+}
+
+/// A package as the section has it.
+pub(super) struct Stored<'a> {
+    pub(super) record: Record,
+    /// The record and the texts.
+    bytes: &'a [u8],
+}
+
+impl<'a> Stored<'a> {
     /// What does not fit into the bytes there are reads as empty.
-    fn texts(&self) -> Texts<'_> {
+    fn texts(&self) -> Texts<'a> {
         let mut rest = self.bytes.get(size_of::<Record>()..).unwrap_or_default();
         let mut next = |length: u16| {
             let length = (length != NO_TEXT).then(|| usize::from(length))?;
@@ -68,9 +100,14 @@ impl Stored {
 impl Snapshot {
     /// One package as a row.
     pub fn row(&self, id: u32, view: View) -> PackageRow {
+        self.row_in(id, view, &mut Window::default()).into()
+    }
+
+    /// The same, read through `window`.
+    pub fn row_in<'a>(&'a self, id: u32, view: View, window: &'a mut Window) -> RowRef<'a> {
         let flags = self.flags(id);
-        let Some(stored) = self.stored(id) else {
-            return PackageRow { name: self.bare_name(id).to_owned(), flags, ..PackageRow::default() };
+        let Some(stored) = self.stored(id, window) else {
+            return RowRef { name: Cow::Borrowed(self.bare_name(id)), flags, ..RowRef::default() };
         };
         let (record, texts) = (&stored.record, stored.texts());
         let shows_candidate = shows_candidate(record, view);
@@ -79,22 +116,22 @@ impl Snapshot {
         } else {
             (texts.installed, record.installed_arch, record.installed_repository)
         };
-        let row = PackageRow {
+        let row = RowRef {
             name: self.name_of(id, record),
-            version: version.unwrap_or_default().to_owned(),
-            arch: self.label(arch.get()).to_owned(),
-            repository: self.label(repository.get()).to_owned(),
-            summary: texts.summary.to_owned(),
+            version: version.unwrap_or_default(),
+            arch: self.label(arch.get()),
+            repository: self.label(repository.get()),
+            summary: texts.summary,
             flags,
             download_size: record.download_size.get(),
         };
         let ahead = self.meta().ahead.as_ref();
         let ahead = ahead.filter(|_| view == View::Possible && flags.contains(Flags::UPGRADABLE));
         match ahead.and_then(|ahead| ahead.upgrade(&row.name)) {
-            Some(newer) => PackageRow {
-                version: newer.version.clone(),
-                arch: newer.arch.clone(),
-                repository: newer.repository.clone(),
+            Some(newer) => RowRef {
+                version: &newer.version,
+                arch: &newer.arch,
+                repository: &newer.repository,
                 download_size: newer.size,
                 ..row
             },
@@ -104,18 +141,18 @@ impl Snapshot {
 
     /// Name of a package, with its architecture where that is not the machine's own: `libc6`, `libc6:i386`.
     pub fn name(&self, id: u32) -> String {
-        match self.stored(id) {
-            Some(stored) => self.name_of(id, &stored.record),
+        match self.stored(id, &mut Window::default()) {
+            Some(stored) => self.name_of(id, &stored.record).into_owned(),
             None => self.bare_name(id).to_owned(),
         }
     }
 
-    fn name_of(&self, id: u32, record: &Record) -> String {
+    fn name_of(&self, id: u32, record: &Record) -> Cow<'_, str> {
         let name = self.bare_name(id);
         if self.flags(id).contains(Flags::FOREIGN_ARCH) {
-            format!("{name}:{}", self.label(record.arch.get()))
+            Cow::Owned(format!("{name}:{}", self.label(record.arch.get())))
         } else {
-            name.to_owned()
+            Cow::Borrowed(name)
         }
     }
 
@@ -127,12 +164,18 @@ impl Snapshot {
         self.label(if candidate { record.candidate_repository } else { record.installed_repository }.get())
     }
 
-    pub(super) fn stored(&self, id: u32) -> Option<Stored> {
+    /// `window` is one of this snapshot's own.
+    pub(super) fn stored<'a>(&self, id: u32, window: &'a mut Window) -> Option<Stored<'a>> {
         let section = self.range(Section::Rows)?;
-        let row = self.row_range(id).filter(|row| row.end <= section.len())?;
-        let mut bytes = vec![0; row.len()];
-        self.read_exact_at(&mut bytes, section.start + row.start)?;
-        let (record, _) = Record::read_from_prefix(&bytes).ok()?;
+        let row = self.row_range(id).filter(|row| row.start <= row.end && row.end <= section.len())?;
+        if window.get(&row).is_none() {
+            window.move_to(&row, section);
+            if self.read_exact_at(&mut window.bytes, section.start + row.start).is_none() {
+                window.bytes.clear();
+            }
+        }
+        let bytes = window.get(&row)?;
+        let (record, _) = Record::read_from_prefix(bytes).ok()?;
         Some(Stored { record, bytes })
     }
 

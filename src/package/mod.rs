@@ -12,6 +12,8 @@ pub use pacman::{PackageFileName, compare_versions};
 pub use query::{ListQuery, SearchMode, SearchQuery, Selection, UpdatesState};
 pub use record::Record;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize, Serializer};
 
 bitflags::bitflags! {
@@ -94,6 +96,46 @@ pub struct PackageRow {
     pub flags: Flags,
     /// Bytes to download; 0 when unknown.
     pub download_size: u64,
+}
+
+/// A [`PackageRow`] whose texts belong to others.
+#[derive(Debug, Clone, Default)]
+pub struct RowRef<'a> {
+    pub name: Cow<'a, str>,
+    pub version: &'a str,
+    pub arch: &'a str,
+    pub repository: &'a str,
+    pub summary: &'a str,
+    pub flags: Flags,
+    pub download_size: u64,
+}
+
+impl From<RowRef<'_>> for PackageRow {
+    fn from(row: RowRef<'_>) -> Self {
+        Self {
+            name: row.name.into_owned(),
+            version: row.version.to_owned(),
+            arch: row.arch.to_owned(),
+            repository: row.repository.to_owned(),
+            summary: row.summary.to_owned(),
+            flags: row.flags,
+            download_size: row.download_size,
+        }
+    }
+}
+
+impl<'a> From<&'a PackageRow> for RowRef<'a> {
+    fn from(row: &'a PackageRow) -> Self {
+        Self {
+            name: Cow::Borrowed(&row.name),
+            version: &row.version,
+            arch: &row.arch,
+            repository: &row.repository,
+            summary: &row.summary,
+            flags: row.flags,
+            download_size: row.download_size,
+        }
+    }
 }
 
 /// One available upgrade.

@@ -244,16 +244,16 @@ impl Service {
         self.canned.rows.iter().filter(|row| row.5 & wanted != 0).cloned().collect()
     }
 
-    fn query_fd(&self, _query: HashMap<String, OwnedVariant>) -> OwnedFd {
+    /// With `columns`, the only form that omg asks for.
+    fn query_fd(&self, query: HashMap<String, OwnedVariant>) -> OwnedFd {
+        assert!(query.contains_key("columns"));
         let (reader, mut writer) = std::io::pipe().expect("pipe");
-        let rows = self.canned.rows.clone();
+        let rows = if query.contains_key("terms") { self.canned.rows.clone() } else { self.list(query) };
         std::thread::spawn(move || {
-            for (name, version, arch, repository, summary, _, size) in &rows {
-                let line = serde_json::json!({
-                    "name": name, "version": version, "arch": arch, "repository": repository, "summary": summary,
-                    "flags": ["installed"], "download_size": size,
-                });
-                if writeln!(writer, "{line}").is_err() {
+            let escaped = |text: &str| text.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n");
+            for (name, version, arch, repository, summary, flags, size) in &rows {
+                let texts = [name, version, arch, repository, summary].map(|text| escaped(text)).join("\t");
+                if writeln!(writer, "{texts}\t{flags}\t{size}").is_err() {
                     return;
                 }
             }
