@@ -113,7 +113,7 @@ pub(super) async fn start(
         let outcome = engine
             .ask(move |engine, loaded| {
                 let Some(pipe) = take_unused(&shared) else { return Ok(()) };
-                let mut lines = BufWriter::with_capacity(64 << 10, pipe);
+                let mut lines = BufWriter::with_capacity(32 << 10, pipe);
                 let ended = write_lines(&mut lines, engine, loaded, &selection, form, &found);
                 // What is in the buffer belongs to what was told, or is to be told again from another snapshot.
                 let flushed = if matches!(ended, Err(Ending::Engine(_))) && lines.get_ref().used {

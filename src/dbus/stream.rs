@@ -86,9 +86,11 @@ impl RowStream {
 /// Reads a line; whether it is a row.
 fn read_line(line: &[u8], row: &mut PackageRow) -> Result<bool, ClientError> {
     let line = str::from_utf8(line).map_err(|error| ClientError::Protocol(error.to_string()))?;
-    if memchr(b'\t', line.as_bytes()).is_some() {
-        let read = columns::read(line, row).map(|()| true);
-        return read.ok_or_else(|| ClientError::Protocol("a line of a list is no row".to_owned()));
+    if columns::read(line, row).is_some() {
+        return Ok(true);
+    }
+    if line.contains('\t') {
+        return Err(ClientError::Protocol("a line of a list is no row".to_owned()));
     }
     match serde_json::from_str(line)? {
         LastLine { error: Some(error), .. } => Err(ClientError::from_reply(&error.name, error.message)),

@@ -82,12 +82,13 @@ pub(super) struct Stored<'a> {
 impl<'a> Stored<'a> {
     /// What does not fit into the bytes there are reads as empty.
     fn texts(&self) -> Texts<'a> {
-        let mut rest = self.bytes.get(size_of::<Record>()..).unwrap_or_default();
+        // Looked at as a whole: three short texts take longer than one.
+        let mut rest = str::from_utf8(self.bytes.get(size_of::<Record>()..).unwrap_or_default()).unwrap_or_default();
         let mut next = |length: u16| {
             let length = (length != NO_TEXT).then(|| usize::from(length))?;
             let (text, after) = rest.split_at_checked(length).unwrap_or_default();
             rest = after;
-            Some(str::from_utf8(text).unwrap_or_default())
+            Some(text)
         };
         Texts {
             candidate: next(self.record.candidate_len.get()),
