@@ -184,6 +184,17 @@ async fn a_dump_in_columns_has_the_rows_of_a_listing() {
         assert_eq!(*line, format!("{name}\t{version}\t{arch}\t{repository}\t{summary}\t{flags}\t{size}"));
     }
     assert!(told.iter().any(|line| line.starts_with("hostile\t")));
+    // Short ones are kept, and are the same again.
+    let mut short = Vec::new();
+    for _ in 0..5 {
+        let mut text = String::new();
+        let query = options([("upgradable", true.into()), ("columns", true.into())]);
+        dump(&client, query).await.read_to_string(&mut text).unwrap();
+        short.push(text);
+    }
+    assert_eq!(short[0], "app\t2.0\tamd64\tstable/main\tapplication\t7\t2000\n{\"count\":1,\"end\":true}\n");
+    assert!(short.iter().all(|text| *text == short[0]), "{short:?}");
+    assert!(number(&client.dictionary("Metrics").await, "SearchHits") >= 3);
     let both = options([("columns", true.into()), ("details", true.into())]);
     let (name, message) = error(client.call::<zbus::OwnedFd>("QueryFd", &(both,)).await);
     assert_eq!(name, "org.omg.Error.InvalidArgument");

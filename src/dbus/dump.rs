@@ -25,6 +25,9 @@ const MAX_DUMPS: usize = 8;
 /// A reader that takes nothing for so long has lost interest.
 const STALLED: Duration = Duration::from_secs(30);
 
+/// Rows of listings that are kept and told again.
+const SHORT: usize = 1000;
+
 /// As much as a user may have without further rights (pipe(7), `pipe-max-size`).
 const PIPE_BYTES: usize = 1 << 20;
 
@@ -89,7 +92,6 @@ pub(super) async fn start(
         Some(terms) => Selection::Search(SearchQuery { limit: 0, ..arguments::search_query(terms, &query)? }),
         None => Selection::List(ListQuery { limit: 0, ..arguments::list_query(&query)? }),
     };
-    let place = Place::take()?;
     let call = activity.begin(&peer)?;
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
         .map_err(|error| Error::Internal(format!("cannot make a pipe: {error}")))?;
@@ -101,6 +103,13 @@ pub(super) async fn start(
         // longer to read than that.
         let _ = rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES);
     }
+    if let (Form::Columns, Selection::List(list)) = (form, &selection)
+        && let Some(rows) = engine.remembered_listing(list).filter(|rows| rows.len() <= SHORT)
+        && fits(&rows, &writer)?
+    {
+        return Ok(reader.into());
+    }
+    let place = Place::take()?;
     let engine = Arc::clone(engine);
     tokio::spawn(async move {
         let _held = (place, call);
@@ -146,6 +155,21 @@ pub(super) async fn start(
         }
     });
     Ok(reader.into())
+}
+
+/// Writes a listing into an empty pipe if it takes the whole of it: then nobody has to wait for the reader.
+fn fits(rows: &[PackageRow], writer: &rustix::fd::OwnedFd) -> Result<bool, Error> {
+    let mut lines = Vec::with_capacity(rows.len() * 128);
+    rows.iter().for_each(|row| columns::write(&RowRef::from(row), &mut lines));
+    last_line(rows.len(), &mut lines);
+    if !rustix::pipe::fcntl_getpipe_size(writer).is_ok_and(|size| size >= lines.len()) {
+        return Ok(false);
+    }
+    match rustix::io::write(writer, &lines) {
+        Ok(written) if written == lines.len() => Ok(true),
+        Ok(_) | Err(rustix::io::Errno::AGAIN) => Err(Error::Internal("an empty pipe is full".to_owned())),
+        Err(error) => Err(Error::Internal(format!("cannot write to a pipe: {error}"))),
+    }
 }
 
 /// Where the pipe is between the attempts to fill it.
@@ -205,6 +229,14 @@ fn write_lines(
     let others = Engine::others(loaded, selection, found);
     let count = packages.ids().len() + others.len();
     let mut line = Vec::with_capacity(1 << 10);
+    if form == Form::Columns && matches!(selection, Selection::List(_)) && count <= SHORT {
+        for row in engine.rows_in(loaded, selection)?.iter() {
+            columns::write(&RowRef::from(row), &mut line);
+        }
+        last_line(count, &mut line);
+        lines.write_all(&line)?;
+        return Ok(lines.flush()?);
+    }
     for position in 0..packages.ids().len() {
         match (form, packages.ids().get(position)) {
             (Form::Details, Some(id)) => json(&details_line(loaded, *id)?, &mut line)?,
@@ -216,8 +248,15 @@ fn write_lines(
         row_line(&RowRef::from(row), form, &mut line)?;
         lines.write_all(&line)?;
     }
-    writeln!(lines, "{}", serde_json::json!({"end": true, "count": count}))?;
+    line.clear();
+    last_line(count, &mut line);
+    lines.write_all(&line)?;
     Ok(lines.flush()?)
+}
+
+fn last_line(count: usize, lines: &mut Vec<u8>) {
+    // Writing to memory cannot fail.
+    let _ = writeln!(lines, "{}", serde_json::json!({"end": true, "count": count}));
 }
 
 /// Makes `line` the one of this row.

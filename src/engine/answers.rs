@@ -148,8 +148,7 @@ impl Engine {
     pub async fn rows(self: &Arc<Self>, selection: Selection) -> Result<Arc<[PackageRow]>, EngineError> {
         let whole =
             |loaded: &Loaded| loaded.aur.is_some() || self.aur.is_none() || matches!(selection, Selection::List(_));
-        if let Some(rows) = self.remembered(|loaded| loaded.rows.get(&selection).filter(|_| whole(loaded))) {
-            self.metrics.search_hits.fetch_add(1, Ordering::Relaxed);
+        if let Some(rows) = self.remembered_rows(&selection, whole) {
             return Ok(rows);
         }
         let found = match &selection {
@@ -167,7 +166,22 @@ impl Engine {
         .await
     }
 
-    fn rows_in(&self, loaded: &Loaded, selection: &Selection) -> Result<Arc<[PackageRow]>, EngineError> {
+    /// A listing whose rows are at hand, where telling whether they are fresh takes no time either.
+    pub fn remembered_listing(&self, query: &ListQuery) -> Option<Arc<[PackageRow]>> {
+        self.remembered_rows(&Selection::List(query.clone()), |_| true)
+    }
+
+    fn remembered_rows(&self, selection: &Selection, is_whole: impl Fn(&Loaded) -> bool) -> Option<Arc<[PackageRow]>> {
+        let rows = self.remembered(|loaded| loaded.rows.get(selection).filter(|_| is_whole(loaded)))?;
+        self.metrics.search_hits.fetch_add(1, Ordering::Relaxed);
+        Some(rows)
+    }
+
+    /// The rows of a selection, but for those of [`Engine::others`]; kept for whoever asks again.
+    ///
+    /// # Errors
+    /// Those of [`Engine::select`].
+    pub fn rows_in(&self, loaded: &Loaded, selection: &Selection) -> Result<Arc<[PackageRow]>, EngineError> {
         if let Some(rows) = loaded.rows.get(selection) {
             self.metrics.search_hits.fetch_add(1, Ordering::Relaxed);
             return Ok(rows);
