@@ -79,11 +79,14 @@ async fn print(client: &mut Client, query: &ListQuery, limit: u32, out: &mut Out
         Some(asked) => rows::print(&client.list(&ListQuery { limit: asked, ..query.clone() }).await?, limit, out),
         None => match client.stream_list(query).await {
             Ok(stream) => rows::print_stream(stream, limit, out)?,
-            // Streams have their bound, however short they are; one message has more than most lists.
-            Err(busy) if busy.is_limit() => match client.list(query).await {
-                Err(error) if error.is_limit() => return Err(busy.into()),
-                rows => rows::print(&rows?, limit, out),
-            },
+            // Streams have their bound; one message has what most lists need.
+            Err(busy) if busy.is_limit() => {
+                let asked = if limit == 0 { 0 } else { limit.saturating_add(1) };
+                match client.list(&ListQuery { limit: asked, ..query.clone() }).await {
+                    Err(error) if error.is_limit() => return Err(busy.into()),
+                    rows => rows::print(&rows?, limit, out),
+                }
+            }
             Err(error) => return Err(error.into()),
         },
     };

@@ -27,10 +27,19 @@ pub fn print(rows: &[PackageRow], limit: u32, out: &mut Output) -> (usize, bool)
 
 /// The same with the rows of a stream, until there are no more or nobody reads them.
 pub fn print_stream(mut rows: RowStream, limit: u32, out: &mut Output) -> Result<(usize, bool), ClientError> {
+    // A pager that waits for its user would hold up the daemon, which does not wait for ever.
+    out.hold();
     let mut printer = Printer::new(limit, out);
     let mut row = PackageRow::default();
-    while rows.read(&mut row)? && printer.takes(&row) {}
-    Ok(printer.end())
+    let ended = loop {
+        match rows.read(&mut row) {
+            Ok(true) if printer.takes(&row) => {}
+            ended => break ended,
+        }
+    };
+    let printed = printer.end();
+    out.flush();
+    ended.map(|_| printed)
 }
 
 struct Printer<'a> {
@@ -123,9 +132,13 @@ fn print_table(rows: &[PackageRow], out: &mut Output) {
     table.print(out);
 }
 
-/// The name as `omg info` takes it: with its architecture where that is not the machine's own.
+/// The name as `omg info` takes it: with its architecture where that is not the machine's own. Rows have it in the name already.
 pub fn display_name<'a>(name: &'a str, arch: &str, flags: Flags) -> Cow<'a, str> {
-    if flags.contains(Flags::FOREIGN_ARCH) { Cow::Owned(format!("{name}:{arch}")) } else { Cow::Borrowed(name) }
+    if flags.contains(Flags::FOREIGN_ARCH) && !name.contains(':') {
+        Cow::Owned(format!("{name}:{arch}"))
+    } else {
+        Cow::Borrowed(name)
+    }
 }
 
 /// The most important thing about a package in one word.
@@ -148,6 +161,14 @@ pub fn state(flags: Flags) -> (&'static str, Style) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_foreign_architecture_is_told_once() {
+        for name in ["libc6", "libc6:i386"] {
+            assert_eq!(display_name(name, "i386", Flags::INSTALLED | Flags::FOREIGN_ARCH), "libc6:i386");
+            assert_eq!(display_name(name, "amd64", Flags::INSTALLED), name);
+        }
+    }
 
     #[test]
     fn the_most_important_state_is_shown() {

@@ -31,7 +31,18 @@ pub async fn run(client: &mut Client, search: Search, out: &mut Output) -> Resul
             query.limit = asked;
             rows::print(&client.search(&query).await?, limit, out)
         }
-        None => rows::print_stream(client.stream_search(&query).await?, limit, out)?,
+        None => match client.stream_search(&query).await {
+            Ok(stream) => rows::print_stream(stream, limit, out)?,
+            // As for listings.
+            Err(busy) if busy.is_limit() => {
+                query.limit = if limit == 0 { 0 } else { limit.saturating_add(1) };
+                match client.search(&query).await {
+                    Err(error) if error.is_limit() => return Err(busy.into()),
+                    rows => rows::print(&rows?, limit, out),
+                }
+            }
+            Err(error) => return Err(error.into()),
+        },
     };
     if !search.no_aur {
         rows::note_aur(client, out).await;

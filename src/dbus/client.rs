@@ -43,7 +43,7 @@ pub struct Besides {
 const FIELDS_ALONE: [&str; 4] = ["Votes", "Popularity", "Out Of Date", "Last Modified"];
 
 /// A connection to the daemon. Every call is one round trip; all of them are idempotent and are repeated once on a
-/// fresh connection when the daemon ends at that moment.
+/// fresh connection when the daemon ends at that moment. A stream that the daemon leaves is not.
 #[derive(Debug)]
 pub struct Client {
     options: ConnectOptions,

@@ -10,7 +10,7 @@ use crate::package::{Flags, PackageRow, RowRef};
 /// Appends a row, with its line feed.
 pub fn write(row: &RowRef<'_>, lines: &mut Vec<u8>) {
     for text in [&*row.name, row.version, row.arch, row.repository, row.summary] {
-        // Without a way out in the middle, many bytes are looked at together.
+        // Without an early end of the loop, many bytes are looked at by one instruction.
         if text.bytes().fold(false, |found, byte| found | matches!(byte, b'\t' | b'\n' | b'\\')) {
             for byte in text.bytes() {
                 match byte {

@@ -24,7 +24,7 @@ use super::socket::{GREETING_WAIT, Stream};
 /// How long a connection may wait for room in the daemon's backlog.
 const BACKLOG_WAIT: Duration = Duration::from_secs(5);
 /// How long one call may take: the first one on a machine may have to wait for the index.
-const CALL_WAIT: Duration = Duration::from_secs(300);
+pub(super) const CALL_WAIT: Duration = Duration::from_secs(300);
 /// How long a private daemon may take to end once its peer is gone.
 const PRIVATE_EXIT_WAIT: Duration = Duration::from_secs(2);
 /// Bytes of a failed private daemon's log that are told.

@@ -25,10 +25,12 @@ const MAX_DUMPS: usize = 8;
 /// A reader that takes nothing for so long has lost interest.
 const STALLED: Duration = Duration::from_secs(30);
 
-/// Rows of listings that are kept and told again.
+/// The most rows of a listing in columns that is kept, and told again without a place.
 const SHORT: usize = 1000;
 
-/// As much as a user may have without further rights (pipe(7), `pipe-max-size`).
+/// What a pipe holds (pipe(7)), and the most that it may hold without further rights unless the machine's owner says otherwise
+/// (`/proc/sys/fs/pipe-max-size`).
+const DEFAULT_PIPE_BYTES: usize = 64 << 10;
 const PIPE_BYTES: usize = 1 << 20;
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
@@ -77,7 +79,7 @@ fn form(query: &Options) -> Result<Form, Error> {
 /// Starts a dump and gives the end of the pipe to read it from.
 ///
 /// # Errors
-/// Those of the query's arguments; `LimitExceeded` when too many dumps run. What fails later is the dump's last line; a
+/// Those of the query's arguments; `LimitExceeded` when too many dumps run; `Internal` when there is no pipe. What fails later is the dump's last line; a
 /// damaged snapshot is replaced instead, as long as nothing told from it has gone through the pipe.
 pub(super) async fn start(
     engine: &Arc<Engine>,
@@ -98,11 +100,6 @@ pub(super) async fn start(
     // The reader gets an ordinary, blocking end; flags belong to each end's own description.
     rustix::fs::fcntl_setfl(&reader, rustix::fs::OFlags::empty())
         .map_err(|error| Error::Internal(format!("cannot set up a pipe: {error}")))?;
-    if form == Form::Columns {
-        // Most listings fit as a whole then, and neither end waits for the other; where it cannot be had, they do. Objects take
-        // longer to read than that.
-        let _ = rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES);
-    }
     if let (Form::Columns, Selection::List(list)) = (form, &selection)
         && let Some(rows) = engine.remembered_listing(list).filter(|rows| rows.len() <= SHORT)
         && fits(&rows, &writer)?
@@ -110,6 +107,11 @@ pub(super) async fn start(
         return Ok(reader.into());
     }
     let place = Place::take()?;
+    if form == Form::Columns {
+        // What fits as a whole is written without waiting for the reader. JSON is read so much slower than it is written
+        // that this changes nothing for it.
+        let _ = rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES);
+    }
     let engine = Arc::clone(engine);
     tokio::spawn(async move {
         let _held = (place, call);
@@ -145,7 +147,7 @@ pub(super) async fn start(
                 outcome
             })
             .await;
-        // Told last: whoever asks again then is not answered from the snapshot that failed.
+        // Told once the index is built anew: whoever asks again then is not answered from the snapshot that failed.
         let failed = match (std::mem::replace(&mut *lock(&held), Held::Gone), outcome) {
             (Held::Cut(pipe, error), _) | (Held::Unused(pipe), Err(error)) => Some((pipe, Error::from(error))),
             (Held::Unused(_) | Held::Gone, _) => None,
@@ -162,6 +164,9 @@ fn fits(rows: &[PackageRow], writer: &rustix::fd::OwnedFd) -> Result<bool, Error
     let mut lines = Vec::with_capacity(rows.len() * 128);
     rows.iter().for_each(|row| columns::write(&RowRef::from(row), &mut lines));
     last_line(rows.len(), &mut lines);
+    if lines.len() > DEFAULT_PIPE_BYTES {
+        let _ = rustix::pipe::fcntl_setpipe_size(writer, lines.len());
+    }
     if !rustix::pipe::fcntl_getpipe_size(writer).is_ok_and(|size| size >= lines.len()) {
         return Ok(false);
     }
@@ -230,7 +235,7 @@ fn write_lines(
     let count = packages.ids().len() + others.len();
     let mut line = Vec::with_capacity(1 << 10);
     if form == Form::Columns && matches!(selection, Selection::List(_)) && count <= SHORT {
-        for row in engine.rows_in(loaded, selection)?.iter() {
+        for row in engine.keep_rows(loaded, selection, packages, count).iter() {
             columns::write(&RowRef::from(row), &mut line);
         }
         last_line(count, &mut line);

@@ -295,7 +295,8 @@ impl Manager {
     ///
     /// Takes the conditions of List, or with terms as the options of Search; with details b, each line has everything. With
     /// columns b, a line is no object but the values of a row of List in their order, separated by tabs; in these, a tab is \t,
-    /// a line feed \n and a backslash \\. The last line is the same then, and the only one without a tab.
+    /// a line feed \n and a backslash \\, and other control characters stay as they are. The last line is the same then, and the
+    /// only one without a tab. Not with details.
     #[zbus(out_args("lines"))]
     async fn query_fd(&self, #[zbus(header)] header: Header<'_>, query: Options) -> Result<Answer<OwnedFd>, Error> {
         let peer = header.sender().map_or(self.peer.as_str(), |sender| sender.as_str()).to_owned();

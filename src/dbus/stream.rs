@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 
 use memchr::memchr;
+use rustix::event::{PollFd, PollFlags, poll};
 use serde::Deserialize;
 
 use super::client::ClientError;
 use super::columns;
+use super::connect::CALL_WAIT;
 use crate::package::PackageRow;
 
 /// The rows of a `QueryFd` with `columns`; its last line is `{"end":true,"count":N}` or `{"error":{…}}`.
@@ -56,6 +58,9 @@ impl RowStream {
         self.line.clear();
         loop {
             let failed = |error: io::Error| ClientError::Disconnected(error.to_string());
+            if self.reader.buffer().is_empty() && !self.is_ready()? {
+                return Err(ClientError::TimedOut);
+            }
             let buffer = match self.reader.fill_buf() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 buffer => buffer.map_err(failed)?,
@@ -79,6 +84,20 @@ impl RowStream {
             };
             self.reader.consume(end + 1);
             return read;
+        }
+    }
+}
+
+impl RowStream {
+    /// Waits as long as for the answer to a call; whether there is something to read then.
+    fn is_ready(&self) -> Result<bool, ClientError> {
+        let mut waiting = [PollFd::new(self.reader.get_ref(), PollFlags::IN)];
+        let timeout = CALL_WAIT.try_into().ok();
+        match poll(&mut waiting, timeout.as_ref()) {
+            Ok(count) => Ok(count > 0),
+            // The read that follows is interrupted, too, or has something.
+            Err(rustix::io::Errno::INTR) => Ok(true),
+            Err(error) => Err(ClientError::Disconnected(error.to_string())),
         }
     }
 }

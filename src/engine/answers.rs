@@ -177,25 +177,33 @@ impl Engine {
         Some(rows)
     }
 
-    /// The rows of a selection, but for those of [`Engine::others`]; kept for whoever asks again.
-    ///
-    /// # Errors
-    /// Those of [`Engine::select`].
-    pub fn rows_in(&self, loaded: &Loaded, selection: &Selection) -> Result<Arc<[PackageRow]>, EngineError> {
+    /// The first rows of what was selected, kept for whoever asks again.
+    pub fn keep_rows(
+        &self,
+        loaded: &Loaded,
+        selection: &Selection,
+        selected: Selected<'_>,
+        limit: usize,
+    ) -> Arc<[PackageRow]> {
+        self.metrics.search_misses.fetch_add(1, Ordering::Relaxed);
+        let rows = selected.rows(limit);
+        loaded.rows.insert(selection.clone(), Arc::clone(&rows));
+        rows
+    }
+
+    fn rows_in(&self, loaded: &Loaded, selection: &Selection) -> Result<Arc<[PackageRow]>, EngineError> {
         if let Some(rows) = loaded.rows.get(selection) {
             self.metrics.search_hits.fetch_add(1, Ordering::Relaxed);
             return Ok(rows);
         }
-        self.metrics.search_misses.fetch_add(1, Ordering::Relaxed);
         let limit = match selection {
             Selection::Search(SearchQuery { limit, .. }) | Selection::List(ListQuery { limit, .. }) => *limit as usize,
         };
         let limit = if limit == 0 { usize::MAX } else { limit };
-        let rows = self.select(loaded, selection)?.rows(limit);
+        let rows = self.keep_rows(loaded, selection, self.select(loaded, selection)?, limit);
         if matches!(selection, Selection::Search(_)) {
             loaded.release_after_search();
         }
-        loaded.rows.insert(selection.clone(), Arc::clone(&rows));
         Ok(rows)
     }
 

@@ -53,7 +53,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// What follows within so many bytes is read together; a call for each would take longer.
+    /// A row that starts within so many bytes behind the last read follows it: more is read with it.
     const NEAR: usize = 512;
     /// More at once is not faster.
     const MOST: usize = 8 << 10;
@@ -80,7 +80,7 @@ pub(super) struct Stored<'a> {
 }
 
 impl<'a> Stored<'a> {
-    /// What does not fit into the bytes there are reads as empty.
+    /// What does not fit into the bytes there are, or is no UTF-8 together, reads as empty.
     fn texts(&self) -> Texts<'a> {
         // Looked at as a whole: three short texts take longer than one.
         let mut rest = str::from_utf8(self.bytes.get(size_of::<Record>()..).unwrap_or_default()).unwrap_or_default();
@@ -171,8 +171,13 @@ impl Snapshot {
         let row = self.row_range(id).filter(|row| row.start <= row.end && row.end <= section.len())?;
         if window.get(&row).is_none() {
             window.move_to(&row, section);
-            if self.read_exact_at(&mut window.bytes, section.start + row.start).is_none() {
-                window.bytes.clear();
+            let at = section.start + row.start;
+            if self.read_exact_at(&mut window.bytes, at).is_none() {
+                // What follows may be what cannot be read.
+                window.bytes.resize(row.len(), 0);
+                if self.read_exact_at(&mut window.bytes, at).is_none() {
+                    window.bytes.clear();
+                }
             }
         }
         let bytes = window.get(&row)?;

@@ -270,7 +270,11 @@ fn agreed_to(mut order: AurOrder, wish: &mut Wish, out: &mut Output) -> Result<A
 
 /// What a package of the AUR is short of holds up no upgrade of the repositories'.
 fn leave_out(order: &mut AurOrder, why: &str, out: &mut Output) {
-    out.note(WARN, &format!("the AUR is left out: {why}"));
+    let text = format!("the AUR is left out: {why}");
+    out.note(WARN, &text);
+    if out.is_json() {
+        order.notes.push(text);
+    }
     (order.steps, order.repository, order.decisions) = Default::default();
 }
 
@@ -283,12 +287,13 @@ async fn carry_out(client: &mut Client, mut wish: Wish, out: &mut Output) -> Res
 async fn all_of_it(client: &mut Client, wish: &mut Wish, done: &mut Done, out: &mut Output) -> Result<(), Failure> {
     let mut interrupts = Interrupts::listen()?;
     let mut order = decided(client, wish, &mut interrupts, out).await?;
-    if wish.upgrade.is_some()
-        && wish.how.consent.yes
-        && !wish.how.consent.dry_run
-        && let Some(why) = review::prevented(client, &order.steps, &wish.aur, &mut interrupts, out).await?
-    {
-        leave_out(&mut order, &why, out);
+    let mut fetched = BTreeMap::new();
+    let consent = &wish.how.consent;
+    if wish.upgrade.is_some() && consent.yes && !consent.dry_run {
+        match review::fetch(client, &order.steps, &wish.aur, &mut interrupts, out).await? {
+            Ok(reviews) => fetched = reviews,
+            Err(why) => leave_out(&mut order, &why, out),
+        }
     }
     let actions = repository_actions(&order, wish)?;
     let planned = steps::plan(client, &actions, &wish.how, Vec::new(), &mut interrupts).await?;
@@ -320,7 +325,8 @@ async fn all_of_it(client: &mut Client, wish: &mut Wish, done: &mut Done, out: &
     steps::agree(planned.as_ref(), &wish.how.consent, &mut interrupts, out).await?;
     let mut commits = BTreeMap::new();
     for step in &order.steps {
-        let commit = review::review(client, step, &wish.aur, &mut interrupts, out).await?;
+        let fetched = fetched.remove(&step.base);
+        let commit = review::review(client, step, fetched, &wish.aur, &mut interrupts, out).await?;
         commits.insert(step.base.clone(), commit);
     }
     if let Some(planned) = planned {

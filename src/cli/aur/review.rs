@@ -1,5 +1,6 @@
 //! What somebody looks at before it is built.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -7,23 +8,27 @@ use super::super::Failure;
 use super::super::change::args::AurHow;
 use super::super::change::{is_interactive, steps};
 use super::super::output::{Output, WARN, escape};
-use crate::dbus::aur_client::AurStep;
+use crate::dbus::aur_client::{AurReview, AurStep};
 use crate::dbus::client::{Client, ErrorKind, find_program};
 use steps::Interrupts;
 
-/// Has somebody look at what is new in a package base, and lets that commit be built; the commit.
+/// Has somebody look at what is new in a package base, which may be fetched already, and lets that commit be built; the commit.
 ///
 /// # Errors
 /// When it is refused, or there is nobody to look at it.
 pub async fn review(
     client: &mut Client,
     step: &AurStep,
+    fetched: Option<AurReview>,
     how: &AurHow,
     interrupts: &mut Interrupts,
     out: &mut Output,
 ) -> Result<String, Failure> {
     let base = &step.base;
-    let review = interrupts.unless(client.aur_review(base)).await??;
+    let review = match fetched {
+        Some(review) => review,
+        None => interrupts.unless(client.aur_review(base)).await??,
+    };
     if let Some(missing) = step.packages.iter().find(|package| !review.packages.contains(&package.name)) {
         let text = format!("{base} does not make {}, as the AUR says it does; nothing was changed", missing.name);
         return Err(Failure::Of(ErrorKind::Invalid, text));
@@ -56,26 +61,31 @@ pub async fn review(
     Ok(commit)
 }
 
-/// Why none of these can be built, where nobody is there to look at what is new in one of them.
+/// What is new in each package base, by its name; or why they cannot all be built: one cannot be fetched, or has to be looked at
+/// where nobody is.
 ///
 /// # Errors
 /// When it is interrupted.
-pub async fn prevented(
+pub async fn fetch(
     client: &mut Client,
     steps: &[AurStep],
     how: &AurHow,
     interrupts: &mut Interrupts,
     out: &Output,
-) -> Result<Option<String>, Failure> {
-    let Some(why) = nobody_looks(out).filter(|_| !how.no_review) else { return Ok(None) };
+) -> Result<Result<BTreeMap<String, AurReview>, String>, Failure> {
+    let mut fetched = BTreeMap::new();
     for AurStep { base, .. } in steps {
-        match interrupts.unless(client.aur_review(base)).await? {
-            Ok(review) if review.reviewed == review.commit => {}
-            Ok(_) => return Ok(Some(unseen(base, why))),
-            Err(error) => return Ok(Some(error.to_string())),
+        let review = match interrupts.unless(client.aur_review(base)).await? {
+            Ok(review) => review,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let is_seen = review.reviewed == review.commit || how.no_review;
+        if let Some(why) = nobody_looks(out).filter(|_| !is_seen) {
+            return Ok(Err(unseen(base, why)));
         }
+        fetched.insert(base.clone(), review);
     }
-    Ok(None)
+    Ok(Ok(fetched))
 }
 
 fn nobody_looks(out: &Output) -> Option<&'static str> {

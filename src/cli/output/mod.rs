@@ -41,6 +41,8 @@ pub struct Output {
     /// Columns of the terminal; none when the output goes elsewhere.
     terminal: Option<usize>,
     buffer: Vec<u8>,
+    /// Whether the buffer grows until somebody flushes it.
+    holds: bool,
     /// The first failure to write; everything later is dropped.
     failure: Option<io::Error>,
 }
@@ -59,6 +61,7 @@ impl Output {
             note_colors: wants(AutoStream::choice(&stderr)),
             terminal: stdout.is_terminal().then(|| terminal_width(&stdout).unwrap_or(80)),
             buffer: Vec::with_capacity(8 * 1024),
+            holds: false,
             failure: None,
         }
     }
@@ -72,6 +75,7 @@ impl Output {
             note_colors: false,
             terminal: Some(width),
             buffer: Vec::new(),
+            holds: false,
             failure: None,
         }
     }
@@ -125,7 +129,7 @@ impl Output {
 
     pub fn newline(&mut self) {
         self.buffer.push(b'\n');
-        if self.buffer.len() >= FLUSH_AT {
+        if self.buffer.len() >= FLUSH_AT && !self.holds {
             self.flush();
         }
     }
@@ -192,8 +196,14 @@ impl Output {
         self.failure.is_some()
     }
 
+    /// Keeps what is printed until it is flushed, however much that is.
+    pub fn hold(&mut self) {
+        self.holds = true;
+    }
+
     /// Writes what was printed so far.
     pub fn flush(&mut self) {
+        self.holds = false;
         if self.failure.is_none()
             && let Err(error) = io::stdout().lock().write_all(&self.buffer).and_then(|()| io::stdout().lock().flush())
         {
