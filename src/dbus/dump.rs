@@ -79,8 +79,8 @@ fn form(query: &Options) -> Result<Form, Error> {
 /// Starts a dump and gives the end of the pipe to read it from.
 ///
 /// # Errors
-/// Those of the query's arguments; `LimitExceeded` when too many dumps run; `Internal` when there is no pipe. What fails later is the dump's last line; a
-/// damaged snapshot is replaced instead, as long as nothing told from it has gone through the pipe.
+/// Those of the query's arguments; `LimitExceeded` when too many dumps run; `Internal` when there is no pipe. What fails later
+/// is the dump's last line; a damaged snapshot is replaced instead, as long as nothing told from it has gone through the pipe.
 pub(super) async fn start(
     engine: &Arc<Engine>,
     activity: &Activity,
